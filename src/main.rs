@@ -1,0 +1,3 @@
+//! The `deputy` command.
+
+fn main() {}
