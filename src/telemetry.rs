@@ -79,7 +79,6 @@ pub struct RequestTrace {
 
 impl RequestTrace {
     /// Begins the trace of a request, continuing the one that a `traceparent` header names.
-    #[must_use]
     pub fn begin(method: &Method, headers: &HeaderMap) -> RequestTrace {
         let method = known(method);
         // The level is that of errors so that no log_level hides the span, and with it the trace id of the lines inside.

@@ -15,8 +15,11 @@ use url::Url;
 
 pub use reference::{ENVIRONMENT_ONLY, Form, KEYS, Key, reference};
 pub use source::{ConfigError, Problem};
-pub use values::{DatabaseAddress, Issuer, LogFilter, LogFormat, MasterKey, OrganizationName, Registration, SigningAlgorithm};
+pub use values::{
+    DatabaseAddress, Issuer, LogFilter, LogFormat, NotAllowed, OrganizationName, Registration, SigningAlgorithm, master_key,
+};
 
+use crate::domain::secret::Secret;
 use source::Given;
 
 /// The file that is read when none is named.
@@ -38,7 +41,7 @@ pub struct Settings {
     /// Zero means no limit by size.
     pub facts_retention_bytes_max: u64,
 
-    pub master_key: Option<MasterKey>,
+    pub master_key: Option<Secret<[u8; 32]>>,
     /// Unset means the file that [`Settings::master_key_path`] names.
     pub master_key_file: Option<PathBuf>,
     pub signing_algorithm: SigningAlgorithm,
@@ -88,19 +91,16 @@ impl Settings {
     }
 
     /// Where the key that encrypts the signing keys is kept, unless the environment holds it.
-    #[must_use]
     pub fn master_key_path(&self) -> PathBuf {
         self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
     /// Where the first start writes the operator's token, and where the command line reads it.
-    #[must_use]
     pub fn operator_token_path(&self) -> PathBuf {
         self.data_dir.join("operator.token")
     }
 
     /// The state's file when the database is SQLite.
-    #[must_use]
     pub fn sqlite_path(&self) -> PathBuf {
         self.data_dir.join("deputy.db")
     }
@@ -125,7 +125,7 @@ impl Given {
             database_connections_max: self.one("database_connections_max"),
             facts_retention_s: self.one("facts_retention_s"),
             facts_retention_bytes_max: self.one("facts_retention_bytes_max"),
-            master_key: self.optional("master_key", str::parse),
+            master_key: self.optional("master_key", values::master_key),
             master_key_file: self.optional("master_key_file", str::parse),
             signing_algorithm: self.one("signing_algorithm"),
             key_rotation_interval_s: self.one("key_rotation_interval_s"),

@@ -33,13 +33,11 @@ pub enum Form {
 
 impl Key {
     /// The environment variable that sets it.
-    #[must_use]
     pub fn variable(&self) -> String {
         format!("{VARIABLE_PREFIX}{}", self.name.to_ascii_uppercase())
     }
 
     /// What is allowed, as the end of a sentence: "a whole number of seconds from 60 to 3600".
-    #[must_use]
     pub fn allowed(&self) -> String {
         match self.form {
             Form::Text(form) | Form::Secret(form) | Form::List(form) => form.to_owned(),
@@ -274,7 +272,6 @@ pub const ENVIRONMENT_ONLY: &[Key] = &[
 ];
 
 /// The reference as a configuration file in which every key stands with its default, commented out.
-#[must_use]
 pub fn reference() -> String {
     let mut text = String::from(
         "# Every setting of Deputy with its default. A line that begins with # and a name can be uncommented and changed.\n\

@@ -7,11 +7,11 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
-use zeroize::Zeroizing;
+
+use crate::domain::secret::Secret;
 
 /// A text that is not of the form its setting needs; the reference says what is.
 #[derive(Debug, thiserror::Error)]
@@ -27,30 +27,25 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
     /// The path below which everything is served: empty, or `/tenant` without a trailing slash.
-    #[must_use]
     pub fn path(&self) -> &str {
         self.url.path().trim_end_matches('/')
     }
 
     /// Scheme, host and port, as browsers send it in `Origin`.
-    #[must_use]
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
     /// Whether only this machine can reach it: then plain HTTP is safe, and other loopback addresses may be believed.
-    #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
     }
@@ -100,7 +95,7 @@ pub enum DatabaseAddress {
     /// A file in the data folder.
     Sqlite,
     /// A `postgres://` URL, which may hold a password.
-    Postgres(SecretString),
+    Postgres(Secret<String>),
 }
 
 impl FromStr for DatabaseAddress {
@@ -111,14 +106,18 @@ impl FromStr for DatabaseAddress {
             return Ok(Self::Sqlite);
         }
         let url = Url::parse(text).map_err(|_| NotAllowed)?;
-        if matches!(url.scheme(), "postgres" | "postgresql") { Ok(Self::Postgres(text.into())) } else { Err(NotAllowed) }
+        if matches!(url.scheme(), "postgres" | "postgresql") {
+            Ok(Self::Postgres(Secret::new(text.to_owned())))
+        } else {
+            Err(NotAllowed)
+        }
     }
 }
 
 impl fmt::Display for DatabaseAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Postgres(text) = self else { return out.write_str("sqlite") };
-        let url = Url::parse(text.expose_secret()).map_err(|_| fmt::Error)?;
+        let url = Url::parse(text.reveal()).map_err(|_| fmt::Error)?;
         // Only host, port and name: a password may stand before the host and in the query.
         write!(out, "postgres://{}", url.host_str().unwrap_or_default())?;
         if let Some(port) = url.port() {
@@ -134,43 +133,11 @@ impl fmt::Debug for DatabaseAddress {
     }
 }
 
-/// The 32 bytes that encrypt the signing keys at rest.
-#[derive(Clone)]
-pub struct MasterKey(Zeroizing<[u8; 32]>);
-
-impl MasterKey {
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    #[must_use]
-    pub fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl FromStr for MasterKey {
-    type Err = NotAllowed;
-
-    fn from_str(text: &str) -> Result<Self, NotAllowed> {
-        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| NotAllowed)?);
-        Ok(Self::from_bytes(bytes.as_slice().try_into().map_err(|_| NotAllowed)?))
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("MasterKey(..)")
-    }
-}
-
 /// The name of who runs the server, fit for a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationName(String);
 
 impl OrganizationName {
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -195,7 +162,6 @@ pub enum SigningAlgorithm {
 }
 
 impl SigningAlgorithm {
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
@@ -259,7 +225,6 @@ impl FromStr for LogFormat {
 pub struct LogFilter(String);
 
 impl LogFilter {
-    #[must_use]
     pub fn to_filter(&self) -> EnvFilter {
         EnvFilter::new(&self.0)
     }
@@ -273,6 +238,19 @@ impl FromStr for LogFilter {
         let is_level_or_names_one = |part: &str| part.contains('=') || LevelFilter::from_str(part.trim()).is_ok();
         let is_right = text.split(',').all(is_level_or_names_one) && EnvFilter::try_new(text).is_ok();
         if is_right { Ok(Self(text.to_owned())) } else { Err(NotAllowed) }
+    }
+}
+
+/// The 32 bytes that encrypt the signing keys at rest, as base64url, from the environment or the text of the key's file.
+///
+/// # Errors
+/// The text is anything else.
+pub fn master_key(text: &str) -> Result<Secret<[u8; 32]>, NotAllowed> {
+    let digits = text.trim().trim_end_matches('=');
+    let mut bytes = [0; 32];
+    match URL_SAFE_NO_PAD.decode_slice(digits, &mut bytes) {
+        Ok(32) => Ok(Secret::new(bytes)),
+        _ => Err(NotAllowed),
     }
 }
 
@@ -343,7 +321,10 @@ mod tests {
 
     #[test]
     fn a_master_key_is_32_bytes() {
-        assert!("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n".parse::<MasterKey>().is_ok_and(|key| key.expose()[31] == 31));
-        assert!("AAEC".parse::<MasterKey>().is_err());
+        assert!(master_key("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").is_ok_and(|key| key.reveal()[31] == 31));
+        for wrong in ["", "AAEC", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AAEC", "+/ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"]
+        {
+            assert!(master_key(wrong).is_err(), "{wrong}");
+        }
     }
 }
