@@ -1,35 +1,36 @@
 // Niceties only: every page does its work without this file.
 
-// One press, one decision: a second submit of the same form is dropped until the page comes back from the browser's history.
+// One press, one decision: a second submit of the same form is dropped while the first may still be on its way.
+const PATIENCE_MS = 5000;
 const sent = new WeakSet();
 addEventListener("submit", (event) => {
-  if (sent.has(event.target)) {
+  const form = event.target;
+  if (sent.has(form)) {
     event.preventDefault();
     return;
   }
-  sent.add(event.target);
+  sent.add(form);
   event.submitter?.setAttribute("aria-busy", "true");
-});
-addEventListener("pageshow", (event) => {
-  if (event.persisted) location.reload();
+  setTimeout(() => {
+    sent.delete(form);
+    event.submitter?.removeAttribute("aria-busy");
+  }, PATIENCE_MS);
 });
 
 // Lets people see the password that they type.
 for (const input of document.querySelectorAll('input[type="password"]')) {
-  const label = document.querySelector(`label[for="${input.id}"]`);
+  const label = document.querySelector(`label[for="${input.id}"]`).textContent;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "reveal";
   const show = (visible) => {
     input.type = visible ? "text" : "password";
     button.textContent = visible ? "Hide" : "Show";
-    button.setAttribute("aria-label", `${button.textContent} ${label.textContent.toLowerCase()}`);
+    button.setAttribute("aria-label", `${button.textContent} password: ${label}`);
   };
   button.addEventListener("click", () => show(input.type === "password"));
-  input.form?.addEventListener("submit", () => show(false));
+  // Browsers offer to keep, and may remember, what a visible field held.
+  input.form.addEventListener("submit", () => show(false));
   show(false);
-  const box = document.createElement("div");
-  box.className = "reveal-box";
-  input.replaceWith(box);
-  box.append(input, button);
+  input.after(button);
 }

@@ -14,8 +14,16 @@ struct Asset {
 }
 
 const ASSETS: [Asset; 4] = [
-    Asset { name: "deputy.css", media_type: "text/css; charset=utf-8", bytes: include_bytes!("../../consent-ui/assets/deputy.css") },
-    Asset { name: "deputy.js", media_type: "text/javascript; charset=utf-8", bytes: include_bytes!("../../consent-ui/assets/deputy.js") },
+    Asset {
+        name: "deputy.css",
+        media_type: "text/css; charset=utf-8",
+        bytes: include_bytes!("../../consent-ui/assets/deputy.css"),
+    },
+    Asset {
+        name: "deputy.js",
+        media_type: "text/javascript; charset=utf-8",
+        bytes: include_bytes!("../../consent-ui/assets/deputy.js"),
+    },
     Asset { name: "mark.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../consent-ui/assets/mark.svg") },
     Asset { name: "guilloche.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../consent-ui/assets/guilloche.svg") },
 ];

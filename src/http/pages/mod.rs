@@ -5,12 +5,12 @@
 //! says of itself is never a link. No page needs its script, and none holds a style or a script in itself, so the policy can forbid
 //! both. A `seal` is opaque here: the value that binds a form to the browser, the person and the moment it was made for.
 
-/// Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
-pub(crate) mod entry;
-/// The question itself: may this agent act for you?
-pub(crate) mod consent;
 /// What a signed-in person looks after.
 pub(crate) mod account;
+/// The question itself: may this agent act for you?
+pub(crate) mod consent;
+/// Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
+pub(crate) mod entry;
 /// Why there is no page to go on to.
 pub(crate) mod refusal;
 
