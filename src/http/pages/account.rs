@@ -2,7 +2,8 @@
 //!
 //! On each of these pages `person` is who is signed in, `notice` says what just happened, and "Sign out" posts `seal` to `/sign-out`.
 
-use super::{Agent, Moment, PASSWORD_CHARS_MIN, Problems, Resource, Vouching};
+use super::{Agent, Moment, Problems, Resource, Vouching};
+use crate::domain::person::PASSWORD_CHARS_MIN;
 use crate::http::assets;
 use askama::Template;
 

@@ -1,6 +1,7 @@
 //! Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
 
-use super::{PASSWORD_CHARS_MIN, Problems};
+use super::Problems;
+use crate::domain::person::PASSWORD_CHARS_MIN;
 use crate::http::assets;
 use askama::Template;
 

@@ -19,9 +19,6 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use url::Url;
 
-/// The fewest characters of a password that a person chooses, as the pages tell it.
-pub(crate) const PASSWORD_CHARS_MIN: usize = 12;
-
 /// A time as it is shown, and as machines read it.
 pub(crate) struct Moment {
     /// RFC 3339, in UTC.
