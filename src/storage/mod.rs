@@ -149,7 +149,7 @@ impl Storage {
         self.write(|tx| Box::pin(async move { tx.row("SELECT 1", &[], |_| Ok(())).await.map(|_| ()) })).await
     }
 
-    /// Finishes what waits, then lets go of the database. Later calls are `Unavailable`.
+    /// Finishes what has begun, then lets go of the database. Later calls are `Unavailable`.
     pub async fn close(&self) {
         match &*self.0 {
             Backend::Sqlite(sqlite) => sqlite.close().await,

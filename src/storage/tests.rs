@@ -1,13 +1,14 @@
-//! What the facade promises, on both engines; then what only one of them can show.
+//! What the facade promises, the same on both engines; the children test what only one of them can show.
 
-use std::path::Path;
+mod postgres;
+mod sqlite;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{join_all, try_join_all};
-use tokio::sync::{Barrier, oneshot};
+use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
 
 use super::private_postgres::PrivateDatabase;
 use super::{Database, Migration, Row, Storage, StorageError, Tx, Value};
@@ -38,14 +39,14 @@ struct Opened {
     private: Option<PrivateDatabase>,
 }
 
-async fn sqlite() -> Opened {
+async fn open_sqlite() -> Opened {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let database = Database::Sqlite { path: folder.path().join("data/deputy.db") };
     let storage = Storage::open(&database, SCHEMA).await.expect("a new file opens");
     Opened { storage, database, folder: Some(folder), private: None }
 }
 
-async fn postgres() -> Opened {
+async fn open_postgres() -> Opened {
     let private = PrivateDatabase::like("storage_contract", async |url| {
         Storage::migrate(&at(url), SCHEMA).await.expect("the schema fits");
     });
@@ -60,7 +61,7 @@ fn at(url: String) -> Database {
 }
 
 async fn both() -> [Opened; 2] {
-    [sqlite().await, postgres().await]
+    [open_sqlite().await, open_postgres().await]
 }
 
 async fn insert(tx: &mut Tx, id: &str, client: &str) -> Result<u64, StorageError> {
@@ -188,7 +189,8 @@ async fn a_failed_statement_ends_its_transaction() {
 async fn violated_constraints_have_one_name() {
     for Opened { storage, .. } in both().await {
         add(&storage, "first").await.expect("new");
-        assert_eq!(add(&storage, "first").await, Err(StorageError::Unique("grants_id".to_owned())));
+        let again = storage.write(|tx| Box::pin(insert(tx, "first", "another"))).await;
+        assert_eq!(again, Err(StorageError::Unique("grants_id".to_owned())));
 
         let twice = |grant_id: &'static str| {
             storage.write(move |tx| {
@@ -216,7 +218,9 @@ async fn effects_follow_the_commit_and_precede_the_answer() {
                     Box::pin(async move {
                         insert(tx, id, id).await?;
                         tx.after_commit(|| panic!("an effect that panics harms nobody"));
-                        tx.after_commit(move || drop(effects.fetch_add(1, Ordering::Relaxed)));
+                        tx.after_commit(move || {
+                            effects.fetch_add(1, Ordering::Relaxed);
+                        });
                         answer
                     })
                 })
@@ -298,33 +302,6 @@ async fn a_closed_storage_is_unavailable() {
         storage.close().await;
         assert!(matches!(storage.ping().await, Err(StorageError::Unavailable { .. })));
         let read: Done = storage.read(|_| Box::pin(async { Ok(()) })).await;
-        assert_eq!(read, Ok(()), "a read that asks nothing");
+        assert!(matches!(read, Err(StorageError::Unavailable { .. })));
     }
-}
-
-/// Keeps SQLite's writer busy until told, so that what is asked meanwhile shares one commit.
-fn hold(storage: &Storage) -> mpsc::Sender<()> {
-    let (release, released) = mpsc::channel();
-    let held = storage.write(move |_| {
-        Box::pin(async move {
-            released.recv().map_err(StorageError::unavailable)?;
-            Ok::<_, StorageError>(())
-        })
-    });
-    assert!(held.now_or_never().is_none(), "the writer has it");
-    release
-}
-
-#[tokio::test]
-async fn a_failed_commit_is_told_to_everyone_in_it_and_heals() {
-    let Opened { storage, folder: _folder, .. } = sqlite().await;
-    let release = hold(&storage);
-    storage.faults().expect("it is SQLite").fail_commits(2);
-    let adds = ["a", "b"].map(|id| add(&storage, id).boxed_local());
-    let refused = storage.write(|_| Box::pin(async { Err(StorageError::Foreign) }));
-    let all = join_all(adds.into_iter().chain([refused.boxed_local()]));
-    let (answers, ()) = tokio::join!(all, async { release.send(()).expect("the writer waits") });
-    assert_eq!(answers, vec![Err(StorageError::Full); 3], "a refusal may rest on what did not happen");
-    assert_eq!(add(&storage, "c").await, Ok(()));
-    assert_eq!(ids(&storage).await, ["c"]);
 }
