@@ -114,7 +114,9 @@ impl GrantType {
 
     /// The grant of this word, if it exists here.
     pub fn parse(word: &str) -> Option<GrantType> {
-        [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials].into_iter().find(|known| known.as_str() == word)
+        [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials]
+            .into_iter()
+            .find(|known| known.as_str() == word)
     }
 }
 

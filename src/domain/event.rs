@@ -135,7 +135,9 @@ impl Fact {
     /// What the fact is about: its events keep their order.
     pub fn subject(&self) -> String {
         match self {
-            Fact::TokenIssued { grant, .. } | Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => grant.to_string(),
+            Fact::TokenIssued { grant, .. } | Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => {
+                grant.to_string()
+            }
             Fact::TokenRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
                 client.as_ref().map_or_else(String::new, ToString::to_string)
             }
@@ -144,9 +146,9 @@ impl Fact {
             | Fact::ClientRegistered { client, .. }
             | Fact::ClientChanged { client, .. }
             | Fact::ClientDeleted { client } => client.to_string(),
-            Fact::ResourceRegistered { resource, .. } | Fact::ResourceChanged { resource } | Fact::ResourceDeleted { resource, .. } => {
-                resource.to_string()
-            }
+            Fact::ResourceRegistered { resource, .. }
+            | Fact::ResourceChanged { resource }
+            | Fact::ResourceDeleted { resource, .. } => resource.to_string(),
             Fact::PersonCreated { person }
             | Fact::PersonLocked { person }
             | Fact::PersonUnlocked { person }

@@ -99,9 +99,16 @@ impl EndCause {
     }
 
     pub fn parse(word: &str) -> Option<EndCause> {
-        [EndCause::Revoked, EndCause::Person, EndCause::Operator, EndCause::CodeReplayed, EndCause::RefreshReplayed, EndCause::ClientDeleted]
-            .into_iter()
-            .find(|cause| cause.as_str() == word)
+        [
+            EndCause::Revoked,
+            EndCause::Person,
+            EndCause::Operator,
+            EndCause::CodeReplayed,
+            EndCause::RefreshReplayed,
+            EndCause::ClientDeleted,
+        ]
+        .into_iter()
+        .find(|cause| cause.as_str() == word)
     }
 }
 

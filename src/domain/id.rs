@@ -98,7 +98,10 @@ impl<K: Kind> Id<K> {
         let mut bytes = [0u8; 16];
         bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
-        Id(u128::from_be_bytes(*uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).as_uuid().as_bytes()), PhantomData)
+        Id(
+            u128::from_be_bytes(*uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).as_uuid().as_bytes()),
+            PhantomData,
+        )
     }
 
     /// The 128 bits.

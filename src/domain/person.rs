@@ -13,8 +13,18 @@ pub const PASSWORD_CHARS_MIN: usize = 12;
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// Long enough, and tried first by everyone who guesses.
 const WELL_KNOWN_PASSWORDS: [&str; 12] = [
-    "123456789012", "1234567890123", "qwertyuiop12", "passwordpassword", "password1234", "password12345", "administrator", "qwertyqwerty", "iloveyou1234",
-    "letmeinletmein", "welcome12345", "changemechangeme",
+    "123456789012",
+    "1234567890123",
+    "qwertyuiop12",
+    "passwordpassword",
+    "password1234",
+    "password12345",
+    "administrator",
+    "qwertyqwerty",
+    "iloveyou1234",
+    "letmeinletmein",
+    "welcome12345",
+    "changemechangeme",
 ];
 
 /// An account.

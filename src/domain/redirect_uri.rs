@@ -24,7 +24,8 @@ impl RedirectUri {
             return Err("it is longer than 2,000 bytes");
         }
         // A URL parser would drop or re-read these, and then we would compare one thing and send another.
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['\\', '"', '<', '>', '`', '{', '}', '|', '^', '\'']) {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['\\', '"', '<', '>', '`', '{', '}', '|', '^', '\''])
+        {
             return Err("it holds characters that must be percent-encoded");
         }
         if text.contains('*') {
@@ -83,7 +84,8 @@ impl RedirectUri {
             return None;
         }
         let authority = authority(&self.0);
-        let host_end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
+        let host_end =
+            if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
         let start = self.0.find("://")? + 3;
         Some(format!("{}{}{}", &self.0[..start], &authority[..host_end], &self.0[start + authority.len()..]))
     }
@@ -97,7 +99,15 @@ fn authority(text: &str) -> &str {
 /// `.` and `..` as a path segment, also percent-encoded once or twice, or followed by path parameters.
 fn has_dot_segment(text: &str) -> bool {
     let path = text.find("://").map_or(text, |at| &text[at + 3..]);
-    let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase().replace("%25", "%").replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    let path = path
+        .split('?')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .replace("%25", "%")
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "/");
     path.split('/').skip(1).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
@@ -161,9 +171,29 @@ mod tests {
     #[test]
     fn what_may_not_be_registered() {
         for text in [
-            "http://app.example/cb", "javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "https://h/*", "https://*.h/cb",
-            "https://good.example\\@evil.example/", "https://good.example@evil.example/cb", "https://@h/cb", "https://h/cb#f", "https://h/cb#", "cb", "/cb", "https://h/a/../b",
-            "https://h/a/%2e%2e/b", "https://h/a/%252e%252e%252fb", "https://h/a/..;/b", "https://h/\tcb", "https://h/<script>", "myapp:/cb", "https://h/a b", "",
+            "http://app.example/cb",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "https://h/*",
+            "https://*.h/cb",
+            "https://good.example\\@evil.example/",
+            "https://good.example@evil.example/cb",
+            "https://@h/cb",
+            "https://h/cb#f",
+            "https://h/cb#",
+            "cb",
+            "/cb",
+            "https://h/a/../b",
+            "https://h/a/%2e%2e/b",
+            "https://h/a/%252e%252e%252fb",
+            "https://h/a/..;/b",
+            "https://h/\tcb",
+            "https://h/<script>",
+            "myapp:/cb",
+            "https://h/a b",
+            "",
         ] {
             assert!(RedirectUri::parse(text).is_err(), "{text:?}");
         }

@@ -99,7 +99,8 @@ impl Resource {
     pub fn closure(&self, scopes: &Scopes) -> Scopes {
         let mut reached = scopes.clone();
         loop {
-            let implied = reached.iter().filter_map(|word| self.definition(word)).flat_map(|d| d.implies.iter().map(String::as_str));
+            let implied =
+                reached.iter().filter_map(|word| self.definition(word)).flat_map(|d| d.implies.iter().map(String::as_str));
             let wider = reached.union(&Scopes::of(implied));
             if wider == reached {
                 return reached;
@@ -128,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_identifier_is_refused() {
-        for text in ["", "/mcp", "mcp", "https://h/#f", "https://u@h/", "https://u:p@h/", "https://h/ x", "urn:x:y", "https://h/\tx"] {
+        for text in
+            ["", "/mcp", "mcp", "https://h/#f", "https://u@h/", "https://u:p@h/", "https://h/ x", "urn:x:y", "https://h/\tx"]
+        {
             assert!(ResourceIdentifier::parse(text).is_err(), "{text:?}");
         }
     }

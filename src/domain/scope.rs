@@ -77,9 +77,7 @@ impl Scopes {
 
 /// `scope-token`: printable ASCII but space, quote and backslash; the length bound is ours.
 pub fn is_scope(word: &str) -> bool {
-    !word.is_empty()
-        && word.len() <= SCOPE_CHARS_MAX
-        && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !word.is_empty() && word.len() <= SCOPE_CHARS_MAX && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 impl fmt::Display for Scopes {

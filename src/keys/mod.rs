@@ -78,8 +78,17 @@ struct Ring {
 
 impl Keyring {
     /// Reads the keys, and makes the first two if there are none.
-    pub async fn open(storage: &Storage, secrets: Arc<Secrets>, algorithm: Algorithm, rotation_interval: Duration, now: Timestamp) -> Result<Keyring, KeyError> {
-        let fresh = [fresh_key(&secrets, algorithm, now, "active"), fresh_key(&secrets, algorithm, now.plus(Duration::from_millis(1)), "next")];
+    pub async fn open(
+        storage: &Storage,
+        secrets: Arc<Secrets>,
+        algorithm: Algorithm,
+        rotation_interval: Duration,
+        now: Timestamp,
+    ) -> Result<Keyring, KeyError> {
+        let fresh = [
+            fresh_key(&secrets, algorithm, now, "active"),
+            fresh_key(&secrets, algorithm, now.plus(Duration::from_millis(1)), "next"),
+        ];
         let stored = storage
             .write(move |tx| {
                 Box::pin(async move {
@@ -135,7 +144,9 @@ impl Keyring {
     pub fn plan_rotation(&self, now: Timestamp, pace: Pace) -> Result<Rotation, KeyError> {
         let ring = self.ring();
         let find = |state: &str| ring.stored.iter().rfind(|key| key.state == state).map(|key| (key.id, key.created_at));
-        let (Some((retire, _)), Some((activate, published_at))) = (find("active"), find("next")) else { return Err(KeyError::Raced) };
+        let (Some((retire, _)), Some((activate, published_at))) = (find("active"), find("next")) else {
+            return Err(KeyError::Raced);
+        };
         if pace == Pace::AfterCaches && now.since(published_at) < JWKS_MAX_AGE {
             return Err(KeyError::TooSoon);
         }

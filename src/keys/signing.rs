@@ -83,7 +83,8 @@ impl SigningKey {
             Algorithm::EdDsa => Pair::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8).ok()?),
             Algorithm::Rs256 => Pair::Rs256(RsaKeyPair::from_pkcs8(pkcs8).ok()?),
         };
-        let header = |typ: &str| URL_SAFE_NO_PAD.encode(json!({"alg": algorithm.as_str(), "kid": id, "typ": typ}).to_string()) + ".";
+        let header =
+            |typ: &str| URL_SAFE_NO_PAD.encode(json!({"alg": algorithm.as_str(), "kid": id, "typ": typ}).to_string()) + ".";
         let (access_token_header, id_token_header) = (header(ACCESS_TOKEN_TYPE), header(ID_TOKEN_TYPE));
         Some(SigningKey { algorithm, pair, random: SystemRandom::new(), access_token_header, id_token_header })
     }
@@ -224,7 +225,11 @@ mod tests {
             let token = signing.sign(TokenType::AccessToken, &claims());
             assert_eq!(kid(&token), Some(id.to_string()));
             assert_eq!(verifying.verify_access_token(&token), Some(claims()), "{algorithm:?}");
-            assert_eq!(verifying.verify_access_token(&signing.sign(TokenType::IdToken, &claims())), None, "an ID token is no access token");
+            assert_eq!(
+                verifying.verify_access_token(&signing.sign(TokenType::IdToken, &claims())),
+                None,
+                "an ID token is no access token"
+            );
             let mut broken = token.into_bytes();
             let middle = broken.len() / 2;
             broken[middle] = if broken[middle] == b'A' { b'B' } else { b'A' };

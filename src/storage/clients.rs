@@ -1,10 +1,6 @@
 //! Questions about clients.
 
-use super::{
-    Row, StorageError, Tx,
-    columns::to_json,
-    columns::unreadable,
-};
+use super::{Row, StorageError, Tx, columns::to_json, columns::unreadable};
 use crate::domain::{
     client::{Client, ClientId, Origin},
     secret::Digest,
@@ -33,17 +29,20 @@ pub async fn list(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Client>, S
 pub async fn insert(tx: &mut Tx, client: &Client, registration_hash: Option<&str>) -> Result<(), StorageError> {
     let sql = "INSERT INTO clients (id, origin, metadata, registration_hash, secret_digest, created_at, disabled_at, fresh_until) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let values = [
-        client.id.as_str().into(),
-        origin_word(client.origin).into(),
-        (&to_json(&client.metadata)).into(),
-        registration_hash.into(),
-        client.secret_digest.as_ref().map(|digest| &digest.0[..]).into(),
-        client.created_at.0.into(),
-        client.disabled_at.map(|at| at.0).into(),
-        client.fresh_until.0.into(),
-    ];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[
+            client.id.as_str().into(),
+            origin_word(client.origin).into(),
+            (&to_json(&client.metadata)).into(),
+            registration_hash.into(),
+            client.secret_digest.as_ref().map(|digest| &digest.0[..]).into(),
+            client.created_at.0.into(),
+            client.disabled_at.map(|at| at.0).into(),
+            client.fresh_until.0.into(),
+        ],
+    )
+    .await?;
     tx.forget_client(&client.id);
     Ok(())
 }
@@ -52,35 +51,43 @@ pub async fn insert(tx: &mut Tx, client: &Client, registration_hash: Option<&str
 pub async fn keep_document(tx: &mut Tx, client: &Client) -> Result<(), StorageError> {
     let sql = "INSERT INTO clients (id, origin, metadata, created_at, fresh_until) VALUES ($1, $2, $3, $4, $5) \
                ON CONFLICT (id) DO UPDATE SET metadata = excluded.metadata, fresh_until = excluded.fresh_until";
-    let values = [
-        client.id.as_str().into(),
-        origin_word(Origin::MetadataDocument).into(),
-        (&to_json(&client.metadata)).into(),
-        client.created_at.0.into(),
-        client.fresh_until.0.into(),
-    ];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[
+            client.id.as_str().into(),
+            origin_word(Origin::MetadataDocument).into(),
+            (&to_json(&client.metadata)).into(),
+            client.created_at.0.into(),
+            client.fresh_until.0.into(),
+        ],
+    )
+    .await?;
     tx.forget_client(&client.id);
     Ok(())
 }
 
 /// Disables or enables. `false` if there is no such client.
 pub async fn set_disabled(tx: &mut Tx, id: &ClientId, disabled_at: Option<Timestamp>) -> Result<bool, StorageError> {
-    let changed = tx.exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), disabled_at.map(|at| at.0).into()]).await?;
+    let changed = tx
+        .exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), disabled_at.map(|at| at.0).into()])
+        .await?;
     tx.forget_client(id);
     Ok(changed == 1)
 }
 
 /// Replaces what an operator said of a client. `false` if there is no such client.
 pub async fn set_metadata(tx: &mut Tx, client: &Client) -> Result<bool, StorageError> {
-    let changed = tx.exec("UPDATE clients SET metadata = $2 WHERE id = $1", &[client.id.as_str().into(), (&to_json(&client.metadata)).into()]).await?;
+    let changed = tx
+        .exec("UPDATE clients SET metadata = $2 WHERE id = $1", &[client.id.as_str().into(), (&to_json(&client.metadata)).into()])
+        .await?;
     tx.forget_client(&client.id);
     Ok(changed == 1)
 }
 
 /// Replaces the secret. `false` if there is no such client.
 pub async fn set_secret(tx: &mut Tx, id: &ClientId, digest: &Digest) -> Result<bool, StorageError> {
-    let changed = tx.exec("UPDATE clients SET secret_digest = $2 WHERE id = $1", &[id.as_str().into(), (&digest.0[..]).into()]).await?;
+    let changed =
+        tx.exec("UPDATE clients SET secret_digest = $2 WHERE id = $1", &[id.as_str().into(), (&digest.0[..]).into()]).await?;
     tx.forget_client(id);
     Ok(changed == 1)
 }
@@ -118,7 +125,8 @@ fn origin_word(origin: Origin) -> &'static str {
 
 fn read(row: &Row<'_>) -> Result<Client, StorageError> {
     let word = row.text(1)?;
-    let origin = [Origin::Operator, Origin::Dynamic, Origin::MetadataDocument].into_iter().find(|known| origin_word(*known) == word);
+    let origin =
+        [Origin::Operator, Origin::Dynamic, Origin::MetadataDocument].into_iter().find(|known| origin_word(*known) == word);
     Ok(Client {
         id: row.client_id(0)?,
         origin: origin.ok_or_else(|| unreadable(&word))?,

@@ -8,6 +8,20 @@
 //! 2026-11: SQLite through rusqlite, PostgreSQL through sqlx. sqlx hops threads for every SQLite statement, which costs more than an
 //! ES256 signature and an HTTP request together.
 
+pub mod clients;
+pub mod people;
+pub mod resources;
+pub mod grants;
+pub mod one_time;
+pub mod revocations;
+pub mod attempts;
+pub mod signing_keys;
+pub mod operators;
+pub mod outbox;
+pub mod leases;
+
+mod columns;
+mod directory;
 mod error;
 mod faults;
 mod migrate;
@@ -35,8 +49,14 @@ pub use faults::Faults;
 pub use migrate::{Applied, Migration};
 pub use tx::{Row, Tx, Value};
 
+pub use directory::Resources;
+
 use postgres::Postgres;
 use sqlite::Sqlite;
+
+/// All migrations of this version, in order.
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") }];
 
 /// Where the state is kept.
 #[derive(Clone)]

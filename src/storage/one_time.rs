@@ -18,7 +18,13 @@ pub enum Consumed<T> {
 }
 
 /// Keeps a value that may be used once until `expires_at`.
-pub async fn put<T: Serialize>(tx: &mut Tx, digest: &Digest, purpose: &'static str, payload: &T, expires_at: Timestamp) -> Result<(), StorageError> {
+pub async fn put<T: Serialize>(
+    tx: &mut Tx,
+    digest: &Digest,
+    purpose: &'static str,
+    payload: &T,
+    expires_at: Timestamp,
+) -> Result<(), StorageError> {
     let sql = "INSERT INTO one_time_values (digest, purpose, payload, expires_at) VALUES ($1, $2, $3, $4)";
     tx.exec(sql, &[(&digest.0[..]).into(), purpose.into(), (&to_json(payload)).into(), expires_at.0.into()]).await?;
     Ok(())
@@ -47,12 +53,19 @@ pub async fn peek<T: DeserializeOwned>(tx: &mut Tx, digest: &Digest, now: Timest
 
 /// Notes what using the value led to, so that a replay can undo it.
 pub async fn set_payload<T: Serialize>(tx: &mut Tx, digest: &Digest, payload: &T) -> Result<(), StorageError> {
-    tx.exec("UPDATE one_time_values SET payload = $2 WHERE digest = $1", &[(&digest.0[..]).into(), (&to_json(payload)).into()]).await?;
+    tx.exec("UPDATE one_time_values SET payload = $2 WHERE digest = $1", &[(&digest.0[..]).into(), (&to_json(payload)).into()])
+        .await?;
     Ok(())
 }
 
 /// Notes a value that somebody else made, such as an assertion's `jti`. `false` if it was noted before.
-pub async fn note(tx: &mut Tx, digest: &Digest, purpose: &'static str, now: Timestamp, expires_at: Timestamp) -> Result<bool, StorageError> {
+pub async fn note(
+    tx: &mut Tx,
+    digest: &Digest,
+    purpose: &'static str,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<bool, StorageError> {
     let sql = "INSERT INTO one_time_values (digest, purpose, payload, expires_at, used_at) VALUES ($1, $2, 'null', $3, $4) ON CONFLICT (digest) DO NOTHING";
     let added = tx.exec(sql, &[(&digest.0[..]).into(), purpose.into(), expires_at.0.into(), now.0.into()]).await?;
     Ok(added == 1)

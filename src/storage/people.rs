@@ -30,8 +30,11 @@ pub async fn list(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Person>, S
 pub async fn insert(tx: &mut Tx, person: &Person, password_hash: &str) -> Result<(), StorageError> {
     let sql = "INSERT INTO people (id, login, display_name, password_hash, created_at) VALUES ($1, $2, $3, $4, $5)";
     let id = person.id.to_string();
-    let values = [(&id).into(), (&person.login).into(), (&person.display_name).into(), password_hash.into(), person.created_at.0.into()];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[(&id).into(), (&person.login).into(), (&person.display_name).into(), password_hash.into(), person.created_at.0.into()],
+    )
+    .await?;
     Ok(())
 }
 
@@ -43,7 +46,9 @@ pub async fn set_password(tx: &mut Tx, id: Id<PersonKind>, password_hash: &str) 
 
 /// Locks or unlocks. `false` if there is no such person.
 pub async fn set_locked(tx: &mut Tx, id: Id<PersonKind>, locked_at: Option<Timestamp>) -> Result<bool, StorageError> {
-    let changed = tx.exec("UPDATE people SET locked_at = $2 WHERE id = $1", &[(&id.to_string()).into(), locked_at.map(|at| at.0).into()]).await?;
+    let changed = tx
+        .exec("UPDATE people SET locked_at = $2 WHERE id = $1", &[(&id.to_string()).into(), locked_at.map(|at| at.0).into()])
+        .await?;
     Ok(changed == 1)
 }
 
@@ -51,16 +56,19 @@ pub async fn set_locked(tx: &mut Tx, id: Id<PersonKind>, locked_at: Option<Times
 pub async fn insert_session(tx: &mut Tx, session: &Session, digest: &Digest) -> Result<(), StorageError> {
     let sql = "INSERT INTO sessions (id, digest, person, started_at, authenticated_at, seen_at, user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let (id, person) = (session.id.to_string(), session.person.to_string());
-    let values = [
-        (&id).into(),
-        (&digest.0[..]).into(),
-        (&person).into(),
-        session.started_at.0.into(),
-        session.authenticated_at.0.into(),
-        session.seen_at.0.into(),
-        (&session.user_agent).into(),
-    ];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[
+            (&id).into(),
+            (&digest.0[..]).into(),
+            (&person).into(),
+            session.started_at.0.into(),
+            session.authenticated_at.0.into(),
+            session.seen_at.0.into(),
+            (&session.user_agent).into(),
+        ],
+    )
+    .await?;
     Ok(())
 }
 
@@ -87,12 +95,18 @@ pub async fn sessions(tx: &mut Tx, person: Id<PersonKind>, seen_after: Timestamp
 
 /// Ends one session of this person. `false` if they have no such session.
 pub async fn end_session(tx: &mut Tx, person: Id<PersonKind>, id: Id<SessionKind>) -> Result<bool, StorageError> {
-    let ended = tx.exec("DELETE FROM sessions WHERE id = $1 AND person = $2", &[(&id.to_string()).into(), (&person.to_string()).into()]).await?;
+    let ended = tx
+        .exec("DELETE FROM sessions WHERE id = $1 AND person = $2", &[(&id.to_string()).into(), (&person.to_string()).into()])
+        .await?;
     Ok(ended == 1)
 }
 
 /// Ends the sessions of a person, but for `kept`. Answers those that ended.
-pub async fn end_sessions(tx: &mut Tx, person: Id<PersonKind>, kept: Option<Id<SessionKind>>) -> Result<Vec<Id<SessionKind>>, StorageError> {
+pub async fn end_sessions(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    kept: Option<Id<SessionKind>>,
+) -> Result<Vec<Id<SessionKind>>, StorageError> {
     let kept = kept.map_or_else(String::new, |id| id.to_string());
     let sql = "DELETE FROM sessions WHERE person = $1 AND id <> $2 RETURNING id";
     tx.rows(sql, &[(&person.to_string()).into(), (&kept).into()], |row| row.id(0)).await

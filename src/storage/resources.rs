@@ -16,17 +16,20 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Resource>, StorageError> {
 pub async fn insert(tx: &mut Tx, resource: &Resource) -> Result<(), StorageError> {
     let sql = "INSERT INTO resources (id, identifier, canonical, name, scopes, access_token_ttl_s, secret_digest, created_at) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let values = [
-        (&resource.id.to_string()).into(),
-        resource.identifier.as_str().into(),
-        (&resource.identifier.canonical()).into(),
-        (&resource.name).into(),
-        (&to_json(&resource.scopes)).into(),
-        resource.access_token_ttl_s.map(i64::from).into(),
-        (&resource.secret_digest.0[..]).into(),
-        resource.created_at.0.into(),
-    ];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[
+            (&resource.id.to_string()).into(),
+            resource.identifier.as_str().into(),
+            (&resource.identifier.canonical()).into(),
+            (&resource.name).into(),
+            (&to_json(&resource.scopes)).into(),
+            resource.access_token_ttl_s.map(i64::from).into(),
+            (&resource.secret_digest.0[..]).into(),
+            resource.created_at.0.into(),
+        ],
+    )
+    .await?;
     tx.forget_resources();
     Ok(())
 }
@@ -34,14 +37,18 @@ pub async fn insert(tx: &mut Tx, resource: &Resource) -> Result<(), StorageError
 /// Replaces name, scopes, token lifetime and secret. `false` if there is no such resource.
 pub async fn update(tx: &mut Tx, resource: &Resource) -> Result<bool, StorageError> {
     let sql = "UPDATE resources SET name = $2, scopes = $3, access_token_ttl_s = $4, secret_digest = $5 WHERE id = $1";
-    let values = [
-        (&resource.id.to_string()).into(),
-        (&resource.name).into(),
-        (&to_json(&resource.scopes)).into(),
-        resource.access_token_ttl_s.map(i64::from).into(),
-        (&resource.secret_digest.0[..]).into(),
-    ];
-    let changed = tx.exec(sql, &values).await?;
+    let changed = tx
+        .exec(
+            sql,
+            &[
+                (&resource.id.to_string()).into(),
+                (&resource.name).into(),
+                (&to_json(&resource.scopes)).into(),
+                resource.access_token_ttl_s.map(i64::from).into(),
+                (&resource.secret_digest.0[..]).into(),
+            ],
+        )
+        .await?;
     tx.forget_resources();
     Ok(changed == 1)
 }

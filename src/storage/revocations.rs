@@ -49,7 +49,8 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<(String, Timestamp)>, StorageError> 
 
 /// Forgets revocations of tokens that have expired by themselves.
 pub async fn delete_forgettable(tx: &mut Tx, now: Timestamp) -> Result<u64, StorageError> {
-    let forgotten = tx.rows("DELETE FROM revocations WHERE forget_at < $1 RETURNING node", &[now.0.into()], |row| row.text(0)).await?;
+    let forgotten =
+        tx.rows("DELETE FROM revocations WHERE forget_at < $1 RETURNING node", &[now.0.into()], |row| row.text(0)).await?;
     for node in &forgotten {
         tx.forget_revocation(node);
     }

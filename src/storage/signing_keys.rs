@@ -29,16 +29,19 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<StoredKey>, StorageError> {
 /// Adds a key.
 pub async fn insert(tx: &mut Tx, key: &StoredKey) -> Result<(), StorageError> {
     let sql = "INSERT INTO signing_keys (id, algorithm, state, sealed, public_jwk, created_at, activated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let values = [
-        (&key.id.to_string()).into(),
-        (&key.algorithm).into(),
-        (&key.state).into(),
-        (&key.sealed[..]).into(),
-        (&key.public_jwk).into(),
-        key.created_at.0.into(),
-        key.activated_at.map(|at| at.0).into(),
-    ];
-    tx.exec(sql, &values).await?;
+    tx.exec(
+        sql,
+        &[
+            (&key.id.to_string()).into(),
+            (&key.algorithm).into(),
+            (&key.state).into(),
+            (&key.sealed[..]).into(),
+            (&key.public_jwk).into(),
+            key.created_at.0.into(),
+            key.activated_at.map(|at| at.0).into(),
+        ],
+    )
+    .await?;
     Ok(())
 }
 

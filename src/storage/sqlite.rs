@@ -7,7 +7,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -16,6 +16,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql};
 use tokio::sync::Semaphore;
 
+use super::directory::Directory;
 use super::faults::Faults;
 use super::migrate::{self, Migration};
 use super::tx::{Connection, Row, Tx, Value};
@@ -34,6 +35,7 @@ const STATEMENTS_CACHED: usize = 256;
 pub(super) struct Sqlite {
     pub(super) writer: Writer,
     readers: Readers,
+    pub(super) directory: Arc<Directory>,
 }
 
 impl Sqlite {
@@ -41,7 +43,8 @@ impl Sqlite {
         let (mut connection, lock) = open_exclusively(path)?;
         migrate::sqlite(&mut connection, migrations)?;
         let readers = Readers::open(path)?;
-        Ok(Self { writer: Writer::start(connection, lock)?, readers })
+        let directory = Arc::new(Directory::default());
+        Ok(Self { writer: Writer::start(connection, lock, Arc::clone(&directory))?, readers, directory })
     }
 
     pub(super) fn migrate(path: &Path, migrations: &[Migration]) -> Result<Vec<Applied>, StorageError> {

@@ -1,11 +1,12 @@
 //! One transaction on either engine: one SQL text with `$1..$n`, positional values, rows read by column number.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::{StorageError, postgres, sqlite};
+use super::{StorageError, directory::Directory, postgres, sqlite};
 
 /// Work that may follow a commit, such as clearing an entry of a cache.
 pub(super) type Effect = Box<dyn FnOnce() + Send>;
@@ -21,6 +22,8 @@ pub struct Tx {
     pub(super) connection: Connection,
     pub(super) effects: Vec<Effect>,
     pub(super) failure: Option<StorageError>,
+    /// What this process keeps in memory of the database, where it is the only one that writes.
+    pub(super) directory: Option<Arc<Directory>>,
 }
 
 /// Where the statements go.
@@ -52,7 +55,7 @@ enum RowOf<'r> {
 
 impl Tx {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, effects: Vec::new(), failure: None }
+        Self { connection, effects: Vec::new(), failure: None, directory: None }
     }
 
     /// Runs a statement that answers no rows; tells how many rows it changed.

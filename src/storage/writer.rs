@@ -6,12 +6,14 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::directory::Directory;
 use super::faults::{Fate, Faults};
 use super::tx::{Connection, Effect, run_effects};
 use super::{StorageError, Tx};
@@ -48,11 +50,12 @@ enum Outcome {
 
 impl Writer {
     /// `lock` is held until the thread has closed the database.
-    pub(super) fn start(connection: rusqlite::Connection, lock: File) -> Result<Self, StorageError> {
+    pub(super) fn start(connection: rusqlite::Connection, lock: File, directory: Arc<Directory>) -> Result<Self, StorageError> {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
         let (end, ended) = watch::channel(());
         let faults = Faults::default();
-        let tx = Tx::new(Connection::SqliteWrite(connection));
+        let mut tx = Tx::new(Connection::SqliteWrite(connection));
+        tx.directory = Some(directory);
         let thread_faults = faults.clone();
         std::thread::Builder::new()
             .name("storage-writer".into())
