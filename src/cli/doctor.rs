@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use deputy::config::{self, ConfigError, DatabaseAddress, Settings};
 use deputy::domain::time::Timestamp;
+use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
 use serde_json::Value;
 
 use super::output;
@@ -106,6 +107,7 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     findings.extend(proxies(settings));
     findings.push(port(settings)?);
     findings.push(data_folder(&settings.data_dir));
+    findings.push(wait_for(database(settings))?);
     findings.push(master_key(settings));
     findings.extend(operator_token(settings));
     findings.push(clock(settings, SystemTime::now()));
@@ -227,6 +229,38 @@ fn tempfile_in(folder: &Path) -> std::io::Result<()> {
     fs::remove_file(path)
 }
 
+async fn database(settings: &Settings) -> Result<Finding, Failure> {
+    let shown = match settings.database {
+        DatabaseAddress::Sqlite => settings.sqlite_path().display().to_string(),
+        DatabaseAddress::Postgres(_) => settings.database.to_string(),
+    };
+    Ok(match Storage::lacks(&Database::of(settings), MIGRATIONS).await {
+        Ok(0) => Finding::fine("database", format!("{shown} has the schema of this version")),
+        Ok(count) if count == MIGRATIONS.len() => {
+            Finding::fine("database", format!("{shown} is empty; the first start makes its tables"))
+        }
+        Ok(count) => Finding::fine("database", format!("{shown} lacks {count} migrations, which the next start applies")),
+        Err(StorageError::NewerSchema { found, known }) => Finding::wrong(
+            "database",
+            format!("{shown} has schema {found}, and this version knows schemas up to {known}"),
+            "start the newer version again, or restore a copy from before its first start",
+        ),
+        Err(error @ StorageError::EditedMigration { .. }) => Finding::wrong(
+            "database",
+            error.to_string(),
+            "start the version that this database was made with, or a later release of it",
+        ),
+        Err(error) => Finding::wrong(
+            "database",
+            format!("{shown} cannot be used: {error}"),
+            match settings.database {
+                DatabaseAddress::Sqlite => "give the file to the user who runs the server, or restore it from a copy",
+                DatabaseAddress::Postgres(_) => "check that PostgreSQL runs there, and the host, user and password in database",
+            },
+        ),
+    })
+}
+
 fn master_key(settings: &Settings) -> Finding {
     if settings.master_key.is_some() {
         return Finding::fine("master key", "taken from DEPUTY_MASTER_KEY");
@@ -250,9 +284,10 @@ fn master_key(settings: &Settings) -> Finding {
                 "run this as the user who runs the server, and give that user the file",
             ),
         },
-        Err(error) if error.kind() == ErrorKind::NotFound && has_state(settings) => Finding::wrong(
+        // The first start writes the operator's token, so from then on there are keys that only this file opens.
+        Err(error) if error.kind() == ErrorKind::NotFound && settings.operator_token_path().exists() => Finding::wrong(
             "master key",
-            format!("{shown} is missing, and {} holds signing keys that only it can read", settings.data_dir.display()),
+            format!("{shown} is missing, and the signing keys of {} can only be read with it", settings.data_dir.display()),
             "restore it from a copy, or set DEPUTY_MASTER_KEY",
         ),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -262,11 +297,6 @@ fn master_key(settings: &Settings) -> Finding {
             Finding::wrong("master key", format!("{shown} cannot be reached: {error}"), "set master_key_file to another file")
         }
     }
-}
-
-/// Whether the data folder was in use before.
-fn has_state(settings: &Settings) -> bool {
-    matches!(settings.database, DatabaseAddress::Sqlite) && settings.sqlite_path().exists()
 }
 
 fn operator_token(settings: &Settings) -> Option<Finding> {
@@ -376,13 +406,34 @@ mod tests {
     }
 
     #[test]
+    fn the_database_must_answer_and_fit() {
+        let folder = folder();
+        let embedded = settings("", folder.path());
+        let examined = |settings: &Settings| wait_for(database(settings)).expect("it is examined");
+        assert!(examined(&embedded).what.ends_with("is empty; the first start makes its tables"));
+        wait_for(async { Ok(Storage::migrate(&Database::of(&embedded), MIGRATIONS).await) }).expect("it runs").expect("a new file");
+        assert!(examined(&embedded).what.ends_with("has the schema of this version"));
+        write(&embedded.sqlite_path(), "this is no database, whatever its name says", 0o600);
+        assert_eq!(examined(&embedded).verdict, Verdict::Wrong);
+
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let away = settings(&format!("database = \"postgres://deputy:hunter2@127.0.0.1:{port}/deputy\""), folder.path());
+        let finding = examined(&away);
+        assert!(
+            finding.verdict == Verdict::Wrong && finding.what.starts_with(&format!("postgres://127.0.0.1:{port}/deputy cannot")),
+            "{finding}"
+        );
+        assert!(!finding.to_string().contains("hunter2"), "{finding}");
+    }
+
+    #[test]
     fn the_master_key_must_be_whole_and_private() {
         let folder = folder();
         let settings = settings("", folder.path());
         let path = settings.master_key_path();
         assert_eq!(master_key(&settings).what, format!("{} will be made at the first start", path.display()));
-        write(&settings.sqlite_path(), "", 0o600);
-        assert!(master_key(&settings).what.contains("only it can read"));
+        write(&settings.operator_token_path(), "token", 0o600);
+        assert!(master_key(&settings).what.contains("can only be read with it"));
         write(&path, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n", 0o640);
         assert!(master_key(&settings).what.ends_with("(mode 0640)"));
         write(&path, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n", 0o600);

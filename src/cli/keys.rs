@@ -16,14 +16,7 @@ pub(crate) enum KeysCommand {
     Rotate(AdminArgs),
 }
 
-const COLUMNS: &[Column] = &[
-    ("KEY", "kid"),
-    ("ALGORITHM", "alg"),
-    ("STATE", "state"),
-    ("MADE", "created_at"),
-    ("SIGNS SINCE", "activated_at"),
-    ("RETIRED", "retired_at"),
-];
+const COLUMNS: &[Column] = &[("KEY", "kid"), ("ALGORITHM", "algorithm"), ("STATE", "state"), ("MADE", "created_at")];
 
 pub(crate) async fn run(command: KeysCommand, settings: &Settings) -> Result<(), Failure> {
     match command {

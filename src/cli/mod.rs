@@ -7,6 +7,7 @@ mod admin;
 mod clients;
 mod doctor;
 mod keys;
+mod migrate;
 mod output;
 mod people;
 mod resources;
@@ -43,6 +44,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Bring the database to this version's schema; `serve` does it too, unless several servers share the database
+    Migrate,
     /// See and rotate the keys that sign tokens
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -98,6 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let settings = Settings::load(cli.config.as_deref(), environment()).map_err(|error| Failure(error.to_string()))?;
     match cli.command {
+        Command::Migrate => wait_for(migrate::run(&settings)),
         Command::Keys(command) => wait_for(keys::run(command, &settings)),
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
         Command::People(command) => wait_for(people::run(command, &settings)),
