@@ -7,6 +7,8 @@
 pub mod domain;
 /// What an installation may decide: `deputy.toml` and the environment.
 pub mod config;
+/// What the process shows of itself: log lines, traces, metrics.
+pub mod telemetry;
 /// All SQL, one text for SQLite and PostgreSQL.
 pub mod storage;
 /// The durable log: topics, partitions, offsets.

@@ -1,0 +1,31 @@
+//! Nouns and rules, pure: no async, I/O, SQL, HTTP, clock or randomness.
+//!
+//! The glossary, one word per thing:
+//!
+//! - **person**: a human with an account here; the resource owner of OAuth.
+//! - **client**: software that asks for tokens; an **agent** is a client that acts for a person.
+//! - **operator**: whoever administers the installation; acts through `/admin/v1`.
+//! - **resource**: a server that accepts our tokens (an MCP server), named by its identifier URI.
+//! - **scope**: one named permission at a resource; **scopes**: a set of them.
+//! - **consent**: what a person allowed a client at a resource, remembered so that it need not be asked again.
+//! - **authorization**: who may do what, for whom, until when; what every grant type yields.
+//! - **grant**: an authorization that was given, a node of the delegation tree; ending it ends every token under it.
+//! - **token**: what leaves the process: access token, refresh token, ID token.
+//! - **one-time value**: a code, invitation or assertion id that may be used once, for one purpose.
+//! - **session**: a person signed in, in one browser.
+//! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
+//! - **refusal**: an error of ours with a public code and a private, stable reason.
+
+pub mod time;
+pub mod id;
+pub mod secret;
+pub mod refusal;
+pub mod scope;
+pub mod resource;
+pub mod redirect_uri;
+pub mod client;
+pub mod person;
+pub mod grant;
+pub mod token;
+pub mod policy;
+pub mod event;

@@ -1,0 +1,3 @@
+//! What happened: facts leave the transaction that caused them and become the log's.
+
+pub mod relay;

@@ -1,0 +1,176 @@
+//! All SQL. One function per question, one SQL text for SQLite and PostgreSQL, behind this small facade.
+//!
+//! Nothing above this module can tell the engines apart, but for one question: [`Storage::is_exclusive`]. A closure given to
+//! [`Storage::write`] is one transaction and is answered when it is on the disk; it waits for nothing but its own statements, and on
+//! SQLite it runs on the writer's thread, in the same commit as up to 63 others. It may be run once only, and sees everything that
+//! was answered before it.
+//!
+//! 2026-11: SQLite through rusqlite, PostgreSQL through sqlx. sqlx hops threads for every SQLite statement, which costs more than an
+//! ES256 signature and an HTTP request together.
+
+pub mod clients;
+pub mod people;
+pub mod resources;
+pub mod grants;
+pub mod one_time;
+pub mod revocations;
+pub mod attempts;
+pub mod signing_keys;
+pub mod operators;
+pub mod outbox;
+pub mod leases;
+
+mod columns;
+mod directory;
+mod error;
+mod faults;
+mod migrate;
+mod postgres;
+mod sqlite;
+mod tx;
+mod writer;
+
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+mod private_postgres;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use error::StorageError;
+pub use faults::Faults;
+pub use migrate::{Applied, Migration};
+pub use tx::{Row, Tx, Value};
+
+pub use directory::Resources;
+
+use postgres::Postgres;
+use sqlite::Sqlite;
+
+/// All migrations of this version, in order.
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") }];
+
+/// Where the state is kept.
+#[derive(Clone)]
+pub enum Database {
+    /// The file is made if it is missing, and so is its folder.
+    Sqlite { path: PathBuf },
+    Postgres {
+        /// May hold a password.
+        url: String,
+        connections_max: u32,
+    },
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => f.debug_struct("Sqlite").field("path", path).finish(),
+            Self::Postgres { connections_max, .. } => {
+                f.debug_struct("Postgres").field("connections_max", connections_max).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// An open database, brought up to the last migration. Clones share it.
+///
+/// The SQLite file stays locked until [`close`](Self::close) has returned; dropping the last clone closes it too, but only soon.
+#[derive(Clone)]
+pub struct Storage(Arc<Backend>);
+
+enum Backend {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl Storage {
+    /// Opens the database and applies the migrations that it lacks. A start, so the caller's thread may be blocked meanwhile.
+    ///
+    /// Errors that an operator meets: `InUse`, `NotWritable`, `NewerSchema`, `EditedMigration`, `Corrupt`, `Unavailable`.
+    pub async fn open(database: &Database, migrations: &[Migration]) -> Result<Self, StorageError> {
+        let backend = match database {
+            Database::Sqlite { path } => Backend::Sqlite(Sqlite::open(path, migrations)?),
+            Database::Postgres { url, connections_max } => {
+                Backend::Postgres(Postgres::open(url, *connections_max, migrations).await?)
+            }
+        };
+        Ok(Self(Arc::new(backend)))
+    }
+
+    /// Only applies the migrations that the database lacks; returns those.
+    pub async fn migrate(database: &Database, migrations: &[Migration]) -> Result<Vec<Applied>, StorageError> {
+        match database {
+            Database::Sqlite { path } => Sqlite::migrate(path, migrations),
+            Database::Postgres { url, .. } => Postgres::migrate(url, migrations).await,
+        }
+    }
+
+    /// Runs `work` in one write transaction, and answers only when the commit is durable. `Err`, a panic and a failed statement roll
+    /// back. If the caller goes away the transaction still ends by itself, one way or the other.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        match &*self.0 {
+            Backend::Sqlite(sqlite) => sqlite.writer.write(work).await,
+            Backend::Postgres(postgres) => postgres.write(work).await,
+        }
+    }
+
+    /// Plain reads without a transaction: each statement sees everything committed before it, two statements need not see the same.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        match &*self.0 {
+            Backend::Sqlite(sqlite) => sqlite.read(work).await,
+            Backend::Postgres(postgres) => postgres.read(work).await,
+        }
+    }
+
+    /// True if this process is the only one that writes, so that a cache in memory may be exact.
+    pub fn is_exclusive(&self) -> bool {
+        matches!(&*self.0, Backend::Sqlite(_))
+    }
+
+    /// Whether a transaction can be had now.
+    pub async fn ping(&self) -> Result<(), StorageError> {
+        self.write(|tx| Box::pin(async move { tx.row("SELECT 1", &[], |_| Ok(())).await.map(|_| ()) })).await
+    }
+
+    /// Finishes what waits, then lets go of the database. Later calls are `Unavailable`.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// As if the process had been killed: nothing more is committed and who waits hears `Unavailable`. When this returns, the
+    /// database can be opened anew. PostgreSQL survives our death anyway, there it is the same as [`close`](Self::close).
+    pub async fn crash(&self) {
+        match &*self.0 {
+            Backend::Sqlite(sqlite) => sqlite.crash().await,
+            Backend::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// Misfortunes to order, for the simulator; SQLite only.
+    pub fn faults(&self) -> Option<&Faults> {
+        match &*self.0 {
+            Backend::Sqlite(sqlite) => Some(sqlite.faults()),
+            Backend::Postgres(_) => None,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Failed attempts, counted per account and per address, on every node together.
+
+use super::{StorageError, Tx};
+use crate::domain::time::Timestamp;
+
+/// How often `subject` failed, and when last.
+pub async fn find(tx: &mut Tx, subject: &str) -> Result<(u32, Timestamp), StorageError> {
+    let sql = "SELECT failures, last_at FROM attempts WHERE subject = $1";
+    let found = tx.row(sql, &[subject.into()], |row| Ok((row.u32_or_null(0)?.unwrap_or(0), row.timestamp(1)?))).await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Counts an attempt before its outcome is known, so that attempts side by side are all counted. An older count than
+/// `counted_after` starts anew.
+pub async fn count(tx: &mut Tx, subject: &str, now: Timestamp, counted_after: Timestamp) -> Result<(), StorageError> {
+    let sql = "INSERT INTO attempts (subject, failures, last_at) VALUES ($1, 1, $2) ON CONFLICT (subject) DO UPDATE SET \
+               failures = CASE WHEN attempts.last_at < $3 THEN 1 ELSE attempts.failures + 1 END, last_at = excluded.last_at";
+    tx.exec(sql, &[subject.into(), now.0.into(), counted_after.0.into()]).await?;
+    Ok(())
+}
+
+/// Forgets the failures of a subject that succeeded.
+pub async fn clear(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
+    tx.exec("DELETE FROM attempts WHERE subject = $1", &[subject.into()]).await?;
+    Ok(())
+}
+
+/// Forgets counts that nobody added to since a moment.
+pub async fn delete_old(tx: &mut Tx, last_before: Timestamp) -> Result<u64, StorageError> {
+    tx.exec("DELETE FROM attempts WHERE last_at < $1", &[last_before.0.into()]).await
+}

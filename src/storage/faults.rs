@@ -1,0 +1,102 @@
+//! Misfortunes that the simulator may order for the SQLite engine: a full disk, a slow one, a crash on either side of a commit.
+//!
+//! Looked at by the writer thread once per commit; an installation never orders any.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// A handle to order misfortunes with; clones order from the same list.
+#[derive(Clone, Default)]
+pub struct Faults {
+    /// False while nothing is ordered, so that looking costs one load.
+    armed: Arc<AtomicBool>,
+    orders: Arc<Mutex<Orders>>,
+}
+
+#[derive(Default)]
+struct Orders {
+    full_commits: u32,
+    slow_commits: u32,
+    slowness: Duration,
+    crash: Option<CrashPoint>,
+}
+
+/// When the process is to "die".
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum CrashPoint {
+    BeforeCommit,
+    AfterCommit,
+}
+
+/// What becomes of a commit.
+pub(super) enum Fate {
+    Proceeds,
+    MeetsFullDisk,
+    Crashes,
+}
+
+impl Faults {
+    /// The next `count` commits find the disk full.
+    pub fn fail_commits(&self, count: u32) {
+        self.order(|orders| orders.full_commits = count);
+    }
+
+    /// The next `count` commits take `slowness` longer.
+    pub fn slow_commits(&self, count: u32, slowness: Duration) {
+        self.order(|orders| (orders.slow_commits, orders.slowness) = (count, slowness));
+    }
+
+    /// At the next commit the storage dies just before it: nothing of it survives, and nobody is answered.
+    pub fn crash_before_commit(&self) {
+        self.order(|orders| orders.crash = Some(CrashPoint::BeforeCommit));
+    }
+
+    /// At the next commit the storage dies just after it: everything of it survives, and nobody is answered.
+    pub fn crash_after_commit(&self) {
+        self.order(|orders| orders.crash = Some(CrashPoint::AfterCommit));
+    }
+
+    pub(super) fn before_commit(&self) -> Fate {
+        let Some(mut orders) = self.ordered() else { return Fate::Proceeds };
+        if orders.crash == Some(CrashPoint::BeforeCommit) {
+            return Fate::Crashes;
+        }
+        let fate = match orders.full_commits.checked_sub(1) {
+            Some(left) => {
+                orders.full_commits = left;
+                Fate::MeetsFullDisk
+            }
+            None => Fate::Proceeds,
+        };
+        if let Some(left) = orders.slow_commits.checked_sub(1) {
+            orders.slow_commits = left;
+            let slowness = orders.slowness;
+            drop(orders);
+            std::thread::sleep(slowness);
+        }
+        fate
+    }
+
+    pub(super) fn crashes_after_commit(&self) -> bool {
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterCommit))
+    }
+
+    /// True from the order of a crash before the commit on; the writer asks before it starts a batch.
+    pub(super) fn crashes_now(&self) -> bool {
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit))
+    }
+
+    fn order(&self, order: impl FnOnce(&mut Orders)) {
+        order(&mut self.lock());
+        self.armed.store(true, Ordering::Release);
+    }
+
+    fn ordered(&self) -> Option<MutexGuard<'_, Orders>> {
+        self.armed.load(Ordering::Acquire).then(|| self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().expect("nobody panics while holding the orders")
+    }
+}

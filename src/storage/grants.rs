@@ -1,0 +1,193 @@
+//! Questions about grants, their refresh families, and consents.
+
+use super::{Row, StorageError, Tx, columns::unreadable};
+use crate::domain::{
+    client::ClientId,
+    grant::{Consent, EndCause, Ended, Grant, RefreshFamily},
+    id::{GrantKind, Id, PersonKind},
+    resource::ResourceIdentifier,
+    scope::Scopes,
+    time::Timestamp,
+};
+
+/// The grant of this identifier, ended or not.
+pub async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<Grant>, StorageError> {
+    let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants WHERE id = $1";
+    tx.row(sql, &[(&id.to_string()).into()], read).await
+}
+
+/// The live grant by which a client acts for itself at a resource.
+pub async fn find_own(
+    tx: &mut Tx,
+    client: &ClientId,
+    resource: &ResourceIdentifier,
+    now: Timestamp,
+) -> Result<Option<Grant>, StorageError> {
+    let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+               WHERE person IS NULL AND client = $1 AND resource = $2 AND ended_at IS NULL AND expires_at > $3 ORDER BY id DESC LIMIT 1";
+    tx.row(sql, &[client.as_str().into(), resource.as_str().into(), now.0.into()], read).await
+}
+
+/// A person's live grants, the last used first.
+pub async fn list_live_of(tx: &mut Tx, person: Id<PersonKind>, now: Timestamp) -> Result<Vec<Grant>, StorageError> {
+    let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+               WHERE person = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY used_at DESC LIMIT 500";
+    tx.rows(sql, &[(&person.to_string()).into(), now.0.into()], read).await
+}
+
+/// A page of grants in the order of their identifiers, after `after`, of one person or client if named ('' names none).
+pub async fn list(tx: &mut Tx, person: &str, client: &str, after: &str, limit: i64) -> Result<Vec<Grant>, StorageError> {
+    let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+               WHERE id > $3 AND ($1 = '' OR person = $1) AND ($2 = '' OR client = $2) ORDER BY id LIMIT $4";
+    tx.rows(sql, &[person.into(), client.into(), after.into(), limit.into()], read).await
+}
+
+/// Adds a grant.
+pub async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StorageError> {
+    let sql = "INSERT INTO grants (id, client, person, resource, scopes, created_at, expires_at, used_at, authenticated_at, \
+                                   refresh_generation, refresh_rotated_at, refresh_expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let person = grant.person.map(|person| person.to_string());
+    tx.exec(
+        sql,
+        &[
+            (&grant.id.to_string()).into(),
+            grant.client.as_str().into(),
+            person.as_deref().into(),
+            grant.resource.as_ref().map(ResourceIdentifier::as_str).into(),
+            (&grant.scopes.to_string()).into(),
+            grant.created_at.0.into(),
+            grant.expires_at.0.into(),
+            grant.used_at.0.into(),
+            grant.authenticated_at.map(|at| at.0).into(),
+            grant.refresh.map(|family| i64::from(family.generation)).into(),
+            grant.refresh.map(|family| family.rotated_at.0).into(),
+            grant.refresh.map(|family| family.expires_at.0).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Moves a refresh family from `generation` to the next, if nobody else did: compare and swap. `false` if somebody did, or the
+/// grant has ended.
+pub async fn rotate(
+    tx: &mut Tx,
+    id: Id<GrantKind>,
+    generation: u32,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<bool, StorageError> {
+    let sql = "UPDATE grants SET refresh_generation = refresh_generation + 1, refresh_rotated_at = $3, refresh_expires_at = $4, used_at = $3 \
+               WHERE id = $1 AND refresh_generation = $2 AND ended_at IS NULL";
+    Ok(tx.exec(sql, &[(&id.to_string()).into(), i64::from(generation).into(), now.0.into(), expires_at.0.into()]).await? == 1)
+}
+
+/// Ends a grant and kills every token issued under it. `None` if it had ended before or never was.
+pub async fn end(tx: &mut Tx, id: Id<GrantKind>, cause: EndCause, now: Timestamp) -> Result<Option<ClientId>, StorageError> {
+    let sql = "UPDATE grants SET ended_at = $2, end_cause = $3 WHERE id = $1 AND ended_at IS NULL RETURNING client";
+    let client = tx.row(sql, &[(&id.to_string()).into(), now.0.into(), cause.as_str().into()], |row| row.client_id(0)).await?;
+    if let Some(client) = &client {
+        tx.forget_own_grants(client);
+        super::revocations::revoke(tx, &id.to_string(), Timestamp(i64::MAX), now).await?;
+    }
+    Ok(client)
+}
+
+/// The live grants of a client, to be ended one by one.
+pub async fn live_of_client(tx: &mut Tx, client: &ClientId) -> Result<Vec<Id<GrantKind>>, StorageError> {
+    tx.rows("SELECT id FROM grants WHERE client = $1 AND ended_at IS NULL", &[client.as_str().into()], |row| row.id(0)).await
+}
+
+/// The live grants that a person gave to a client, to be ended one by one.
+pub async fn live_of_person_and_client(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+) -> Result<Vec<Id<GrantKind>>, StorageError> {
+    let sql = "SELECT id FROM grants WHERE person = $1 AND client = $2 AND ended_at IS NULL";
+    tx.rows(sql, &[(&person.to_string()).into(), client.as_str().into()], |row| row.id(0)).await
+}
+
+/// Forgets grants that ended or expired before a moment; their tokens have long expired too.
+pub async fn delete_dead(tx: &mut Tx, dead_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ended_at < $1 OR expires_at < $1 LIMIT $2)";
+    tx.exec(sql, &[dead_before.0.into(), limit.into()]).await
+}
+
+/// What the person allowed this client at this resource.
+pub async fn find_consent(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+) -> Result<Option<Consent>, StorageError> {
+    let sql = "SELECT scopes, given_at, client_hash FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
+    tx.row(
+        sql,
+        &[(&person.to_string()).into(), client.as_str().into(), resource.map_or("", ResourceIdentifier::as_str).into()],
+        |row| Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)? }),
+    )
+    .await
+}
+
+/// Remembers what the person allows now, in place of what they allowed before.
+pub async fn put_consent(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+    consent: &Consent,
+) -> Result<(), StorageError> {
+    let sql = "INSERT INTO consents (person, client, resource, scopes, given_at, client_hash) VALUES ($1, $2, $3, $4, $5, $6) \
+               ON CONFLICT (person, client, resource) \
+               DO UPDATE SET scopes = excluded.scopes, given_at = excluded.given_at, client_hash = excluded.client_hash";
+    tx.exec(
+        sql,
+        &[
+            (&person.to_string()).into(),
+            client.as_str().into(),
+            resource.map_or("", ResourceIdentifier::as_str).into(),
+            (&consent.scopes.to_string()).into(),
+            consent.given_at.0.into(),
+            (&consent.client_hash).into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets all that the person allowed this client.
+pub async fn delete_consents(tx: &mut Tx, person: Id<PersonKind>, client: &ClientId) -> Result<(), StorageError> {
+    tx.exec("DELETE FROM consents WHERE person = $1 AND client = $2", &[(&person.to_string()).into(), client.as_str().into()])
+        .await?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<Grant, StorageError> {
+    let ended = match (row.timestamp_or_null(8)?, row.text_or_null(9)?) {
+        (Some(at), Some(word)) => Some(Ended { at, cause: EndCause::parse(&word).ok_or_else(|| unreadable(&word))? }),
+        _ => None,
+    };
+    let refresh = match (row.u32_or_null(11)?, row.timestamp_or_null(12)?, row.timestamp_or_null(13)?) {
+        (Some(generation), Some(rotated_at), Some(expires_at)) => Some(RefreshFamily { generation, rotated_at, expires_at }),
+        _ => None,
+    };
+    Ok(Grant {
+        id: row.id(0)?,
+        client: row.client_id(1)?,
+        person: row.id_or_null(2)?,
+        resource: row.resource_identifier_or_null(3)?,
+        scopes: row.scopes(4)?,
+        created_at: row.timestamp(5)?,
+        expires_at: row.timestamp(6)?,
+        used_at: row.timestamp(7)?,
+        ended,
+        authenticated_at: row.timestamp_or_null(10)?,
+        refresh,
+    })
+}

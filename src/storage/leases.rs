@@ -1,0 +1,11 @@
+//! Leases: which node runs a background stage that must run once.
+
+use super::{StorageError, Tx};
+use crate::domain::time::Timestamp;
+
+/// Takes or renews a lease until `expires_at`. `false` if another holder's lease is still good.
+pub async fn hold(tx: &mut Tx, name: &str, holder: &str, now: Timestamp, expires_at: Timestamp) -> Result<bool, StorageError> {
+    let sql = "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
+               holder = excluded.holder, expires_at = excluded.expires_at WHERE leases.holder = excluded.holder OR leases.expires_at <= $4";
+    Ok(tx.exec(sql, &[name.into(), holder.into(), expires_at.0.into(), now.0.into()]).await? == 1)
+}

@@ -1,0 +1,320 @@
+//! What the process shows of itself: lines on standard error, traces for a collector, metrics for a scraper.
+//! [W3C Trace Context](https://www.w3.org/TR/trace-context/),
+//! [Prometheus text format](https://prometheus.io/docs/instrumenting/exposition_formats/)
+//!
+//! Nothing here ever sees a token, a code, a phone number or a body: spans carry method, route, status and trace id only.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, SdkTracerProvider};
+use tracing::field::Empty;
+use tracing::{Span, Subscriber, error_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use url::Url;
+
+use crate::config::{LogFormat, Settings};
+
+/// Sends what is still waiting when it is dropped; hold it until the process ends.
+#[derive(Debug)]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+/// Why the process cannot show itself.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("traces cannot be sent to otlp_endpoint: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    #[error("log lines have been set up already")]
+    AlreadyStarted(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// How long the end of the process waits for the collector.
+const LAST_EXPORT_MAX: Duration = Duration::from_secs(3);
+
+impl Telemetry {
+    /// Turns on log lines as `settings` say, and traces if they name a collector. Call it once, before anything is to be seen.
+    ///
+    /// # Errors
+    /// The exporter cannot be built, or this was called before.
+    pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
+        let traces = settings.otlp_endpoint.as_ref().map(provider).transpose()?;
+        subscriber(settings, std::io::stderr, traces.as_ref()).try_init()?;
+        Ok(Telemetry { traces })
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(traces) = &self.traces
+            && let Err(error) = traces.shutdown_with_timeout(LAST_EXPORT_MAX)
+        {
+            tracing::warn!(%error, "the last traces were not delivered");
+        }
+    }
+}
+
+/// One request as logs, traces and metrics see it.
+#[derive(Debug)]
+pub struct RequestTrace {
+    /// Run the request inside it (`Instrument`), so that each of its lines carries the trace id.
+    pub span: Span,
+    /// 32 hexadecimal digits: the caller's trace if it sent one, else a new one. Fit to be shown as a reference.
+    pub trace_id: String,
+    method: &'static str,
+}
+
+impl RequestTrace {
+    /// Begins the trace of a request, continuing the one that a `traceparent` header names.
+    pub fn begin(method: &Method, headers: &HeaderMap) -> RequestTrace {
+        let method = known(method);
+        // The level is that of errors so that no log_level hides the span, and with it the trace id of the lines inside.
+        let span = error_span!(
+            "request",
+            otel.kind = "server",
+            http.request.method = method,
+            http.route = Empty,
+            http.response.status_code = Empty,
+            trace_id = Empty
+        );
+        let caller = TraceContextPropagator::new().extract(&Headers(headers));
+        // Refused when no traces are sent, or the span is not seen by anyone: then there is nothing to connect.
+        let _ = span.set_parent(caller.clone());
+        let known_ids = [span.context(), caller].map(|context| context.span().span_context().trace_id());
+        let trace_id = known_ids.into_iter().find(|id| *id != opentelemetry::TraceId::INVALID);
+        let trace_id = trace_id.unwrap_or_else(|| RandomIdGenerator::default().new_trace_id()).to_string();
+        span.record("trace_id", trace_id.as_str());
+        RequestTrace { span, trace_id, method }
+    }
+
+    /// Ends it with what came of it. `route` is the pattern that matched, never the path, so that metrics stay bounded.
+    pub fn end(self, route: Option<&str>, status: StatusCode, took: Duration) {
+        let route = route.unwrap_or("unmatched");
+        self.span.record("http.route", route);
+        self.span.record("http.response.status_code", status.as_u16());
+        let labels = [("route", route.to_owned())];
+        metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
+        let [route] = labels;
+        let status = ("status", status.as_str().to_owned());
+        metrics::counter!("http_requests_total", &[route, status, ("method", self.method.to_owned())]).increment(1);
+    }
+}
+
+/// Bounds of the duration histogram in seconds, from a cached answer to a client's patience.
+const DURATION_BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// How often observed durations are folded into the histograms; between, each one takes eight bytes.
+const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The metrics of this process; the first call begins to collect them. `render` gives the page that a scraper reads.
+///
+/// The collector is the process's, as the `metrics` crate wants it: servers that share a process share their metrics.
+pub fn metrics() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let buckets = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS_S).expect("the list of bounds is not empty");
+        let recorder = buckets.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another collector of metrics is in place; /metrics stays empty");
+        }
+        metrics::describe_counter!("http_requests_total", "Requests answered, by route, method and status.");
+        metrics::describe_histogram!("http_request_duration_seconds", "How long a request took to be answered, by route.");
+        let folded = handle.clone();
+        let fold = move || {
+            loop {
+                std::thread::sleep(FOLD_INTERVAL);
+                folded.run_upkeep();
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("metrics".to_owned()).spawn(fold) {
+            tracing::warn!(%error, "metrics are folded only when they are read");
+        }
+        handle
+    })
+}
+
+fn provider(collector: &Url) -> Result<SdkTracerProvider, TelemetryError> {
+    const TRACES_PATH: &str = "/v1/traces";
+    let base = collector.as_str().trim_end_matches('/').trim_end_matches(TRACES_PATH);
+    let endpoint = format!("{base}{TRACES_PATH}");
+    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build()?;
+    let resource = Resource::builder().with_service_name("deputy");
+    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        // Not the caller's wish: a stranger could otherwise keep a request out of the traces.
+        .with_sampler(Sampler::AlwaysOn)
+        .with_resource(resource.with_attribute(version).build())
+        .build())
+}
+
+fn subscriber<W>(settings: &Settings, writer: W, traces: Option<&SdkTracerProvider>) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match settings.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    let spans = traces.map(|provider| {
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("deputy"));
+        layer.with_filter(LevelFilter::INFO)
+    });
+    tracing_subscriber::registry().with(lines.with_filter(settings.log_level.to_filter())).with(spans)
+}
+
+/// The method by name; unknown ones share one, since a stranger chooses them.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+struct Headers<'h>(&'h HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no test panics while writing").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn headers() -> HeaderMap {
+        let value = format!("00-{TRACE_ID}-00f067aa0ba902b7-00").parse().expect("a header value");
+        HeaderMap::from_iter([(http::HeaderName::from_static("traceparent"), value)])
+    }
+
+    fn lines_of_a_request(configuration: &str, headers: &HeaderMap) -> (String, String) {
+        let settings = Settings::parse("test", configuration).expect("a right configuration");
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), None), || {
+            let request = RequestTrace::begin(&Method::GET, headers);
+            request.span.in_scope(|| tracing::warn!(target: "deputy::http", "seen"));
+            request.trace_id
+        });
+        let text = String::from_utf8(lines.0.lock().expect("no test panics while writing").clone()).expect("lines are UTF-8");
+        (trace_id, text)
+    }
+
+    #[test]
+    fn each_line_of_a_request_carries_the_callers_trace_id() {
+        for configuration in ["log_format = \"text\"", "log_format = \"json\"", "log_level = \"warn\""] {
+            let (trace_id, text) = lines_of_a_request(configuration, &headers());
+            assert_eq!(trace_id, TRACE_ID);
+            assert!(text.contains("seen") && text.contains(TRACE_ID) && text.lines().count() == 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_lines_are_json() {
+        let (trace_id, text) = lines_of_a_request("log_format = \"json\"", &headers());
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one JSON object");
+        assert_eq!((line["message"].as_str(), line["span"]["trace_id"].as_str()), (Some("seen"), Some(trace_id.as_str())));
+    }
+
+    #[test]
+    fn a_request_without_a_trace_gets_one_of_its_own() {
+        let malformed = HeaderMap::from_iter([(
+            http::HeaderName::from_static("traceparent"),
+            http::HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+        )]);
+        let (first, text) = lines_of_a_request("", &HeaderMap::new());
+        let (second, _) = lines_of_a_request("", &malformed);
+        assert!(first != second && text.contains(&first), "{first} {second} {text}");
+        assert!([&first, &second].iter().all(|id| id.len() == 32 && id.bytes().any(|digit| digit != b'0')));
+    }
+
+    #[test]
+    fn traces_reach_the_collector_even_when_the_caller_asked_for_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let collector = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let received = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the exporter connects");
+            let mut request = Vec::new();
+            let mut part = [0; 4096];
+            while !contains(&request, b"http.route") {
+                let count = stream.read(&mut part).expect("the exporter sends");
+                assert!(count > 0, "the request ended early");
+                request.extend_from_slice(&part[..count]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("the exporter listens");
+            request
+        });
+        let settings = Settings::parse("test", &format!("otlp_endpoint = \"{collector}\"")).expect("a right configuration");
+        let traces = provider(settings.otlp_endpoint.as_ref().expect("it is set")).expect("an exporter");
+        tracing::subscriber::with_default(subscriber(&settings, std::io::sink, Some(&traces)), || {
+            let request = RequestTrace::begin(&Method::POST, &headers());
+            assert_eq!(request.trace_id, TRACE_ID);
+            request.end(Some("/token"), StatusCode::OK, Duration::from_millis(1));
+        });
+        drop(Telemetry { traces: Some(traces) });
+        let request = received.join().expect("the collector's assertions hold");
+        let trace_id = u128::from_str_radix(TRACE_ID, 16).expect("hexadecimal").to_be_bytes();
+        assert!(request.starts_with(b"POST /v1/traces ") && contains(&request, &trace_id) && contains(&request, b"/token"));
+    }
+
+    #[test]
+    fn metrics_count_requests_by_route_and_never_by_a_strangers_method() {
+        let page = metrics();
+        let method = Method::from_bytes(b"STRANGE").expect("a method");
+        let request = RequestTrace::begin(&method, &HeaderMap::new());
+        request.end(None, StatusCode::NOT_FOUND, Duration::from_millis(2));
+        let page = page.render();
+        assert!(page.contains("http_requests_total{route=\"unmatched\",status=\"404\",method=\"_OTHER\"} 1"), "{page}");
+        assert!(page.contains("http_request_duration_seconds_bucket{route=\"unmatched\",le=\"0.0025\"} 1"), "{page}");
+    }
+
+    fn contains(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+}

@@ -1,0 +1,78 @@
+//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, settings. Each has a simulated twin, so the
+//! whole server runs under a seed.
+
+pub mod clock;
+pub mod entropy;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    config::Settings,
+    domain::{
+        event::{Actor, Event, Fact},
+        id::{Id, Kind},
+        secret::{Secret, secret_text},
+        time::Timestamp,
+    },
+    keys::{Keyring, secrets::Secrets},
+    log::{Log, LogError, Record},
+    outbound::Outbound,
+    storage::Storage,
+};
+use clock::Clock;
+use entropy::Entropy;
+
+/// The topic to which all facts go, in the order of their subjects.
+pub const FACTS: &str = "facts";
+
+/// What a server works with. Shared by every request and every background stage.
+pub struct World {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub storage: Storage,
+    pub log: Arc<dyn Log>,
+    pub secrets: Arc<Secrets>,
+    pub keys: Keyring,
+    pub outbound: Outbound,
+    pub settings: Settings,
+    /// Names this process among the nodes that share a database.
+    pub node: String,
+}
+
+impl World {
+    /// The time now; asked once per request or step.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A new identifier.
+    pub fn id<K: Kind>(&self, now: Timestamp) -> Id<K> {
+        Id::new(now, self.entropy.bytes())
+    }
+
+    /// A new secret of 256 random bits, as text.
+    pub fn secret(&self) -> Secret<String> {
+        secret_text(self.entropy.bytes())
+    }
+
+    /// The event of a fact, to be written with the decision that caused it.
+    pub fn event(&self, now: Timestamp, actor: Actor, fact: Fact) -> Event {
+        Event { id: self.id(now), at: now, actor, fact }
+    }
+
+    /// Writes an event straight to the log: for decisions that change nothing in storage. Answers when it is durable.
+    pub async fn record(&self, event: &Event) -> Result<(), LogError> {
+        self.log.append(FACTS, vec![record(event)]).await.map(|_| ())
+    }
+
+    /// A duration of the settings, in seconds there.
+    pub fn seconds(seconds: u32) -> Duration {
+        Duration::from_secs(u64::from(seconds))
+    }
+}
+
+/// An event as the log carries it: the events of one subject keep their order.
+pub fn record(event: &Event) -> Record {
+    let payload = serde_json::to_vec(event).expect("our own events serialise to JSON");
+    Record::new(event.fact.subject().as_bytes(), payload, event.at)
+}
