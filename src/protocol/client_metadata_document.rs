@@ -14,7 +14,7 @@ use crate::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
-        refusal::{DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError},
+        refusal::{BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError},
         scope::Scopes,
         time::Timestamp,
     },
@@ -81,6 +81,7 @@ fn parse_url(id: &ClientId, is_loopback_allowed: bool) -> Result<Url, OAuthError
 }
 
 async fn fetch(world: &World, id: &ClientId, url: &Url) -> Result<Fetched, OAuthError> {
+    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
     let fetched = world.outbound.get(url, LIMITS).await.map_err(|error| {
         tracing::warn!(client = %id, %error, "a client ID metadata document cannot be fetched");
         match error {

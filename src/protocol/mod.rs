@@ -32,3 +32,34 @@ pub mod introspection;
 pub mod revocation;
 pub mod userinfo;
 mod trouble;
+
+use crate::{
+    domain::{
+        event::Event,
+        refusal::{Code, OAuthError},
+    },
+    world::World,
+};
+
+/// The token of an `Authorization: Bearer` header ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
+pub fn bearer(authorization: &[u8]) -> Option<String> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
+    let token = std::str::from_utf8(token.trim_ascii()).ok()?;
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// Puts a refusal on record. Trouble of our own is none, and what a flood of refusals exceeds is counted instead of recorded:
+/// otherwise anybody could fill the disk.
+async fn record_refusal(world: &World, refusal: &OAuthError, event: Event) {
+    metrics::counter!("deputy_refusals_total", "reason" => refusal.reason).increment(1);
+    if matches!(refusal.code, Code::TemporarilyUnavailable | Code::TooManyRequests | Code::ServerError) {
+        return;
+    }
+    if world.memory.recorded_refusals.check().is_err() {
+        metrics::counter!("deputy_refusals_unrecorded_total").increment(1);
+        return;
+    }
+    if let Err(error) = world.record(&event).await {
+        tracing::warn!(%error, reason = refusal.reason, "a refusal could not be put on record");
+    }
+}

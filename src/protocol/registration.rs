@@ -6,7 +6,7 @@
 //!
 //! What is new is limited for the whole installation, not by address: hosted clients share theirs.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -34,17 +34,6 @@ use crate::{
 
 const REDIRECT_URIS_MAX: usize = 32;
 const NAME_CHARS_MAX: usize = 200;
-
-/// New registrations that are taken in a minute, by the whole installation.
-pub struct RegistrationLimit(governor::DefaultDirectRateLimiter);
-
-impl RegistrationLimit {
-    /// `per_minute` at most, also as a burst.
-    pub fn new(per_minute: u32) -> RegistrationLimit {
-        let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
-        RegistrationLimit(governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)))
-    }
-}
 
 /// What a client asks for; unknown fields are ignored.
 #[derive(Debug, Deserialize)]
@@ -105,8 +94,8 @@ pub struct Response {
 }
 
 /// Registers a client, or tells it the registration that it has.
-pub async fn respond(world: &World, limit: &RegistrationLimit, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
-    let answered = register(world, limit, authorization, request, now).await;
+pub async fn respond(world: &World, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
+    let answered = register(world, authorization, request, now).await;
     if let Err(refusal) = &answered {
         let fact = Fact::RegistrationRefused { code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
         super::record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
@@ -114,7 +103,7 @@ pub async fn respond(world: &World, limit: &RegistrationLimit, authorization: Op
     answered
 }
 
-async fn register(world: &World, limit: &RegistrationLimit, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
+async fn register(world: &World, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
     let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
@@ -122,7 +111,7 @@ async fn register(world: &World, limit: &RegistrationLimit, authorization: Optio
     if let Some(known) = find(world, hash.as_deref()).await? {
         return Ok(response(&known, metadata.redirect_uris, None));
     }
-    if limit.0.check().is_err() {
+    if world.memory.registrations.check().is_err() {
         return Err(REGISTRATION_LIMIT);
     }
     let secret = has_secret.then(|| world.secret());
