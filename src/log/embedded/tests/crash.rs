@@ -200,7 +200,7 @@ struct Attempt {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Fate {
     Durable,
-    /// Refused; may come to light in a crash.
+    /// Refused; may come to light when the log is opened again.
     Doubtful,
 }
 
@@ -209,7 +209,6 @@ struct Model {
     log: Embedded,
     attempts: Vec<Attempt>,
     numbers: u64,
-    is_power_failing: bool,
     partitions: u16,
 }
 
@@ -242,20 +241,20 @@ impl Model {
         }
     }
 
-    fn reopen(&mut self, crashes: bool) {
-        if crashes || self.is_power_failing {
-            self.disk.power_off();
-        }
+    fn reopen(&mut self) {
         // Let the old one go before the new one comes, as processes do.
         self.log = open(&SimulatedDisk::new(0));
-        if crashes || self.is_power_failing {
-            self.disk.restart();
-        }
-        self.is_power_failing = false;
         self.log = Model::open(&self.disk, self.partitions);
     }
 
-    /// How often each attempt's number can be read, those that retention has taken aside; and every partition in order.
+    fn crash(&mut self) {
+        self.disk.power_off();
+        self.log = open(&SimulatedDisk::new(0));
+        self.disk.restart();
+        self.log = Model::open(&self.disk, self.partitions);
+    }
+
+    /// The numbers of the attempts whose records can be read, once for each record.
     async fn seen(&self) -> Vec<u64> {
         let mut seen = Vec::new();
         for partition in 0..self.log.partitions(TOPIC) {
@@ -270,9 +269,9 @@ impl Model {
         seen
     }
 
-    /// Every durable attempt is there, whole and once, and the cursor is that of the last one. What is doubtful is not there, but after a
-    /// crash it may be; then it is durable from now on, and otherwise gone for good.
-    async fn check(&mut self, was_crash: bool) {
+    /// Every durable attempt is there, whole and once, and the cursor is that of the last one. What is doubtful is not there, but when the
+    /// log is opened again it may be; then it is durable from now on, and otherwise gone for good.
+    async fn check(&mut self, was_reopened: bool) {
         let seen = self.seen().await;
         let oldest = seen.iter().copied().min();
         let cursor = self.log.cursor("profiles", "facts/0");
@@ -291,11 +290,12 @@ impl Model {
                     );
                     true
                 }
-                Fate::Doubtful if was_crash && attempt.records > 0 => {
+                Fate::Doubtful if was_reopened && attempt.records > 0 => {
                     assert!(count == 0 || count == attempt.records, "{} is there in part", attempt.number);
                     count > 0
                 }
-                Fate::Doubtful if was_crash => cursor == Some(attempt.number),
+                // Without records it shows in the cursor, unless something came after it.
+                Fate::Doubtful if was_reopened => cursor == Some(attempt.number),
                 Fate::Doubtful => {
                     assert_eq!(count, 0, "{} was refused and can be read", attempt.number);
                     false
@@ -306,9 +306,8 @@ impl Model {
                 expected_cursor = Some(attempt.number);
             }
         }
-        // A doubtful cursor of an attempt without records shows only if nothing came after it.
         assert_eq!(cursor, expected_cursor, "the cursor is the last commit's");
-        if was_crash {
+        if was_reopened {
             let mut fates = fates.into_iter();
             self.attempts.retain(|_| fates.next() == Some(true));
             self.attempts.iter_mut().for_each(|attempt| attempt.fate = Fate::Durable);
@@ -319,23 +318,23 @@ impl Model {
 async fn play(seed: u64, partitions: u16, moves: Vec<Move>) {
     let disk = SimulatedDisk::new(seed);
     let log = Model::open(&disk, partitions);
-    let mut model = Model { disk, log, attempts: Vec::new(), numbers: 0, is_power_failing: false, partitions };
+    let mut model = Model { disk, log, attempts: Vec::new(), numbers: 0, partitions };
     for one in moves {
-        let mut was_crash = false;
+        let mut was_reopened = false;
         match one {
             Move::Append { appends, records, bytes } => model.append(appends, records, bytes).await,
             Move::Reopen => {
-                was_crash = model.is_power_failing;
+                // What an unhealed log had refused may come to light here too.
+                was_reopened = true;
                 model.disk.fail_next(0);
-                model.reopen(false);
+                model.reopen();
             }
             Move::PowerOff { after_operations } => {
                 model.disk.power_off_after(after_operations);
-                model.is_power_failing = true;
                 model.append(3, 2, 500).await;
                 model.append(2, 1, 500).await;
-                model.reopen(true);
-                was_crash = true;
+                model.crash();
+                was_reopened = true;
             }
             Move::FailNext { operations } => model.disk.fail_next(operations),
             Move::Fill => model.disk.set_capacity(model.disk.bytes_used() + 5000),
@@ -344,7 +343,7 @@ async fn play(seed: u64, partitions: u16, moves: Vec<Move>) {
                 let _ = model.log.retain(Timestamp(0)).await;
             }
         }
-        model.check(was_crash).await;
+        model.check(was_reopened).await;
     }
 }
 
