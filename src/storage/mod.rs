@@ -42,6 +42,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::config::{DatabaseAddress, Settings};
+
 pub use error::StorageError;
 pub use faults::Faults;
 pub use migrate::{Applied, Migration};
@@ -66,6 +68,18 @@ pub enum Database {
         url: String,
         connections_max: u32,
     },
+}
+
+impl Database {
+    /// The database that the configuration names.
+    pub fn of(settings: &Settings) -> Self {
+        match &settings.database {
+            DatabaseAddress::Sqlite => Self::Sqlite { path: settings.sqlite_path() },
+            DatabaseAddress::Postgres(url) => {
+                Self::Postgres { url: url.reveal().clone(), connections_max: settings.database_connections_max }
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -109,6 +123,16 @@ impl Storage {
         match database {
             Database::Sqlite { path } => Sqlite::migrate(path, migrations),
             Database::Postgres { url, .. } => Postgres::migrate(url, migrations).await,
+        }
+    }
+
+    /// How many migrations the database lacks; changes nothing, and may be asked while a server has it open.
+    ///
+    /// Errors that an operator meets are those of [`open`](Self::open) but `InUse`.
+    pub async fn lacks(database: &Database, migrations: &[Migration]) -> Result<usize, StorageError> {
+        match database {
+            Database::Sqlite { path } => Sqlite::lacks(path, migrations),
+            Database::Postgres { url, .. } => Postgres::lacks(url, migrations).await,
         }
     }
 

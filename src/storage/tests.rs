@@ -296,6 +296,20 @@ async fn this_versions_migrations_fit_both_engines() {
 }
 
 #[tokio::test]
+async fn what_a_database_lacks_is_told_without_changing_it() {
+    for opened in both().await {
+        assert_eq!(Storage::lacks(&opened.database, SCHEMA).await, Ok(0), "beside the open storage");
+        assert_eq!(Storage::lacks(&opened.database, &SCHEMA[..1]).await, Err(StorageError::NewerSchema { found: 2, known: 1 }));
+        let next = Migration { number: 3, name: "next", sql: "CREATE TABLE next (id TEXT)" };
+        assert_eq!(Storage::lacks(&opened.database, &[SCHEMA, &[next]].concat()).await, Ok(1));
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let path = folder.path().join("deputy.db");
+    assert_eq!(Storage::lacks(&Database::Sqlite { path: path.clone() }, SCHEMA).await, Ok(2));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
 async fn a_failed_migration_leaves_nothing() {
     for Opened { storage, database, folder: _folder, private: _private } in both().await {
         storage.close().await;
