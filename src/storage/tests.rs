@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 
 use super::private_postgres::PrivateDatabase;
-use super::{Database, Migration, Row, Storage, StorageError, Tx, Value};
+use super::{Database, MIGRATIONS, Migration, Row, Storage, StorageError, Tx, Value};
 
 const SCHEMA: &[Migration] = &[
     Migration {
@@ -118,7 +118,10 @@ async fn placeholders_count_by_their_digits() {
             .read(move |tx| Box::pin(async move { tx.row(sql, &["one".into(), "two".into()], |row| row.text(0)).await }))
             .await;
         assert_eq!(text, Ok::<_, StorageError>(Some("twoonetwo".to_owned())));
-        for values in [vec![Value::Text("one")], vec![Value::Text("one"); 3]] {
+        // PostgreSQL takes a value that no placeholder asks for.
+        let miscounted = if storage.is_exclusive() { vec![1, 3] } else { vec![1] };
+        for count in miscounted {
+            let values = vec![Value::Text("one"); count];
             let refused: Result<Option<()>, StorageError> =
                 storage.read(move |tx| Box::pin(async move { tx.row(sql, &values, |_| Ok(())).await })).await;
             assert!(matches!(refused, Err(StorageError::Query(_))), "{refused:?}");
@@ -279,6 +282,16 @@ async fn a_database_is_migrated_once_and_not_by_an_older_version() {
 
         let storage = Storage::open(&database, SCHEMA).await.expect("it is as it was");
         assert_eq!(ids(&storage).await, ["kept"]);
+    }
+}
+
+#[tokio::test]
+async fn this_versions_migrations_fit_both_engines() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let private = PrivateDatabase::empty().await;
+    for database in [Database::Sqlite { path: folder.path().join("deputy.db") }, at(private.url())] {
+        let applied = Storage::migrate(&database, MIGRATIONS).await.expect("they fit");
+        assert_eq!(applied.len(), MIGRATIONS.len());
     }
 }
 
