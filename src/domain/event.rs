@@ -137,9 +137,10 @@ impl Fact {
     /// What the fact is about: its events keep their order.
     pub fn subject(&self) -> String {
         match self {
-            Fact::TokenIssued { grant, .. } | Fact::TokenRevoked { grant, .. } | Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => {
-                grant.to_string()
-            }
+            Fact::TokenIssued { grant, .. }
+            | Fact::TokenRevoked { grant, .. }
+            | Fact::GrantStarted { grant, .. }
+            | Fact::GrantEnded { grant, .. } => grant.to_string(),
             Fact::TokenRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
                 client.as_ref().map_or_else(String::new, ToString::to_string)
             }

@@ -21,8 +21,9 @@ use crate::{
         policy,
         redirect_uri::RedirectUri,
         refusal::{
-            AUTHORIZE_CLIENT_DISABLED, CLIENT_GRANT_TYPE, CLIENT_UNKNOWN, CONSENT_REFUSED, CONSENT_REQUIRED, LOGIN_REQUIRED, MAX_AGE_INVALID, OAuthError,
-            PROMPT_INVALID, REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED, REQUEST_OBJECT, RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
+            AUTHORIZE_CLIENT_DISABLED, CLIENT_GRANT_TYPE, CLIENT_UNKNOWN, CONSENT_REFUSED, CONSENT_REQUIRED, LOGIN_REQUIRED,
+            MAX_AGE_INVALID, OAuthError, PROMPT_INVALID, REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED, REQUEST_OBJECT,
+            RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
         },
         resource::{Resource, ResourceIdentifier},
         scope::{self, Scopes},
@@ -103,9 +104,13 @@ impl From<StorageError> for Refused {
 pub enum Next {
     SignIn,
     /// The person decides; with what they allowed this client before.
-    AskConsent { consented: Scopes },
+    AskConsent {
+        consented: Scopes,
+    },
     /// Back to the client.
-    Redirect { location: String },
+    Redirect {
+        location: String,
+    },
 }
 
 /// What an authorization code stands for, until it is used.
@@ -160,8 +165,11 @@ async fn judge(world: &World, query: &str, now: Timestamp) -> Result<Authorizati
 
 async fn find_client(world: &World, client_id: &str, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let id = ClientId::parse(client_id).ok_or(CLIENT_UNKNOWN)?;
-    let client =
-        if id.is_url() { client_metadata_document::resolve(world, &id, now).await? } else { world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)? };
+    let client = if id.is_url() {
+        client_metadata_document::resolve(world, &id, now).await?
+    } else {
+        world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)?
+    };
     if client.is_disabled() { Err(AUTHORIZE_CLIENT_DISABLED) } else { Ok(client) }
 }
 
@@ -209,7 +217,13 @@ fn prompt(text: Option<&str>) -> Result<Prompt, OAuthError> {
 }
 
 /// Decides what comes next. `asked_at` is when the request first arrived: signing in after it satisfies `prompt=login`.
-pub async fn advance(world: &World, request: &AuthorizationRequest, signed_in: Option<&(Session, Person)>, asked_at: Timestamp, now: Timestamp) -> Result<Next, Refused> {
+pub async fn advance(
+    world: &World,
+    request: &AuthorizationRequest,
+    signed_in: Option<&(Session, Person)>,
+    asked_at: Timestamp,
+    now: Timestamp,
+) -> Result<Next, Refused> {
     let tell = |refusal: OAuthError| {
         let location = refusal_location(world, &request.redirect_uri, request.state.as_deref(), &refusal);
         Refused::Redirect { refusal, location }
@@ -217,9 +231,14 @@ pub async fn advance(world: &World, request: &AuthorizationRequest, signed_in: O
     let Some((session, person)) = signed_in.filter(|(session, _)| is_recent_enough(request, session, asked_at, now)) else {
         return if request.prompt == Prompt::None { Err(tell(LOGIN_REQUIRED)) } else { Ok(Next::SignIn) };
     };
-    let (person_id, client, resource) = (person.id, request.client.id.clone(), request.resource.as_ref().map(|resource| resource.identifier.clone()));
-    let consent = world.storage.read(move |tx| Box::pin(async move { grants::find_consent(tx, person_id, &client, resource.as_ref()).await })).await?;
-    let is_covered = policy::is_covered(consent.as_ref(), &client_hash(&request.client), request.resource.as_deref(), &request.scopes);
+    let (person_id, client, resource) =
+        (person.id, request.client.id.clone(), request.resource.as_ref().map(|resource| resource.identifier.clone()));
+    let consent = world
+        .storage
+        .read(move |tx| Box::pin(async move { grants::find_consent(tx, person_id, &client, resource.as_ref()).await }))
+        .await?;
+    let is_covered =
+        policy::is_covered(consent.as_ref(), &client_hash(&request.client), request.resource.as_deref(), &request.scopes);
     if is_covered && may_be_silent(request) && !request.prompt.demands_consent() {
         let location = issue_code(world, request, session, person, request.scopes.clone(), None, now).await?;
         return Ok(Next::Redirect { location });
@@ -232,7 +251,9 @@ pub async fn advance(world: &World, request: &AuthorizationRequest, signed_in: O
 
 fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at: Timestamp, now: Timestamp) -> bool {
     let is_new = !request.prompt.demands_login() || session.authenticated_at >= asked_at;
-    let is_young = request.max_age.is_none_or(|max_age| now.since(session.authenticated_at) <= max_age || session.authenticated_at >= asked_at);
+    let is_young = request
+        .max_age
+        .is_none_or(|max_age| now.since(session.authenticated_at) <= max_age || session.authenticated_at >= asked_at);
     is_new && is_young
 }
 
@@ -243,7 +264,14 @@ fn may_be_silent(request: &AuthorizationRequest) -> bool {
 }
 
 /// The person allowed some of what was asked for. Answers where to send them.
-pub async fn allow(world: &World, request: &AuthorizationRequest, session: &Session, person: &Person, chosen: &Scopes, now: Timestamp) -> Result<String, Refused> {
+pub async fn allow(
+    world: &World,
+    request: &AuthorizationRequest,
+    session: &Session,
+    person: &Person,
+    chosen: &Scopes,
+    now: Timestamp,
+) -> Result<String, Refused> {
     // `openid` is about who they are, which they told us by being here; everything else they could untick.
     let allowed = request.scopes.intersection(&chosen.union(&Scopes::of([scope::OPENID])));
     if allowed.difference(&Scopes::of(scope::BUILT_IN)).is_empty() && request.resource.is_some() {
@@ -254,7 +282,8 @@ pub async fn allow(world: &World, request: &AuthorizationRequest, session: &Sess
 
 /// The person refused. Answers where to send them.
 pub async fn refuse(world: &World, request: &AuthorizationRequest, person: &Person, now: Timestamp) -> Result<String, Refused> {
-    let event = world.event(now, Actor::Person(person.id), Fact::ConsentRefused { client: request.client.id.clone(), person: person.id });
+    let event =
+        world.event(now, Actor::Person(person.id), Fact::ConsentRefused { client: request.client.id.clone(), person: person.id });
     world.storage.write(move |tx| Box::pin(async move { outbox::put(tx, &event).await })).await?;
     Ok(refusal_location(world, &request.redirect_uri, request.state.as_deref(), &CONSENT_REFUSED))
 }
@@ -284,7 +313,12 @@ async fn issue_code(
         grant: None,
     };
     let consent = consented.map(|allowed| {
-        let fact = Fact::ConsentGiven { client: request.client.id.clone(), person: person.id, resource: resource.clone(), scope: allowed.clone() };
+        let fact = Fact::ConsentGiven {
+            client: request.client.id.clone(),
+            person: person.id,
+            resource: resource.clone(),
+            scope: allowed.clone(),
+        };
         (allowed.clone(), request.scopes.clone(), client_hash(&request.client), world.event(now, Actor::Person(person.id), fact))
     });
     world
@@ -293,7 +327,10 @@ async fn issue_code(
             Box::pin(async move {
                 if let Some((allowed, offered, client_hash, event)) = consent {
                     let earlier = grants::find_consent(tx, payload.person, &payload.client, resource.as_ref()).await?;
-                    let earlier = earlier.filter(|consent| consent.client_hash == client_hash).map(|consent| consent.scopes).unwrap_or_default();
+                    let earlier = earlier
+                        .filter(|consent| consent.client_hash == client_hash)
+                        .map(|consent| consent.scopes)
+                        .unwrap_or_default();
                     // What was offered is decided anew; what was not offered stays as it was.
                     let scopes = earlier.difference(&offered).union(&allowed);
                     let consent = Consent { scopes, given_at: now, client_hash };

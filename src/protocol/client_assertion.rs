@@ -15,8 +15,9 @@ use crate::{
     domain::{
         client::Client,
         refusal::{
-            CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER, CLIENT_ASSERTION_MALFORMED,
-            CLIENT_ASSERTION_REPLAYED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG, CLIENT_ASSERTION_TYPE, CLIENT_KEYS_UNAVAILABLE, OAuthError,
+            CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
+            CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_REPLAYED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG,
+            CLIENT_ASSERTION_TYPE, CLIENT_KEYS_UNAVAILABLE, OAuthError,
         },
         time::Timestamp,
     },
@@ -92,7 +93,9 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
     let noted_until = claims.exp.plus(AHEAD_MAX);
     let is_first = world
         .storage
-        .write(move |tx| Box::pin(async move { one_time::note(tx, &digest, Purpose::ClientAssertionId.as_str(), now, noted_until).await }))
+        .write(move |tx| {
+            Box::pin(async move { one_time::note(tx, &digest, Purpose::ClientAssertionId.as_str(), now, noted_until).await })
+        })
         .await?;
     if is_first { Ok(()) } else { Err(CLIENT_ASSERTION_REPLAYED) }
 }

@@ -12,8 +12,8 @@ use crate::{
     domain::{
         client::{AuthMethod, Client, ClientId},
         refusal::{
-            CLIENT_AUTHENTICATION_METHOD, CLIENT_AUTHENTICATION_MISSING, CLIENT_AUTHENTICATION_REPEATED, CLIENT_CREDENTIALS_MALFORMED, CLIENT_DISABLED,
-            CLIENT_SECRET_WRONG, CLIENT_UNKNOWN, OAuthError,
+            CLIENT_AUTHENTICATION_METHOD, CLIENT_AUTHENTICATION_MISSING, CLIENT_AUTHENTICATION_REPEATED,
+            CLIENT_CREDENTIALS_MALFORMED, CLIENT_DISABLED, CLIENT_SECRET_WRONG, CLIENT_UNKNOWN, OAuthError,
         },
         time::Timestamp,
     },
@@ -31,12 +31,20 @@ struct Presented<'r> {
 enum Proof<'r> {
     None,
     /// The secret, and in which way it came.
-    Secret { candidates: Vec<(String, String)>, method: AuthMethod },
+    Secret {
+        candidates: Vec<(String, String)>,
+        method: AuthMethod,
+    },
     Assertion(&'r str),
 }
 
 /// The client that a request is from. Disabled clients are refused here, so every endpoint that authenticates refuses them.
-pub async fn authenticate(world: &World, parameters: &Parameters<'_>, authorization: Option<&[u8]>, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+pub async fn authenticate(
+    world: &World,
+    parameters: &Parameters<'_>,
+    authorization: Option<&[u8]>,
+    now: Timestamp,
+) -> Result<Arc<Client>, OAuthError> {
     let presented = read(parameters, authorization)?;
     let (client_id, secret) = match &presented.proof {
         Proof::Secret { candidates, .. } => match pick(world, candidates).await? {
@@ -73,7 +81,10 @@ fn read<'r>(parameters: &'r Parameters<'_>, authorization: Option<&[u8]>) -> Res
     }
     if let Some(header) = authorization {
         let candidates = basic(header)?;
-        return Ok(Presented { client_id: String::new(), proof: Proof::Secret { candidates, method: AuthMethod::ClientSecretBasic } });
+        return Ok(Presented {
+            client_id: String::new(),
+            proof: Proof::Secret { candidates, method: AuthMethod::ClientSecretBasic },
+        });
     }
     if let Some(assertion) = assertion {
         let client_id = parameters.get("client_id").map_or_else(|| client_assertion::subject(assertion), |id| Ok(id.to_owned()))?;
@@ -95,7 +106,8 @@ pub fn basic(header: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"basic ") => rest.trim_ascii(),
         _ => return Err(CLIENT_CREDENTIALS_MALFORMED.because("The Authorization header must use the scheme Basic here.")),
     };
-    let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(CLIENT_CREDENTIALS_MALFORMED)?;
+    let decoded =
+        STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(CLIENT_CREDENTIALS_MALFORMED)?;
     let (id, secret) = decoded.split_once(':').ok_or(CLIENT_CREDENTIALS_MALFORMED)?;
     if id.is_empty() || decoded.chars().any(char::is_control) {
         return Err(CLIENT_CREDENTIALS_MALFORMED);
@@ -109,7 +121,9 @@ pub fn basic(header: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
 
 fn form_decode(text: &str) -> String {
     // A text without `=` and `&` is one name; those two are escaped in anything that was form-encoded.
-    form_urlencoded::parse(text.replace('=', "%3D").replace('&', "%26").as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+    form_urlencoded::parse(text.replace('=', "%3D").replace('&', "%26").as_bytes())
+        .next()
+        .map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
 /// The client that one of the pairs names, with its secret; the pair whose secret is right, if one is.

@@ -93,7 +93,9 @@ async fn fetch(world: &World, id: &ClientId, url: &Url) -> Result<Fetched, OAuth
     match fetched.status.as_u16() {
         200 => Ok(fetched),
         408 | 429 | 500..=599 => Err(DOCUMENT_UNAVAILABLE),
-        status => Err(DOCUMENT_INVALID.because(format!("The client ID metadata document answers with status {status}; it must be 200."))),
+        status => {
+            Err(DOCUMENT_INVALID.because(format!("The client ID metadata document answers with status {status}; it must be 200.")))
+        }
     }
 }
 
@@ -142,7 +144,8 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
         return Err(invalid("client_name must have 1 to 200 characters"));
     }
     let has_keys = document.jwks.is_some() || document.jwks_uri.is_some();
-    let offered = document.token_endpoint_auth_method.into_iter().chain(document.token_endpoint_auth_methods_supported.into_iter().flatten());
+    let offered =
+        document.token_endpoint_auth_method.into_iter().chain(document.token_endpoint_auth_methods_supported.into_iter().flatten());
     let method = match offered.into_iter().find(|method| method == "none" || (method == "private_key_jwt" && has_keys)).as_deref() {
         Some("private_key_jwt") => AuthMethod::PrivateKeyJwt,
         _ => AuthMethod::None,
@@ -151,7 +154,9 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
         check_keys(document.jwks.as_ref(), document.jwks_uri.as_ref()).map_err(invalid)?;
     }
     let asked = document.grant_types.unwrap_or_else(|| vec!["authorization_code".to_owned(), "refresh_token".to_owned()]);
-    let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken].into_iter().filter(|known| asked.iter().any(|word| word == known.as_str()));
+    let grant_types = [GrantType::AuthorizationCode, GrantType::RefreshToken]
+        .into_iter()
+        .filter(|known| asked.iter().any(|word| word == known.as_str()));
     Ok(ClientMetadata {
         client_name: document.client_name,
         redirect_uris: document.redirect_uris,
@@ -171,7 +176,12 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
 
 /// How long HTTP lets us keep the answer ([RFC 9111 §4.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2)), within our bounds.
 fn freshness(fetched: &Fetched) -> Duration {
-    let directives = fetched.headers.get(http::header::CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let directives = fetched
+        .headers
+        .get(http::header::CACHE_CONTROL)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if directives.contains("no-store") || directives.contains("no-cache") {
         return Duration::ZERO;
     }
@@ -181,8 +191,14 @@ fn freshness(fetched: &Fetched) -> Duration {
 
 async fn keep(world: &World, known: Option<&Client>, client: Client, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let fact = match known {
-        None => Some(Fact::ClientRegistered { client: client.id.clone(), origin: Origin::MetadataDocument, name: client.metadata.client_name.clone() }),
-        Some(known) if known.metadata != client.metadata => Some(Fact::ClientChanged { client: client.id.clone(), change: "metadata document".to_owned() }),
+        None => Some(Fact::ClientRegistered {
+            client: client.id.clone(),
+            origin: Origin::MetadataDocument,
+            name: client.metadata.client_name.clone(),
+        }),
+        Some(known) if known.metadata != client.metadata => {
+            Some(Fact::ClientChanged { client: client.id.clone(), change: "metadata document".to_owned() })
+        }
         Some(_) => None,
     };
     let event = fact.map(|fact| world.event(now, Actor::Client(client.id.clone()), fact));

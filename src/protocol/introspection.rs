@@ -6,35 +6,26 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use serde::Serialize;
-
 use crate::{
     domain::{
         client::ClientId,
         id::{Id, ResourceKind},
         refusal::{CLIENT_AUTHENTICATION_MISSING, CLIENT_SECRET_WRONG, OAuthError},
-        resource::{Resource, ResourceIdentifier},
+        resource::Resource,
         time::Timestamp,
-        token::AccessTokenClaims,
+        token::VerifiedToken,
     },
     keys::secrets::Purpose,
     protocol::{client_authentication, parameters::Parameters},
     world::World,
 };
+use aws_lc_rs::digest::{SHA256, digest};
 
-/// The introspection response ([RFC 7662 §2.2](https://www.rfc-editor.org/rfc/rfc7662#section-2.2)). An inactive token has no
-/// other member.
-#[derive(Debug, Serialize)]
-pub struct Response {
-    pub active: bool,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub claims: Option<Arc<AccessTokenClaims>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_type: Option<&'static str>,
+/// What the caller hears; an inactive token has no other member than `active`.
+pub enum Answer {
+    Active(Arc<VerifiedToken>),
+    Inactive,
 }
-
-const INACTIVE: Response = Response { active: false, claims: None, token_type: None };
 
 /// Who asks.
 enum Caller {
@@ -43,49 +34,52 @@ enum Caller {
 }
 
 /// Answers an introspection request.
-pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<Response, OAuthError> {
+pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<Answer, OAuthError> {
     let parameters = Parameters::parse(body)?;
     let caller = authenticate(world, &parameters, authorization, now).await?;
     let token = parameters.require("token")?;
-    let Some(claims) = live_claims(world, token, now).await? else { return Ok(INACTIVE) };
+    let Some(token) = live_token(world, token, now).await? else { return Ok(Answer::Inactive) };
     let is_theirs = match &caller {
-        Caller::Resource(resource) => ResourceIdentifier::parse(&claims.aud).is_ok_and(|audience| audience == resource.identifier),
-        Caller::Client(client) => claims.client_id == *client,
+        Caller::Resource(resource) => token.claims.aud == resource.identifier.as_str(),
+        Caller::Client(client) => token.claims.client_id == *client,
     };
-    if !is_theirs {
-        return Ok(INACTIVE);
-    }
-    Ok(Response { active: true, claims: Some(claims), token_type: Some("Bearer") })
+    Ok(if is_theirs { Answer::Active(token) } else { Answer::Inactive })
 }
 
-/// The claims of an access token of ours that is alive now: signed, in time, and with nothing above it revoked.
-pub async fn live_claims(world: &World, token: &str, now: Timestamp) -> Result<Option<Arc<AccessTokenClaims>>, OAuthError> {
-    let Some(claims) = verified_claims(world, token) else { return Ok(None) };
-    if claims.exp <= now.seconds() || claims.iss != world.settings.issuer.as_str() {
+/// The access token, if it is ours and alive now: signed, in time, and with nothing above it revoked.
+pub async fn live_token(world: &World, token: &str, now: Timestamp) -> Result<Option<Arc<VerifiedToken>>, OAuthError> {
+    let Some(token) = verified_token(world, token) else { return Ok(None) };
+    if token.claims.exp <= now.seconds() || token.claims.iss != world.settings.issuer.as_str() {
         return Ok(None);
     }
-    let (grant, jti) = (claims.gid.to_string(), claims.jti.to_string());
-    let nodes = [grant.as_str(), jti.as_str(), claims.client_id.as_str(), claims.sub.as_str()];
-    let is_revoked = world.storage.is_any_revoked(nodes, Timestamp::from_seconds(claims.iat)).await?;
-    Ok((!is_revoked).then_some(claims))
+    let issued_at = Timestamp::from_seconds(token.claims.iat);
+    let is_revoked = world.storage.is_any_revoked(token.nodes.each_ref().map(String::as_str), issued_at).await?;
+    Ok((!is_revoked).then_some(token))
 }
 
-/// The claims of a token whose signature is ours, dead or alive.
-pub fn verified_claims(world: &World, token: &str) -> Option<Arc<AccessTokenClaims>> {
+/// The access token, if its signature is ours, dead or alive.
+pub fn verified_token(world: &World, token: &str) -> Option<Arc<VerifiedToken>> {
     let hash: [u8; 32] = digest(&SHA256, token.as_bytes()).as_ref().try_into().ok()?;
     if let Some(known) = world.memory.verified_tokens.get(&hash) {
         return Some(known);
     }
-    let claims = Arc::new(world.keys.verify_access_token(token)?);
-    world.memory.verified_tokens.insert(hash, Arc::clone(&claims));
-    Some(claims)
+    let verified = Arc::new(VerifiedToken::new(world.keys.verify_access_token(token)?));
+    world.memory.verified_tokens.insert(hash, Arc::clone(&verified));
+    Some(verified)
 }
 
 /// A resource authenticates with its identifier in our registry (`res_...`) and its secret; a client as it does everywhere.
-async fn authenticate(world: &World, parameters: &Parameters<'_>, authorization: Option<&[u8]>, now: Timestamp) -> Result<Caller, OAuthError> {
+async fn authenticate(
+    world: &World,
+    parameters: &Parameters<'_>,
+    authorization: Option<&[u8]>,
+    now: Timestamp,
+) -> Result<Caller, OAuthError> {
     let presented = match authorization {
         Some(header) => client_authentication::basic(header)?.into_iter().next(),
-        None => parameters.get("client_id").zip(parameters.get("client_secret")).map(|(id, secret)| (id.to_owned(), secret.to_owned())),
+        None => {
+            parameters.get("client_id").zip(parameters.get("client_secret")).map(|(id, secret)| (id.to_owned(), secret.to_owned()))
+        }
     };
     if let Some((id, secret)) = presented
         && let Ok(id) = id.parse::<Id<ResourceKind>>()

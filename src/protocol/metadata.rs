@@ -5,12 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    config::Registration,
-    domain::scope,
-    protocol::client_assertion::ALGORITHMS,
-    world::World,
-};
+use crate::{config::Registration, domain::scope, protocol::client_assertion::ALGORITHMS, world::World};
 
 /// The metadata document.
 pub fn document(world: &World) -> Value {
@@ -48,7 +43,23 @@ pub fn document(world: &World) -> Value {
     put("client_id_metadata_document_supported", settings.client_metadata_documents.into());
     put("subject_types_supported", json!(["public"]));
     put("id_token_signing_alg_values_supported", json!([world.keys.algorithm().as_str()]));
-    put("claims_supported", json!(["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "name", "preferred_username", "email", "email_verified"]));
+    put(
+        "claims_supported",
+        json!([
+            "sub",
+            "iss",
+            "aud",
+            "exp",
+            "iat",
+            "auth_time",
+            "nonce",
+            "at_hash",
+            "name",
+            "preferred_username",
+            "email",
+            "email_verified"
+        ]),
+    );
     put("prompt_values_supported", json!(["none", "login", "consent", "select_account"]));
     put("request_parameter_supported", false.into());
     put("request_uri_parameter_supported", false.into());

@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
-use crate::domain::refusal::{OAuthError, REQUEST_MALFORMED, REQUEST_PARAMETER_MISSING, REQUEST_PARAMETER_REPEATED, REQUEST_PARAMETER_TOO_LONG};
+use crate::domain::refusal::{
+    OAuthError, REQUEST_MALFORMED, REQUEST_PARAMETER_MISSING, REQUEST_PARAMETER_REPEATED, REQUEST_PARAMETER_TOO_LONG,
+};
 
 /// The longest parameter that is read, in bytes; nothing legitimate comes near it.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
@@ -30,7 +32,9 @@ impl<'r> Parameters<'r> {
                 return Err(REQUEST_MALFORMED);
             }
             if parameters.iter().any(|(known, _)| *known == name) {
-                return Err(REQUEST_PARAMETER_REPEATED.because(format!("The parameter {name} was sent more than once; send it once.")));
+                return Err(
+                    REQUEST_PARAMETER_REPEATED.because(format!("The parameter {name} was sent more than once; send it once."))
+                );
             }
             parameters.push((name, value));
             if parameters.len() > COUNT_MAX {

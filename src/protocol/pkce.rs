@@ -15,7 +15,8 @@ pub fn challenge(parameters: &Parameters<'_>) -> Result<String, OAuthError> {
     if parameters.get("code_challenge_method") != Some("S256") {
         return Err(PKCE_METHOD);
     }
-    let is_digest = challenge.len() == 43 && challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let is_digest =
+        challenge.len() == 43 && challenge.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if is_digest { Ok(challenge.to_owned()) } else { Err(PKCE_CHALLENGE) }
 }
 

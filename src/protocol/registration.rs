@@ -21,8 +21,8 @@ use crate::{
         id::ClientKind,
         redirect_uri::RedirectUri,
         refusal::{
-            OAuthError, REGISTRATION_GRANT_TYPE, REGISTRATION_KEYS, REGISTRATION_LIMIT, REGISTRATION_METADATA, REGISTRATION_OFF, REGISTRATION_REDIRECT_URI,
-            REGISTRATION_TOKEN,
+            OAuthError, REGISTRATION_GRANT_TYPE, REGISTRATION_KEYS, REGISTRATION_LIMIT, REGISTRATION_METADATA, REGISTRATION_OFF,
+            REGISTRATION_REDIRECT_URI, REGISTRATION_TOKEN,
         },
         scope::Scopes,
         time::Timestamp,
@@ -94,7 +94,12 @@ pub struct Response {
 }
 
 /// Registers a client, or tells it the registration that it has.
-pub async fn respond(world: &World, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
+pub async fn respond(
+    world: &World,
+    authorization: Option<&[u8]>,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response, OAuthError> {
     let answered = register(world, authorization, request, now).await;
     if let Err(refusal) = &answered {
         let fact = Fact::RegistrationRefused { code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
@@ -142,7 +147,10 @@ async fn check_allowed(world: &World, authorization: Option<&[u8]>, now: Timesta
         Registration::Token => {
             let token = authorization.and_then(super::bearer).ok_or(REGISTRATION_TOKEN)?;
             let digest = world.secrets.digest(Purpose::InitialAccessToken, &token);
-            let known = world.storage.read(move |tx| Box::pin(async move { one_time::peek::<serde_json::Value>(tx, &digest, now).await })).await?;
+            let known = world
+                .storage
+                .read(move |tx| Box::pin(async move { one_time::peek::<serde_json::Value>(tx, &digest, now).await }))
+                .await?;
             known.map(|_| ()).ok_or(REGISTRATION_TOKEN)
         }
     }
@@ -160,7 +168,9 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
         Some("client_secret_basic") => AuthMethod::ClientSecretBasic,
         Some("client_secret_post") => AuthMethod::ClientSecretPost,
         Some("private_key_jwt") => AuthMethod::PrivateKeyJwt,
-        Some(other) => return Err(REGISTRATION_METADATA.because(format!("token_endpoint_auth_method {other} is not supported here."))),
+        Some(other) => {
+            return Err(REGISTRATION_METADATA.because(format!("token_endpoint_auth_method {other} is not supported here.")));
+        }
     };
     if method == AuthMethod::PrivateKeyJwt {
         check_keys(request.jwks.as_ref(), request.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
@@ -179,7 +189,11 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
         grant_types,
         token_endpoint_auth_method: method,
         auth_method_chosen: true,
-        application_type: request.application_type.unwrap_or(if all_loopback { ApplicationType::Native } else { ApplicationType::Web }),
+        application_type: request.application_type.unwrap_or(if all_loopback {
+            ApplicationType::Native
+        } else {
+            ApplicationType::Web
+        }),
         redirect_uris,
         client_uri: request.client_uri,
         // What is asked for at registration is a wish; the person decides each time. So it bounds nothing.
@@ -200,7 +214,10 @@ fn redirect_uris(texts: &[String]) -> Result<Vec<RedirectUri>, OAuthError> {
     if texts.is_empty() || texts.len() > REDIRECT_URIS_MAX {
         return Err(REGISTRATION_REDIRECT_URI.because("Register 1 to 32 redirect_uris."));
     }
-    let parse = |text: &String| RedirectUri::parse(text).map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("The redirect URI {text} is refused: {what}.")));
+    let parse = |text: &String| {
+        RedirectUri::parse(text)
+            .map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("The redirect URI {text} is refused: {what}.")))
+    };
     texts.iter().map(parse).collect()
 }
 
@@ -209,7 +226,9 @@ fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError>
     let allowed = [GrantType::AuthorizationCode, GrantType::RefreshToken];
     let chosen: Option<Vec<_>> = words.iter().map(|word| GrantType::parse(word).filter(|known| allowed.contains(known))).collect();
     match chosen {
-        Some(chosen) if chosen.contains(&GrantType::AuthorizationCode) => Ok(allowed.into_iter().filter(|known| chosen.contains(known)).collect()),
+        Some(chosen) if chosen.contains(&GrantType::AuthorizationCode) => {
+            Ok(allowed.into_iter().filter(|known| chosen.contains(known)).collect())
+        }
         _ => Err(REGISTRATION_GRANT_TYPE),
     }
 }
@@ -251,7 +270,8 @@ async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, 
 }
 
 async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {
-    let fact = Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
+    let fact =
+        Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
     let event = world.event(now, Actor::Anonymous, fact);
     let client = client.clone();
     world

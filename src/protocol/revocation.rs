@@ -29,7 +29,10 @@ pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], n
     if let Some((grant, _)) = world.secrets.read_refresh_token(token) {
         return end_grant(world, &client, grant, now).await;
     }
-    let Some(claims) = introspection::verified_claims(world, token).filter(|claims| claims.client_id == client.id) else { return Ok(()) };
+    let Some(token) = introspection::verified_token(world, token).filter(|token| token.claims.client_id == client.id) else {
+        return Ok(());
+    };
+    let claims = &token.claims;
     let fact = Fact::TokenRevoked { jti: claims.jti, grant: claims.gid, client: client.id.clone() };
     let event = world.event(now, Actor::Client(client.id.clone()), fact);
     let node = claims.jti.to_string();

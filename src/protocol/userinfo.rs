@@ -32,7 +32,8 @@ pub struct Response {
 /// Answers a userinfo request.
 pub async fn respond(world: &World, authorization: Option<&[u8]>, now: Timestamp) -> Result<Response, OAuthError> {
     let token = authorization.and_then(bearer).ok_or(TOKEN_MISSING)?;
-    let claims = introspection::live_claims(world, &token, now).await?.ok_or(TOKEN_INVALID)?;
+    let token = introspection::live_token(world, &token, now).await?.ok_or(TOKEN_INVALID)?;
+    let claims = &token.claims;
     if !claims.scope.contains(scope::OPENID) {
         return Err(TOKEN_SCOPE);
     }

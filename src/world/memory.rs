@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-use crate::{config::Settings, domain::token::AccessTokenClaims};
+use crate::{config::Settings, domain::token::VerifiedToken};
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
 const VERIFIED_TOKENS_MAX: u64 = 16_384;
@@ -16,7 +16,7 @@ const FETCHES_MAX: usize = 16;
 /// Rates and caches of one process.
 pub struct Memory {
     /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
-    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<AccessTokenClaims>>,
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// New registrations, for the whole installation: hosted clients share an address.
     pub registrations: governor::DefaultDirectRateLimiter,
     pub recorded_refusals: governor::DefaultDirectRateLimiter,

@@ -27,7 +27,8 @@ use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 /// Redeems a code.
 pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
     let digest = world.secrets.digest(Purpose::AuthorizationCode, parameters.require("code")?);
-    let peeked: Option<Code> = world.storage.read(move |tx| Box::pin(async move { one_time::peek(tx, &digest, now).await })).await?;
+    let peeked: Option<Code> =
+        world.storage.read(move |tx| Box::pin(async move { one_time::peek(tx, &digest, now).await })).await?;
     let resource = match &peeked {
         // Refused before the code is used up, so that the client can ask again rightly.
         Some(code) => {
@@ -42,9 +43,14 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         client: client.clone(),
         redirect_uri: parameters.get("redirect_uri").map(str::to_owned),
         code_verifier: parameters.get("code_verifier").map(str::to_owned),
-        replay: world.event(now, Actor::Deputy, Fact::GrantEnded { grant: world.id(now), client: client.id.clone(), cause: EndCause::CodeReplayed }),
+        replay: world.event(
+            now,
+            Actor::Deputy,
+            Fact::GrantEnded { grant: world.id(now), client: client.id.clone(), cause: EndCause::CodeReplayed },
+        ),
     };
-    let verdict = world.storage.write(move |tx| Box::pin(async move { decide(tx, &digest, &presented, prepared, now).await })).await?;
+    let verdict =
+        world.storage.write(move |tx| Box::pin(async move { decide(tx, &digest, &presented, prepared, now).await })).await?;
     match verdict {
         Verdict::Granted(issuance) => Ok(issuance),
         Verdict::Refused(refusal) => Err(refusal),
@@ -69,7 +75,8 @@ struct Beginning {
 fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, now: Timestamp) -> Beginning {
     let expires_at = now.plus(World::seconds(world.settings.grant_ttl_s));
     let idle_until = now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(expires_at);
-    let refresh = client.may_use(GrantType::RefreshToken).then_some(RefreshFamily { generation: 0, rotated_at: now, expires_at: idle_until });
+    let refresh =
+        client.may_use(GrantType::RefreshToken).then_some(RefreshFamily { generation: 0, rotated_at: now, expires_at: idle_until });
     let grant = Grant {
         id: world.id(now),
         client: client.id.clone(),

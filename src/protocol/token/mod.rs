@@ -40,7 +40,12 @@ pub struct Issuance {
 }
 
 /// Answers a token request. A refusal is put on record.
-pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<TokenResponse, OAuthError> {
+pub async fn respond(
+    world: &World,
+    authorization: Option<&[u8]>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<TokenResponse, OAuthError> {
     let answered = answer(world, authorization, body, now).await;
     if let Err(refusal) = &answered {
         let client = Parameters::parse(body).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
@@ -93,7 +98,9 @@ fn sign(world: &World, issuance: &Issuance, now: Timestamp) -> TokenResponse {
     metrics::counter!("deputy_tokens_issued_total", "grant_type" => authorization.grant_type.as_str()).increment(1);
     TokenResponse {
         id_token: id_token(world, issuance, &access_token, now),
-        refresh_token: authorization.refresh_generation.map(|generation| world.secrets.refresh_token(authorization.grant, generation)),
+        refresh_token: authorization
+            .refresh_generation
+            .map(|generation| world.secrets.refresh_token(authorization.grant, generation)),
         expires_in: claims.exp - claims.iat,
         scope: claims.scope.clone(),
         token_type: "Bearer",

@@ -13,7 +13,10 @@ use crate::{
         grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
         id::{GrantKind, Id},
         policy,
-        refusal::{GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError, REFRESH_ENDED, REFRESH_EXPIRED, REFRESH_INVALID, REFRESH_REPLAYED},
+        refusal::{
+            GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError, REFRESH_ENDED, REFRESH_EXPIRED, REFRESH_INVALID,
+            REFRESH_REPLAYED,
+        },
         scope::Scopes,
         time::Timestamp,
     },
@@ -34,7 +37,8 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
     resource_indicators::check_granted(grant.resource.as_ref(), parameters)?;
     let scopes = policy::refreshed_scopes(&grant.scopes, &requested)?;
     let resources = world.storage.resources().await?;
-    let resource = grant.resource.as_ref().map(|identifier| resources.find(identifier).cloned().ok_or(GRANT_RESOURCE)).transpose()?;
+    let resource =
+        grant.resource.as_ref().map(|identifier| resources.find(identifier).cloned().ok_or(GRANT_RESOURCE)).transpose()?;
     let authorization = Authorization {
         grant: id,
         grant_type: GrantType::RefreshToken,
@@ -48,13 +52,18 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         identity: grant.authenticated_at.map(|authenticated_at| Identity { nonce: None, authenticated_at }),
     };
     let (issuance, issued) = prepare(world, authorization, now);
-    let replay = world.event(now, Actor::Deputy, Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::RefreshReplayed });
+    let replay = world.event(
+        now,
+        Actor::Deputy,
+        Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::RefreshReplayed },
+    );
     let times = Times {
         now,
         grace: World::seconds(world.settings.refresh_grace_s),
         idle_until: now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(grant.expires_at),
     };
-    let rotated = world.storage.write(move |tx| Box::pin(async move { rotate(tx, id, generation, times, &issued, &replay).await })).await?;
+    let rotated =
+        world.storage.write(move |tx| Box::pin(async move { rotate(tx, id, generation, times, &issued, &replay).await })).await?;
     match rotated {
         Verdict::Granted(successor) => {
             let authorization = Authorization { refresh_generation: Some(successor), ..issuance.authorization };
@@ -72,7 +81,14 @@ struct Times {
 }
 
 /// The generation of the successor.
-async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times, issued: &Event, replay: &Event) -> Result<Verdict<u32>, OAuthError> {
+async fn rotate(
+    tx: &mut Tx,
+    id: Id<GrantKind>,
+    generation: u32,
+    times: Times,
+    issued: &Event,
+    replay: &Event,
+) -> Result<Verdict<u32>, OAuthError> {
     // Compare and swap first: on PostgreSQL it takes the row's lock, so that what is read next cannot change.
     let swapped = grants::rotate(tx, id, generation, times.now, times.idle_until).await?;
     let Some(grant) = grants::find(tx, id).await? else { return Err(REFRESH_INVALID) };
