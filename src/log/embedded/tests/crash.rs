@@ -170,7 +170,8 @@ enum Move {
     PowerOff {
         after_operations: u64,
     },
-    FailNext {
+    Fail {
+        after: u64,
         operations: u64,
     },
     Fill,
