@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn each_mistake_is_told_with_key_value_origin_and_what_is_allowed() {
-        let table: &[(&str, &[(&str, &str)], &str)] = &[
+        /// The file's text, the environment, and what is told.
+        type Mistake = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+        let table: &[Mistake] = &[
             (
                 "access_token_ttl_s = 5",
                 &[],

@@ -51,6 +51,8 @@ pub enum Fact {
         jti: Id<TokenKind>,
         expires_at: Timestamp,
     },
+    #[serde(rename = "token.revoked.v1")]
+    TokenRevoked { jti: Id<TokenKind>, grant: Id<GrantKind>, client: ClientId },
     #[serde(rename = "token.refused.v1")]
     TokenRefused {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,9 +137,10 @@ impl Fact {
     /// What the fact is about: its events keep their order.
     pub fn subject(&self) -> String {
         match self {
-            Fact::TokenIssued { grant, .. } | Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => {
-                grant.to_string()
-            }
+            Fact::TokenIssued { grant, .. }
+            | Fact::TokenRevoked { grant, .. }
+            | Fact::GrantStarted { grant, .. }
+            | Fact::GrantEnded { grant, .. } => grant.to_string(),
             Fact::TokenRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
                 client.as_ref().map_or_else(String::new, ToString::to_string)
             }

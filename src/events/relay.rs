@@ -41,7 +41,10 @@ pub async fn step(world: &Arc<World>) -> Result<Progress, RelayError> {
     let relayed = cursor(world);
     if !world.storage.is_exclusive() {
         let node = world.node.clone();
-        let is_ours = world.storage.write(move |tx| Box::pin(async move { leases::hold(tx, "relay", &node, now, now.plus(LEASE)).await })).await?;
+        let is_ours = world
+            .storage
+            .write(move |tx| Box::pin(async move { leases::hold(tx, "relay", &node, now, now.plus(LEASE)).await }))
+            .await?;
         if !is_ours {
             return Ok(Progress::Idle);
         }

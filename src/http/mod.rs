@@ -1,1 +1,4 @@
-
+/// The files that the pages load.
+pub(crate) mod assets;
+/// Everything that a person sees.
+pub(crate) mod pages;

@@ -94,8 +94,11 @@ fn answer<B: From<String>>(refusal: &OAuthError, scopes: &Scopes, metadata_url: 
         Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
-    let body = json!({ "error": refusal.code.as_str(), "error_description": refusal.description }).to_string();
-    let mut response = Response::new(B::from(body));
+    let mut body = json!({ "error_description": refusal.description });
+    if is_error(refusal) {
+        body["error"] = json!(refusal.code.as_str());
+    }
+    let mut response = Response::new(B::from(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -111,13 +114,17 @@ fn answer<B: From<String>>(refusal: &OAuthError, scopes: &Scopes, metadata_url: 
 
 /// Scopes, our own sentences and canonical URLs hold nothing that a quoted string must escape.
 fn challenge(refusal: &OAuthError, scopes: &Scopes, metadata_url: &str) -> HeaderValue {
-    // To a request without credentials there is no error to report (RFC 6750 §3.1): the challenge is bare.
-    let error = if *refusal == CREDENTIALS_ABSENT {
-        String::new()
-    } else {
+    let error = if is_error(refusal) {
         format!("error=\"{}\", error_description=\"{}\", ", refusal.code.as_str(), refusal.description)
+    } else {
+        String::new()
     };
     let scope = if scopes.is_empty() { String::new() } else { format!("scope=\"{scopes}\", ") };
     HeaderValue::try_from(format!("Bearer {error}{scope}resource_metadata=\"{metadata_url}\""))
         .expect("scopes, sentences and canonical URLs are printable ASCII")
+}
+
+/// A request without credentials made no error: its challenge is bare (RFC 6750 §3.1).
+fn is_error(refusal: &OAuthError) -> bool {
+    *refusal != CREDENTIALS_ABSENT
 }

@@ -155,12 +155,13 @@ fn from_sqlstate(code: &str, constraint: &str, message: &str) -> StorageError {
         "53100" => StorageError::Full,
         // Read-only transaction: we reached a standby.
         "25006" => StorageError::NotWritable { reason: message.to_owned() },
-        "3D000" => StorageError::unavailable(message),
+        // No such database; a session that idled in its transaction was ended.
+        "3D000" | "25P03" => StorageError::unavailable(message),
+        // A wrong number of values, although its class is "connection".
+        "08P01" => StorageError::Query(message.to_owned()),
         _ => match code.get(..2) {
             // Connection, invalid authorization, resources, operator intervention, system error.
             Some("08" | "28" | "53" | "57" | "58") => StorageError::unavailable(message),
-            // 25P03: the server ended a session that idled in its transaction.
-            Some("25") if code == "25P03" => StorageError::unavailable(message),
             Some("XX") => StorageError::Corrupt(message.to_owned()),
             _ => StorageError::Query(message.to_owned()),
         },

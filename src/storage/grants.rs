@@ -83,7 +83,7 @@ pub async fn rotate(
     expires_at: Timestamp,
 ) -> Result<bool, StorageError> {
     let sql = "UPDATE grants SET refresh_generation = refresh_generation + 1, refresh_rotated_at = $3, refresh_expires_at = $4, used_at = $3 \
-               WHERE id = $1 AND refresh_generation = $2 AND ended_at IS NULL";
+               WHERE id = $1 AND refresh_generation = $2 AND refresh_expires_at > $3 AND ended_at IS NULL";
     Ok(tx.exec(sql, &[(&id.to_string()).into(), i64::from(generation).into(), now.0.into(), expires_at.0.into()]).await? == 1)
 }
 

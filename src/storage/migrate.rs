@@ -83,11 +83,7 @@ pub(super) fn sqlite(connection: &mut rusqlite::Connection, migrations: &[Migrat
 
 fn sqlite_step(connection: &mut rusqlite::Connection, migrations: &[Migration]) -> Result<Option<Applied>, StorageError> {
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let applied = tx
-        .prepare(LEDGER_READ)?
-        .query_map([], |row| Ok(Applied { number: row.get(0)?, name: row.get(1)?, sha256: row.get(2)? }))?
-        .collect::<Result<Vec<_>, _>>()?;
-    let Some(next) = next(&applied, migrations)? else { return Ok(None) };
+    let Some(next) = next(&sqlite_ledger(&tx)?, migrations)? else { return Ok(None) };
     tx.execute_batch(next.sql)?;
     let noted = Applied::of(next);
     tx.execute(SQLITE_NOTE, (noted.number, &noted.name, &noted.sha256))?;
@@ -96,6 +92,18 @@ fn sqlite_step(connection: &mut rusqlite::Connection, migrations: &[Migration]) 
     }
     tx.commit()?;
     Ok(Some(noted))
+}
+
+fn sqlite_ledger(connection: &rusqlite::Connection) -> Result<Vec<Applied>, StorageError> {
+    let mut statement = connection.prepare(LEDGER_READ)?;
+    let rows = statement.query_map([], |row| Ok(Applied { number: row.get(0)?, name: row.get(1)?, sha256: row.get(2)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many migrations the database lacks; changes nothing.
+pub(super) fn sqlite_lacks(connection: &rusqlite::Connection, migrations: &[Migration]) -> Result<usize, StorageError> {
+    let has_ledger = connection.prepare("SELECT 1 FROM sqlite_master WHERE name = 'deputy_migrations'")?.exists([])?;
+    lacks(&if has_ledger { sqlite_ledger(connection)? } else { Vec::new() }, migrations)
 }
 
 /// Like [`sqlite`]; several processes may do it at once.
@@ -112,18 +120,29 @@ pub(super) async fn postgres(pool: &PgPool, migrations: &[Migration]) -> Result<
 async fn postgres_step(tx: &mut PgConnection, migrations: &[Migration]) -> Result<Option<Applied>, StorageError> {
     tx.execute(sqlx::raw_sql(POSTGRES_TURN)).await?;
     tx.execute(sqlx::raw_sql(LEDGER)).await?;
-    let mut applied = Vec::new();
-    for row in tx.fetch_all(LEDGER_READ).await? {
-        let number = u32::try_from(row.try_get::<i64, _>(0)?).map_err(|error| StorageError::Corrupt(error.to_string()))?;
-        applied.push(Applied { number, name: row.try_get(1)?, sha256: row.try_get(2)? });
-    }
-    let Some(next) = next(&applied, migrations)? else { return Ok(None) };
+    let Some(next) = next(&postgres_ledger(tx).await?, migrations)? else { return Ok(None) };
     // The text is compiled in; only words of it were replaced.
     tx.execute(sqlx::raw_sql(AssertSqlSafe(text_for_postgres(next.sql)))).await?;
     tx.execute(sqlx::raw_sql(POSTGRES_NAMES)).await?;
     let noted = Applied::of(next);
     tx.execute(sqlx::query(POSTGRES_NOTE).bind(i64::from(noted.number)).bind(&noted.name).bind(&noted.sha256)).await?;
     Ok(Some(noted))
+}
+
+async fn postgres_ledger(connection: &mut PgConnection) -> Result<Vec<Applied>, StorageError> {
+    let mut applied = Vec::new();
+    for row in connection.fetch_all(LEDGER_READ).await? {
+        let number = u32::try_from(row.try_get::<i64, _>(0)?).map_err(|error| StorageError::Corrupt(error.to_string()))?;
+        applied.push(Applied { number, name: row.try_get(1)?, sha256: row.try_get(2)? });
+    }
+    Ok(applied)
+}
+
+/// Like [`sqlite_lacks`].
+pub(super) async fn postgres_lacks(pool: &PgPool, migrations: &[Migration]) -> Result<usize, StorageError> {
+    let mut connection = pool.acquire().await?;
+    let has_ledger = connection.fetch_one("SELECT to_regclass('deputy_migrations') IS NOT NULL").await?.try_get(0)?;
+    lacks(&if has_ledger { postgres_ledger(&mut connection).await? } else { Vec::new() }, migrations)
 }
 
 impl Applied {
@@ -150,6 +169,11 @@ fn next<'m>(applied: &[Applied], migrations: &'m [Migration]) -> Result<Option<&
         }
     }
     Ok(migrations.get(applied.len()))
+}
+
+fn lacks(applied: &[Applied], migrations: &[Migration]) -> Result<usize, StorageError> {
+    next(applied, migrations)?;
+    Ok(migrations.len() - applied.len())
 }
 
 /// Applies the table at the top of this file.

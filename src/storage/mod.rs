@@ -42,6 +42,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::config::{DatabaseAddress, Settings};
+
 pub use error::StorageError;
 pub use faults::Faults;
 pub use migrate::{Applied, Migration};
@@ -66,6 +68,18 @@ pub enum Database {
         url: String,
         connections_max: u32,
     },
+}
+
+impl Database {
+    /// The database that the configuration names.
+    pub fn of(settings: &Settings) -> Self {
+        match &settings.database {
+            DatabaseAddress::Sqlite => Self::Sqlite { path: settings.sqlite_path() },
+            DatabaseAddress::Postgres(url) => {
+                Self::Postgres { url: url.reveal().clone(), connections_max: settings.database_connections_max }
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -112,6 +126,16 @@ impl Storage {
         }
     }
 
+    /// How many migrations the database lacks; changes nothing, and may be asked while a server has it open.
+    ///
+    /// Errors that an operator meets are those of [`open`](Self::open) but `InUse`.
+    pub async fn lacks(database: &Database, migrations: &[Migration]) -> Result<usize, StorageError> {
+        match database {
+            Database::Sqlite { path } => Sqlite::lacks(path, migrations),
+            Database::Postgres { url, .. } => Postgres::lacks(url, migrations).await,
+        }
+    }
+
     /// Runs `work` in one write transaction, and answers only when the commit is durable. `Err`, a panic and a failed statement roll
     /// back. If the caller goes away the transaction still ends by itself, one way or the other.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -149,7 +173,7 @@ impl Storage {
         self.write(|tx| Box::pin(async move { tx.row("SELECT 1", &[], |_| Ok(())).await.map(|_| ()) })).await
     }
 
-    /// Finishes what waits, then lets go of the database. Later calls are `Unavailable`.
+    /// Finishes what has begun, then lets go of the database. Later calls are `Unavailable`.
     pub async fn close(&self) {
         match &*self.0 {
             Backend::Sqlite(sqlite) => sqlite.close().await,

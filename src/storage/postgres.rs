@@ -48,6 +48,13 @@ impl Postgres {
         applied
     }
 
+    pub(super) async fn lacks(url: &str, migrations: &[Migration]) -> Result<usize, StorageError> {
+        let pool = connect(url, 1).await?;
+        let lacks = migrate::postgres_lacks(&pool, migrations).await;
+        pool.close().await;
+        lacks
+    }
+
     /// Runs in a task of its own, so that a caller that goes away stops neither the commit nor what follows it half-way.
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where

@@ -52,6 +52,17 @@ impl Sqlite {
         migrate::sqlite(&mut connection, migrations)
     }
 
+    /// Needs no lock, so that it can be asked beside a running server.
+    pub(super) fn lacks(path: &Path, migrations: &[Migration]) -> Result<usize, StorageError> {
+        if !path.exists() {
+            return Ok(migrations.len());
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(LOCK_WAIT)?;
+        migrate::sqlite_lacks(&connection, migrations)
+    }
+
     pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<StorageError>,

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod memory;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{
 };
 use clock::Clock;
 use entropy::Entropy;
+use memory::Memory;
 
 /// The topic to which all facts go, in the order of their subjects.
 pub const FACTS: &str = "facts";
@@ -35,6 +37,7 @@ pub struct World {
     pub keys: Keyring,
     pub outbound: Outbound,
     pub settings: Settings,
+    pub memory: Memory,
     /// Names this process among the nodes that share a database.
     pub node: String,
 }

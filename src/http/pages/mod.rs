@@ -1,0 +1,117 @@
+//! Everything that a person sees: one plain struct for each page of `consent-ui/pages`, and how a page is sent.
+//! [CSP Level 3](https://www.w3.org/TR/CSP3/), [WCAG 2.2](https://www.w3.org/TR/WCAG22/)
+//!
+//! A page decides nothing and knows nothing but its fields. All of them are untrusted text that the templates escape; what a client
+//! says of itself is never a link. No page needs its script, and none holds a style or a script in itself, so the policy can forbid
+//! both. A `seal` is opaque here: the value that binds a form to the browser, the person and the moment it was made for.
+
+/// What a signed-in person looks after.
+pub(crate) mod account;
+/// The question itself: may this agent act for you?
+pub(crate) mod consent;
+/// Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
+pub(crate) mod entry;
+/// Why there is no page to go on to.
+pub(crate) mod refusal;
+
+use askama::Template;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use url::Url;
+
+/// A time as it is shown, and as machines read it.
+pub(crate) struct Moment {
+    /// RFC 3339, in UTC.
+    pub(crate) iso: String,
+    /// For people: "today at 14:05", "12 March 2026".
+    pub(crate) text: String,
+}
+
+/// An agent or app, by the name it gave, and what that name is worth.
+pub(crate) struct Agent {
+    pub(crate) name: String,
+    pub(crate) vouching: Vouching,
+}
+
+/// How far we can vouch for an agent.
+pub(crate) enum Vouching {
+    /// An operator of this installation registered it.
+    Operator,
+    /// Its `client_id` is the URL of its metadata; whoever owns the host vouches for it.
+    MetadataDocument { url: String, host: String },
+    /// It registered itself; its name is only a claim.
+    Dynamic,
+}
+
+/// A resource server.
+pub(crate) struct Resource {
+    pub(crate) name: String,
+    /// The resource identifier of RFC 8707, as registered.
+    pub(crate) identifier: String,
+}
+
+/// What is wrong with a form that was sent.
+#[derive(Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+/// One sentence to the person, and the field that it is about, by its name.
+pub(crate) struct Problem {
+    pub(crate) field: Option<&'static str>,
+    pub(crate) text: String,
+}
+
+impl Problems {
+    /// What is wrong with the field, if something is.
+    fn about(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|problem| problem.field == Some(field)).map(|problem| problem.text.as_str())
+    }
+}
+
+/// Where the answers to a page's forms may lead the browser. Browsers hold the redirects that follow a form to this, too.
+pub(crate) enum Leads<'a> {
+    /// Nowhere but here.
+    Here,
+    /// Here, and on to a client's registered redirect URI.
+    OnTo(&'a Url),
+}
+
+/// Sends a page with the headers that every page has.
+pub(crate) fn respond(status: StatusCode, page: &impl Template, leads: Leads<'_>) -> Response {
+    let html = page.render().expect("writing to a String cannot fail, and no template uses a filter that can");
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; form-action {}; base-uri 'none'; \
+         frame-ancestors 'none'",
+        form_action(leads)
+    );
+    let headers: [(HeaderName, &str); 7] = [
+        (header::CONTENT_SECURITY_POLICY, &policy),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    (status, headers, Html(html)).into_response()
+}
+
+/// The source list of [`form-action`](https://www.w3.org/TR/CSP3/#directive-form-action).
+fn form_action(leads: Leads<'_>) -> String {
+    let Leads::OnTo(redirect_uri) = leads else {
+        return "'self'".into();
+    };
+    let scheme = redirect_uri.scheme();
+    let host = redirect_uri.host_str().unwrap_or_default();
+    // A host source holds letters, digits, hyphens and dots only: no IPv6 address fits, and a `;` would end the directive.
+    let is_a_host_source = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    if !matches!(scheme, "http" | "https") || !is_a_host_source {
+        return format!("'self' {scheme}:");
+    }
+    match redirect_uri.port() {
+        Some(port) => format!("'self' {scheme}://{host}:{port}"),
+        None => format!("'self' {scheme}://{host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

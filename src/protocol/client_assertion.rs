@@ -1,0 +1,188 @@
+//! private_key_jwt: [RFC 7523 §2.2 and §3](https://www.rfc-editor.org/rfc/rfc7523#section-3), with the audience of
+//! [rfc7523bis](https://datatracker.ietf.org/doc/draft-ietf-oauth-rfc7523bis/): our issuer and nothing else.
+//!
+//! Claims are typed: one of the wrong JSON type is an error, never "absent". Each `jti` is good once.
+
+use std::time::Duration;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::{
+    domain::{
+        client::Client,
+        refusal::{
+            CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
+            CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_REPLAYED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG,
+            CLIENT_ASSERTION_TYPE, CLIENT_KEYS_UNAVAILABLE, OAuthError,
+        },
+        time::Timestamp,
+    },
+    keys::secrets::Purpose,
+    outbound::Limits,
+    protocol::parameters::Parameters,
+    storage::one_time,
+    world::World,
+};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const ASSERTION_BYTES_MAX: usize = 8 * 1024;
+const JTI_BYTES_MAX: usize = 1024;
+/// The longest validity that is accepted.
+const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+/// How far a client's clock may be ahead ([FAPI 2.0](https://openid.net/specs/fapi-security-profile-2_0-final.html) accepts 10 s, forbids more than 60 s).
+const AHEAD_MAX: Duration = Duration::from_secs(30);
+const KEYS_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max: 64 * 1024 };
+/// What verifies assertions; asymmetric only.
+pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    #[serde(deserialize_with = "numeric_date")]
+    exp: Timestamp,
+    #[serde(default, deserialize_with = "numeric_date_if_there")]
+    iat: Option<Timestamp>,
+    #[serde(default, deserialize_with = "numeric_date_if_there")]
+    nbf: Option<Timestamp>,
+    jti: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// The assertion of a request, if it has one.
+pub fn presented<'r>(parameters: &'r Parameters<'_>) -> Result<Option<&'r str>, OAuthError> {
+    match (parameters.get("client_assertion"), parameters.get("client_assertion_type")) {
+        (None, None) => Ok(None),
+        (Some(assertion), Some(ASSERTION_TYPE)) if assertion.len() <= ASSERTION_BYTES_MAX => Ok(Some(assertion)),
+        (Some(_), Some(ASSERTION_TYPE)) | (None, Some(_)) => Err(CLIENT_ASSERTION_MALFORMED),
+        (Some(_), _) => Err(CLIENT_ASSERTION_TYPE),
+    }
+}
+
+/// The client that an assertion claims to be from; nothing is verified yet.
+pub fn subject(assertion: &str) -> Result<String, OAuthError> {
+    #[derive(Deserialize)]
+    struct Subject {
+        sub: String,
+    }
+    let data = jsonwebtoken::dangerous::insecure_decode::<Subject>(assertion).map_err(|_| CLIENT_ASSERTION_MALFORMED)?;
+    Ok(data.claims.sub)
+}
+
+/// Verifies an assertion against the client's keys and uses its `jti` up.
+pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timestamp) -> Result<(), OAuthError> {
+    let header = jsonwebtoken::decode_header(assertion).map_err(|_| CLIENT_ASSERTION_MALFORMED)?;
+    if !ALGORITHMS.iter().any(|known| known.parse() == Ok(header.alg)) {
+        return Err(CLIENT_ASSERTION_ALGORITHM);
+    }
+    let keys = keys(world, client).await?;
+    let claims = verify_signature(&keys, header.alg, header.kid.as_deref(), assertion)?;
+    check(&claims, client, world.settings.issuer.as_str(), now)?;
+    let digest = world.secrets.digest(Purpose::ClientAssertionId, &format!("{}\n{}", client.id, claims.jti));
+    let noted_until = claims.exp.plus(AHEAD_MAX);
+    let is_first = world
+        .storage
+        .write(move |tx| {
+            Box::pin(async move { one_time::note(tx, &digest, Purpose::ClientAssertionId.as_str(), now, noted_until).await })
+        })
+        .await?;
+    if is_first { Ok(()) } else { Err(CLIENT_ASSERTION_REPLAYED) }
+}
+
+async fn keys(world: &World, client: &Client) -> Result<JwkSet, OAuthError> {
+    let document = match (&client.metadata.jwks, &client.metadata.jwks_uri) {
+        (Some(jwks), _) => jwks.clone(),
+        (None, Some(uri)) => {
+            let fetched = world.outbound.get(uri, KEYS_LIMITS).await.map_err(|error| {
+                tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
+                CLIENT_KEYS_UNAVAILABLE
+            })?;
+            if fetched.status != http::StatusCode::OK {
+                return Err(CLIENT_KEYS_UNAVAILABLE);
+            }
+            serde_json::from_slice(&fetched.body).map_err(|_| CLIENT_KEYS_UNAVAILABLE)?
+        }
+        (None, None) => return Err(CLIENT_ASSERTION_SIGNATURE),
+    };
+    serde_json::from_value(document).map_err(|_| CLIENT_ASSERTION_SIGNATURE)
+}
+
+fn verify_signature(keys: &JwkSet, algorithm: Algorithm, kid: Option<&str>, assertion: &str) -> Result<Claims, OAuthError> {
+    let mut validation = Validation::new(algorithm);
+    // Time and audience are checked below, against the clock of the world.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let candidates = keys.keys.iter().filter(|key| fits(key, algorithm) && (kid.is_none() || key.common.key_id.as_deref() == kid));
+    for key in candidates.take(16) {
+        let Ok(key) = DecodingKey::from_jwk(key) else { continue };
+        match jsonwebtoken::decode::<Claims>(assertion, &key, &validation) {
+            Ok(data) => return Ok(data.claims),
+            Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::InvalidSignature) => {}
+            Err(_) => return Err(CLIENT_ASSERTION_MALFORMED),
+        }
+    }
+    Err(CLIENT_ASSERTION_SIGNATURE)
+}
+
+/// A key is for one algorithm: an RSA key never verifies an elliptic curve's header, and an HMAC key nothing at all.
+fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
+    let is_named = key.common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm));
+    let is_of_type = match (&key.algorithm, algorithm) {
+        (AlgorithmParameters::EllipticCurve(curve), Algorithm::ES256) => curve.curve == EllipticCurve::P256,
+        (AlgorithmParameters::OctetKeyPair(_), Algorithm::EdDSA) => true,
+        // 2,048 bits are 256 bytes, 342 characters of base64url.
+        (AlgorithmParameters::RSA(rsa), Algorithm::RS256 | Algorithm::PS256) => rsa.n.len() >= 342,
+        _ => false,
+    };
+    is_named && is_of_type
+}
+
+fn check(claims: &Claims, client: &Client, issuer: &str, now: Timestamp) -> Result<(), OAuthError> {
+    if claims.iss != client.id.as_str() || claims.sub != client.id.as_str() {
+        return Err(CLIENT_ASSERTION_ISSUER);
+    }
+    let is_for_us = match &claims.aud {
+        Audience::One(audience) => audience == issuer,
+        Audience::Many(audiences) => matches!(audiences.as_slice(), [only] if only == issuer),
+    };
+    if !is_for_us {
+        return Err(CLIENT_ASSERTION_AUDIENCE);
+    }
+    let soon = now.plus(AHEAD_MAX);
+    if claims.exp <= now || claims.nbf.is_some_and(|from| from > soon) || claims.iat.is_some_and(|from| from > soon) {
+        return Err(CLIENT_ASSERTION_EXPIRED);
+    }
+    if claims.exp > now.plus(LIFETIME_MAX) {
+        return Err(CLIENT_ASSERTION_TOO_LONG);
+    }
+    if claims.jti.is_empty() || claims.jti.len() > JTI_BYTES_MAX {
+        return Err(CLIENT_ASSERTION_MALFORMED);
+    }
+    Ok(())
+}
+
+/// A NumericDate may have a fraction ([RFC 7519 §2](https://www.rfc-editor.org/rfc/rfc7519#section-2)); it is no string, not
+/// negative and not beyond what a calendar holds.
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let seconds = serde_json::Number::deserialize(deserializer)?.as_f64().unwrap_or(-1.0);
+    if !(0.0..1e12).contains(&seconds) {
+        return Err(D::Error::custom("not a NumericDate"));
+    }
+    Ok(Timestamp((seconds * 1000.0) as i64))
+}
+
+fn numeric_date_if_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    numeric_date(deserializer).map(Some)
+}

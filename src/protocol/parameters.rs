@@ -1,0 +1,91 @@
+//! Request parameters: [RFC 6749 §3.1, §3.2 and Appendix B](https://www.rfc-editor.org/rfc/rfc6749#section-3.1).
+//!
+//! Unknown parameters are ignored, an empty one counts as absent, a repeated one is refused.
+
+use std::borrow::Cow;
+
+use crate::domain::refusal::{
+    OAuthError, REQUEST_MALFORMED, REQUEST_PARAMETER_MISSING, REQUEST_PARAMETER_REPEATED, REQUEST_PARAMETER_TOO_LONG,
+};
+
+/// The longest parameter that is read, in bytes; nothing legitimate comes near it.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
+const COUNT_MAX: usize = 64;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub struct Parameters<'r>(Vec<(Cow<'r, str>, Cow<'r, str>)>);
+
+impl<'r> Parameters<'r> {
+    /// Reads a form body or a query.
+    pub fn parse(encoded: &'r [u8]) -> Result<Parameters<'r>, OAuthError> {
+        let text = std::str::from_utf8(encoded).map_err(|_| REQUEST_MALFORMED)?;
+        if !has_whole_escapes(text.as_bytes()) {
+            return Err(REQUEST_MALFORMED.because("The request has a % that is not followed by two hexadecimal digits."));
+        }
+        let mut parameters: Vec<(Cow<'r, str>, Cow<'r, str>)> = Vec::with_capacity(8);
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if value.len() > VALUE_BYTES_MAX {
+                return Err(REQUEST_PARAMETER_TOO_LONG);
+            }
+            if value.contains('\u{fffd}') || name.contains('\u{fffd}') {
+                return Err(REQUEST_MALFORMED);
+            }
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(
+                    REQUEST_PARAMETER_REPEATED.because(format!("The parameter {name} was sent more than once; send it once."))
+                );
+            }
+            parameters.push((name, value));
+            if parameters.len() > COUNT_MAX {
+                return Err(REQUEST_PARAMETER_TOO_LONG.because("The request has too many parameters."));
+            }
+        }
+        Ok(Parameters(parameters))
+    }
+
+    /// The value of a parameter that is there and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a parameter that must be there.
+    pub fn require(&self, name: &'static str) -> Result<&str, OAuthError> {
+        self.get(name).ok_or_else(|| REQUEST_PARAMETER_MISSING.because(format!("The parameter {name} is missing.")))
+    }
+}
+
+/// The URL standard lets a stray `%` stand for itself; what a client meant by it we do not guess.
+fn has_whole_escapes(text: &[u8]) -> bool {
+    let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
+    text.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| is_digit(at + 1) && is_digit(at + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reason(text: &str) -> Result<(), &'static str> {
+        Parameters::parse(text.as_bytes()).map(|_| ()).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn repeated_is_refused_empty_is_absent_unknown_is_ignored() {
+        assert_eq!(reason("a=1&a=1"), Err("request.parameter_repeated"));
+        assert_eq!(reason("a=1&%61=2"), Err("request.parameter_repeated"));
+        assert_eq!(reason("a=%zz"), Err("request.malformed"));
+        assert_eq!(reason("a=%ff"), Err("request.malformed"));
+        assert_eq!(reason(&format!("a={}", "x".repeat(16 * 1024 + 1))), Err("request.parameter_too_long"));
+        let parameters = Parameters::parse(b"a=&b=1+2%2B3&zzz=9").expect("well-formed");
+        assert_eq!((parameters.get("a"), parameters.get("b"), parameters.get("c")), (None, Some("1 2+3"), None));
+        assert_eq!(parameters.require("a").map_err(|refusal| refusal.reason), Err("request.parameter_missing"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Parameters::parse(&bytes);
+        }
+    }
+}

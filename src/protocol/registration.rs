@@ -1,0 +1,309 @@
+//! Dynamic client registration: [RFC 7591 §3](https://www.rfc-editor.org/rfc/rfc7591#section-3).
+//!
+//! Registrations with equal metadata are one registration, so that a client which forgets itself at every start does not fill
+//! the table; the port of a loopback redirect does not count, as it is free anyway. A client that is to have a secret gets a
+//! record of its own each time, because a secret must not be told twice.
+//!
+//! What is new is limited for the whole installation, not by address: hosted clients share theirs.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    config::Registration,
+    domain::{
+        client::{ApplicationType, AuthMethod, Client, ClientMetadata, GrantType, Origin},
+        event::{Actor, Fact},
+        id::ClientKind,
+        redirect_uri::RedirectUri,
+        refusal::{
+            OAuthError, REGISTRATION_GRANT_TYPE, REGISTRATION_KEYS, REGISTRATION_LIMIT, REGISTRATION_METADATA, REGISTRATION_OFF,
+            REGISTRATION_REDIRECT_URI, REGISTRATION_TOKEN,
+        },
+        scope::Scopes,
+        time::Timestamp,
+    },
+    keys::secrets::Purpose,
+    storage::{StorageError, clients, one_time, outbox},
+    world::World,
+};
+
+const REDIRECT_URIS_MAX: usize = 32;
+const NAME_CHARS_MAX: usize = 200;
+
+/// What a client asks for; unknown fields are ignored.
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    #[serde(default)]
+    client_name: Option<String>,
+    #[serde(default)]
+    token_endpoint_auth_method: Option<String>,
+    #[serde(default)]
+    grant_types: Option<Vec<String>>,
+    #[serde(default)]
+    response_types: Option<Vec<String>>,
+    #[serde(default)]
+    application_type: Option<ApplicationType>,
+    #[serde(default)]
+    scope: Option<String>,
+    #[serde(default)]
+    client_uri: Option<String>,
+    #[serde(default)]
+    jwks: Option<serde_json::Value>,
+    #[serde(default)]
+    jwks_uri: Option<Url>,
+    #[serde(default)]
+    software_id: Option<String>,
+    #[serde(default)]
+    software_version: Option<String>,
+}
+
+/// The client information response. Keys that have no value are left out: some clients refuse a `null`.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    client_id: String,
+    client_id_issued_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret_expires_at: Option<i64>,
+    redirect_uris: Vec<RedirectUri>,
+    client_name: String,
+    token_endpoint_auth_method: AuthMethod,
+    grant_types: Vec<GrantType>,
+    response_types: [&'static str; 1],
+    application_type: ApplicationType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scopes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    software_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    software_version: Option<String>,
+}
+
+/// Registers a client, or tells it the registration that it has.
+pub async fn respond(
+    world: &World,
+    authorization: Option<&[u8]>,
+    request: Request,
+    now: Timestamp,
+) -> Result<Response, OAuthError> {
+    let answered = register(world, authorization, request, now).await;
+    if let Err(refusal) = &answered {
+        let fact = Fact::RegistrationRefused { code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
+        super::record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
+    }
+    answered
+}
+
+async fn register(world: &World, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
+    check_allowed(world, authorization, now).await?;
+    let metadata = judge(request)?;
+    let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
+    let hash = (!has_secret).then(|| registration_hash(&metadata));
+    if let Some(known) = find(world, hash.as_deref()).await? {
+        return Ok(response(&known, metadata.redirect_uris, None));
+    }
+    if world.memory.registrations.check().is_err() {
+        return Err(REGISTRATION_LIMIT);
+    }
+    let secret = has_secret.then(|| world.secret());
+    let client = Client {
+        id: world.id::<ClientKind>(now).into(),
+        origin: Origin::Dynamic,
+        secret_digest: secret.as_ref().map(|secret| world.secrets.digest(Purpose::ClientSecret, secret.reveal())),
+        created_at: now,
+        disabled_at: None,
+        fresh_until: now,
+        metadata,
+    };
+    match insert(world, &client, hash.clone(), now).await {
+        Ok(()) => Ok(response(&client, client.metadata.redirect_uris.clone(), secret.map(|secret| secret.reveal().clone()))),
+        // Somebody registered the same at the same moment: theirs is ours.
+        Err(StorageError::Unique(_)) => {
+            let known = find(world, hash.as_deref()).await?.ok_or(REGISTRATION_LIMIT)?;
+            Ok(response(&known, client.metadata.redirect_uris, None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn check_allowed(world: &World, authorization: Option<&[u8]>, now: Timestamp) -> Result<(), OAuthError> {
+    match world.settings.registration {
+        Registration::Open => Ok(()),
+        Registration::Off => Err(REGISTRATION_OFF),
+        Registration::Token => {
+            let token = authorization.and_then(super::bearer).ok_or(REGISTRATION_TOKEN)?;
+            let digest = world.secrets.digest(Purpose::InitialAccessToken, &token);
+            let known = world
+                .storage
+                .read(move |tx| Box::pin(async move { one_time::peek::<serde_json::Value>(tx, &digest, now).await }))
+                .await?;
+            known.map(|_| ()).ok_or(REGISTRATION_TOKEN)
+        }
+    }
+}
+
+fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
+    let redirect_uris = redirect_uris(&request.redirect_uris)?;
+    if request.response_types.is_some_and(|types| !types.iter().any(|word| word == "code")) {
+        return Err(REGISTRATION_METADATA.because("response_types must include code."));
+    }
+    let grant_types = grant_types(request.grant_types)?;
+    // A client that names no method gets no secret: what it would not have asked for it would not keep.
+    let method = match request.token_endpoint_auth_method.as_deref() {
+        None | Some("none") => AuthMethod::None,
+        Some("client_secret_basic") => AuthMethod::ClientSecretBasic,
+        Some("client_secret_post") => AuthMethod::ClientSecretPost,
+        Some("private_key_jwt") => AuthMethod::PrivateKeyJwt,
+        Some(other) => {
+            return Err(REGISTRATION_METADATA.because(format!("token_endpoint_auth_method {other} is not supported here.")));
+        }
+    };
+    if method == AuthMethod::PrivateKeyJwt {
+        check_keys(request.jwks.as_ref(), request.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
+    }
+    let client_name = request.client_name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| redirect_uris[0].host());
+    if client_name.chars().count() > NAME_CHARS_MAX || client_name.chars().any(char::is_control) {
+        return Err(REGISTRATION_METADATA.because("client_name must have at most 200 characters and no control characters."));
+    }
+    let is_https = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
+    if request.client_uri.as_ref().is_some_and(|uri| !is_https(uri)) {
+        return Err(REGISTRATION_METADATA.because("client_uri must be an http or https URL."));
+    }
+    let all_loopback = redirect_uris.iter().all(RedirectUri::is_loopback);
+    Ok(ClientMetadata {
+        client_name,
+        grant_types,
+        token_endpoint_auth_method: method,
+        auth_method_chosen: true,
+        application_type: request.application_type.unwrap_or(if all_loopback {
+            ApplicationType::Native
+        } else {
+            ApplicationType::Web
+        }),
+        redirect_uris,
+        client_uri: request.client_uri,
+        // What is asked for at registration is a wish; the person decides each time. So it bounds nothing.
+        scope: None,
+        resources: None,
+        jwks: request.jwks.filter(|_| method == AuthMethod::PrivateKeyJwt),
+        jwks_uri: request.jwks_uri.filter(|_| method == AuthMethod::PrivateKeyJwt),
+        software_id: request.software_id.map(|text| text.chars().take(NAME_CHARS_MAX).collect()),
+        software_version: request.software_version.map(|text| text.chars().take(NAME_CHARS_MAX).collect()),
+    })
+    .and_then(|metadata: ClientMetadata| {
+        let scope = request.scope.as_deref().map(Scopes::parse).transpose();
+        scope.map(|_| metadata).map_err(|refusal| REGISTRATION_METADATA.because(refusal.description))
+    })
+}
+
+fn redirect_uris(texts: &[String]) -> Result<Vec<RedirectUri>, OAuthError> {
+    if texts.is_empty() || texts.len() > REDIRECT_URIS_MAX {
+        return Err(REGISTRATION_REDIRECT_URI.because("Register 1 to 32 redirect_uris."));
+    }
+    let parse = |text: &String| {
+        RedirectUri::parse(text)
+            .map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("The redirect URI {text} is refused: {what}.")))
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError> {
+    let Some(words) = words else { return Ok(vec![GrantType::AuthorizationCode]) };
+    let allowed = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+    let chosen: Option<Vec<_>> = words.iter().map(|word| GrantType::parse(word).filter(|known| allowed.contains(known))).collect();
+    match chosen {
+        Some(chosen) if chosen.contains(&GrantType::AuthorizationCode) => {
+            Ok(allowed.into_iter().filter(|known| chosen.contains(known)).collect())
+        }
+        _ => Err(REGISTRATION_GRANT_TYPE),
+    }
+}
+
+/// Whether there are public keys, and nothing but public keys. The error says what is wrong.
+pub fn check_keys(jwks: Option<&serde_json::Value>, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
+    match (jwks, jwks_uri) {
+        (Some(jwks), None) => {
+            let keys = jwks.get("keys").and_then(serde_json::Value::as_array).filter(|keys| !keys.is_empty() && keys.len() <= 16);
+            let keys = keys.ok_or("jwks must have 1 to 16 keys")?;
+            let is_private = |key: &serde_json::Value| ["d", "k", "p", "q"].iter().any(|member| key.get(member).is_some());
+            if keys.iter().any(is_private) { Err("jwks must hold public keys only") } else { Ok(()) }
+        }
+        (None, Some(uri)) if uri.scheme() == "https" => Ok(()),
+        (None, Some(_)) => Err("jwks_uri must be https"),
+        (Some(_), Some(_)) => Err("send jwks or jwks_uri, not both"),
+        (None, None) => Err("private_key_jwt needs jwks or jwks_uri"),
+    }
+}
+
+/// Equal for registrations that differ in nothing but the ports of loopback redirects.
+fn registration_hash(metadata: &ClientMetadata) -> String {
+    let mut metadata = metadata.clone();
+    for uri in &mut metadata.redirect_uris {
+        if uri.is_loopback() {
+            let mut url = Url::parse(uri.as_str()).expect("it was parsed at construction");
+            let _ = url.set_port(None);
+            *uri = RedirectUri::parse(url.as_str()).unwrap_or_else(|_| uri.clone());
+        }
+    }
+    metadata.redirect_uris.sort();
+    let text = serde_json::to_string(&metadata).expect("our own types serialise to JSON");
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
+}
+
+async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, StorageError> {
+    let Some(hash) = hash.map(str::to_owned) else { return Ok(None) };
+    Ok(world.storage.read(move |tx| Box::pin(async move { clients::find_by_registration(tx, &hash).await })).await?.map(Arc::new))
+}
+
+async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {
+    let fact =
+        Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
+    let event = world.event(now, Actor::Anonymous, fact);
+    let client = client.clone();
+    world
+        .storage
+        .write(move |tx| {
+            Box::pin(async move {
+                clients::insert(tx, &client, hash.as_deref()).await?;
+                outbox::put(tx, &event).await
+            })
+        })
+        .await
+}
+
+/// The redirect URIs are told as they were asked for: a known registration admits them, as only loopback ports differ.
+fn response(client: &Client, redirect_uris: Vec<RedirectUri>, secret: Option<String>) -> Response {
+    let metadata = client.metadata.clone();
+    Response {
+        client_id: client.id.as_str().to_owned(),
+        client_id_issued_at: client.created_at.seconds(),
+        client_secret_expires_at: secret.as_ref().map(|_| 0),
+        client_secret: secret,
+        redirect_uris,
+        client_name: metadata.client_name,
+        token_endpoint_auth_method: metadata.token_endpoint_auth_method,
+        grant_types: metadata.grant_types,
+        response_types: ["code"],
+        application_type: metadata.application_type,
+        scope: metadata.scope,
+        client_uri: metadata.client_uri,
+        jwks: metadata.jwks,
+        jwks_uri: metadata.jwks_uri,
+        software_id: metadata.software_id,
+        software_version: metadata.software_version,
+    }
+}

@@ -1,0 +1,63 @@
+//! Token revocation: [RFC 7009](https://www.rfc-editor.org/rfc/rfc7009).
+//!
+//! Revoking a refresh token ends its grant and every token under it; revoking an access token ends that token. A token that is
+//! unknown, dead or somebody else's is answered like one that was revoked.
+
+use crate::{
+    domain::{
+        client::Client,
+        event::{Actor, Fact},
+        grant::EndCause,
+        id::{GrantKind, Id},
+        refusal::{OAuthError, TOKEN_TYPE_UNSUPPORTED},
+        time::Timestamp,
+    },
+    protocol::{client_authentication, introspection, parameters::Parameters},
+    storage::{StorageError, grants, outbox, revocations},
+    world::World,
+};
+
+/// Answers a revocation request.
+pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {
+    let parameters = Parameters::parse(body)?;
+    let client = client_authentication::authenticate(world, &parameters, authorization, now).await?;
+    let token = parameters.require("token")?;
+    if parameters.get("token_type_hint") == Some("id_token") {
+        return Err(TOKEN_TYPE_UNSUPPORTED);
+    }
+    // The hint saves other servers a look-up; ours are told apart by their form.
+    if let Some((grant, _)) = world.secrets.read_refresh_token(token) {
+        return end_grant(world, &client, grant, now).await;
+    }
+    let Some(token) = introspection::verified_token(world, token).filter(|token| token.claims.client_id == client.id) else {
+        return Ok(());
+    };
+    let claims = &token.claims;
+    let fact = Fact::TokenRevoked { jti: claims.jti, grant: claims.gid, client: client.id.clone() };
+    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let node = claims.jti.to_string();
+    let revoke = world.storage.write(move |tx| {
+        Box::pin(async move {
+            revocations::revoke(tx, &node, Timestamp(i64::MAX), now).await?;
+            outbox::put(tx, &event).await?;
+            Ok::<_, StorageError>(())
+        })
+    });
+    Ok(revoke.await?)
+}
+
+async fn end_grant(world: &World, client: &Client, id: Id<GrantKind>, now: Timestamp) -> Result<(), OAuthError> {
+    let fact = Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::Revoked };
+    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let client = client.id.clone();
+    let end = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let is_theirs = grants::find(tx, id).await?.is_some_and(|grant| grant.client == client);
+            if is_theirs && grants::end(tx, id, EndCause::Revoked, now).await?.is_some() {
+                outbox::put(tx, &event).await?;
+            }
+            Ok::<_, StorageError>(())
+        })
+    });
+    Ok(end.await?)
+}

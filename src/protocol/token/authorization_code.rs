@@ -1,0 +1,172 @@
+//! The authorization code grant: [OAuth 2.1 §4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.1.3).
+//!
+//! A try that does not fit burns the code; a second use ends what the first began.
+
+use crate::{
+    domain::{
+        client::{Client, GrantType},
+        event::{Actor, Event, Fact},
+        grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
+        refusal::{
+            CODE_EXPIRED, CODE_INVALID, CODE_REDIRECT_URI, CODE_REPLAYED, GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError,
+        },
+        time::Timestamp,
+    },
+    keys::secrets::Purpose,
+    protocol::{authorize::Code, parameters::Parameters, pkce, resource_indicators},
+    storage::{
+        StorageError, Tx, grants,
+        one_time::{self, Consumed},
+        outbox, people,
+    },
+    world::World,
+};
+
+use super::{Issuance, Verdict, access_token_ttl_s, prepare};
+
+/// Redeems a code.
+pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+    let digest = world.secrets.digest(Purpose::AuthorizationCode, parameters.require("code")?);
+    let peeked: Option<Code> =
+        world.storage.read(move |tx| Box::pin(async move { one_time::peek(tx, &digest, now).await })).await?;
+    let resource = match &peeked {
+        // Refused before the code is used up, so that the client can ask again rightly.
+        Some(code) => {
+            resource_indicators::check_granted(code.resource.as_ref(), parameters)?;
+            let resources = world.storage.resources().await?;
+            code.resource.as_ref().map(|identifier| resources.find(identifier).cloned().ok_or(GRANT_RESOURCE)).transpose()?
+        }
+        None => None,
+    };
+    let prepared = peeked.map(|code| begin(world, client, code, access_token_ttl_s(world, resource.as_deref()), now));
+    let presented = Presented {
+        client: client.clone(),
+        redirect_uri: parameters.get("redirect_uri").map(str::to_owned),
+        code_verifier: parameters.get("code_verifier").map(str::to_owned),
+        replay: world.event(
+            now,
+            Actor::Deputy,
+            Fact::GrantEnded { grant: world.id(now), client: client.id.clone(), cause: EndCause::CodeReplayed },
+        ),
+    };
+    let verdict =
+        world.storage.write(move |tx| Box::pin(async move { decide(tx, &digest, &presented, prepared, now).await })).await?;
+    match verdict {
+        Verdict::Granted(issuance) => Ok(issuance),
+        Verdict::Refused(refusal) => Err(refusal),
+    }
+}
+
+struct Presented {
+    client: Client,
+    redirect_uri: Option<String>,
+    code_verifier: Option<String>,
+    /// To be recorded if the code was used before; the grant is filled in then.
+    replay: Event,
+}
+
+/// What a good code begins: made before the transaction, written inside it.
+struct Beginning {
+    grant: Grant,
+    issuance: Issuance,
+    events: [Event; 2],
+}
+
+fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, now: Timestamp) -> Beginning {
+    let expires_at = now.plus(World::seconds(world.settings.grant_ttl_s));
+    let idle_until = now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(expires_at);
+    let refresh =
+        client.may_use(GrantType::RefreshToken).then_some(RefreshFamily { generation: 0, rotated_at: now, expires_at: idle_until });
+    let grant = Grant {
+        id: world.id(now),
+        client: client.id.clone(),
+        person: Some(code.person),
+        resource: code.resource,
+        scopes: code.scopes,
+        created_at: now,
+        expires_at,
+        used_at: now,
+        ended: None,
+        authenticated_at: Some(code.authenticated_at),
+        refresh,
+    };
+    let authorization = Authorization {
+        grant: grant.id,
+        grant_type: GrantType::AuthorizationCode,
+        client: client.id.clone(),
+        person: grant.person,
+        resource: grant.resource.clone(),
+        scopes: grant.scopes.clone(),
+        expires_at,
+        access_token_ttl_s,
+        refresh_generation: refresh.map(|family| family.generation),
+        identity: Some(Identity { nonce: code.nonce, authenticated_at: code.authenticated_at }),
+    };
+    let started = Fact::GrantStarted {
+        grant: grant.id,
+        client: client.id.clone(),
+        person: grant.person,
+        resource: grant.resource.clone(),
+        scope: grant.scopes.clone(),
+        expires_at,
+    };
+    let started = world.event(now, Actor::Client(client.id.clone()), started);
+    let (issuance, issued) = prepare(world, authorization, now);
+    Beginning { grant, issuance, events: [started, issued] }
+}
+
+async fn decide(
+    tx: &mut Tx,
+    digest: &crate::domain::secret::Digest,
+    presented: &Presented,
+    beginning: Option<Beginning>,
+    now: Timestamp,
+) -> Result<Verdict<Issuance>, OAuthError> {
+    let code: Code = match one_time::consume(tx, digest, now).await? {
+        Consumed::First(code) => code,
+        Consumed::Again(code) => return replayed(tx, code, presented, now).await,
+        Consumed::Expired => return Ok(Verdict::Refused(CODE_EXPIRED)),
+        Consumed::Unknown => return Ok(Verdict::Refused(CODE_INVALID)),
+    };
+    // From here on the code is used up, whatever is decided.
+    if let Err(refusal) = check(tx, &code, presented).await? {
+        return Ok(Verdict::Refused(refusal));
+    }
+    // It was there to be consumed, so it was there to be peeked at.
+    let Some(Beginning { grant, issuance, events }) = beginning else { return Ok(Verdict::Refused(CODE_INVALID)) };
+    grants::insert(tx, &grant).await?;
+    one_time::set_payload(tx, digest, &Code { grant: Some(grant.id), ..code }).await?;
+    for event in &events {
+        outbox::put(tx, event).await?;
+    }
+    Ok(Verdict::Granted(issuance))
+}
+
+async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result<(), OAuthError>, StorageError> {
+    if code.client != presented.client.id {
+        return Ok(Err(CODE_INVALID));
+    }
+    if presented.redirect_uri.as_ref().is_some_and(|uri| uri != code.redirect_uri.as_str()) {
+        return Ok(Err(CODE_REDIRECT_URI));
+    }
+    if let Err(refusal) = pkce::verify(presented.code_verifier.as_deref(), &code.code_challenge) {
+        return Ok(Err(refusal));
+    }
+    if people::find(tx, code.person).await?.is_none_or(|person| person.is_locked()) {
+        return Ok(Err(GRANT_PERSON));
+    }
+    if grants::find_consent(tx, code.person, &code.client, code.resource.as_ref()).await?.is_none() {
+        return Ok(Err(GRANT_CONSENT));
+    }
+    Ok(Ok(()))
+}
+
+async fn replayed(tx: &mut Tx, code: Code, presented: &Presented, now: Timestamp) -> Result<Verdict<Issuance>, OAuthError> {
+    if let Some(grant) = code.grant
+        && let Some(client) = grants::end(tx, grant, EndCause::CodeReplayed, now).await?
+    {
+        let fact = Fact::GrantEnded { grant, client, cause: EndCause::CodeReplayed };
+        outbox::put(tx, &Event { fact, ..presented.replay.clone() }).await?;
+    }
+    Ok(Verdict::Refused(CODE_REPLAYED))
+}

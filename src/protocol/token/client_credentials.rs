@@ -1,0 +1,93 @@
+//! The client credentials grant: [OAuth 2.1 §4.2](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.2).
+//!
+//! A client acts for itself under one grant for each resource, begun at its first request; ending that grant ends all that was
+//! issued under it. A request changes nothing else, so its event goes straight to the log: that append is its commit.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        client::{Client, GrantType},
+        event::{Actor, Fact},
+        grant::{Authorization, Grant},
+        policy,
+        refusal::{CLIENT_AUTHENTICATION_METHOD, OAuthError, RESOURCE_MISSING, SCOPE_EMPTY},
+        resource::Resource,
+        scope::Scopes,
+        time::Timestamp,
+    },
+    protocol::{parameters::Parameters, resource_indicators},
+    storage::{StorageError, grants, outbox},
+    world::World,
+};
+
+use super::{Issuance, access_token_ttl_s, prepare};
+
+/// Gives a client a token for itself.
+pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+    if !client.is_confidential() {
+        return Err(CLIENT_AUTHENTICATION_METHOD);
+    }
+    let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
+    let resource = resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?;
+    let scopes = policy::own_scopes(client, &resource, &requested)?;
+    if scopes.is_empty() {
+        return Err(SCOPE_EMPTY);
+    }
+    let grant = match world.storage.own_grant(&client.id, &resource.identifier, now).await? {
+        Some(grant) => grant,
+        None => begin(world, client, &resource, now).await?,
+    };
+    let authorization = Authorization {
+        grant: grant.id,
+        grant_type: GrantType::ClientCredentials,
+        client: client.id.clone(),
+        person: None,
+        resource: Some(resource.identifier.clone()),
+        scopes,
+        expires_at: grant.expires_at,
+        access_token_ttl_s: access_token_ttl_s(world, Some(&resource)),
+        refresh_generation: None,
+        identity: None,
+    };
+    let (issuance, event) = prepare(world, authorization, now);
+    world.record(&event).await?;
+    Ok(issuance)
+}
+
+async fn begin(world: &World, client: &Client, resource: &Resource, now: Timestamp) -> Result<Arc<Grant>, OAuthError> {
+    let grant = Grant {
+        id: world.id(now),
+        client: client.id.clone(),
+        person: None,
+        resource: Some(resource.identifier.clone()),
+        scopes: client.metadata.scope.clone().unwrap_or_default(),
+        created_at: now,
+        expires_at: now.plus(World::seconds(world.settings.grant_ttl_s)),
+        used_at: now,
+        ended: None,
+        authenticated_at: None,
+        refresh: None,
+    };
+    let fact = Fact::GrantStarted {
+        grant: grant.id,
+        client: client.id.clone(),
+        person: None,
+        resource: grant.resource.clone(),
+        scope: grant.scopes.clone(),
+        expires_at: grant.expires_at,
+    };
+    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let begun = grant.clone();
+    world
+        .storage
+        .write(move |tx| {
+            Box::pin(async move {
+                grants::insert(tx, &begun).await?;
+                outbox::put(tx, &event).await?;
+                Ok::<_, StorageError>(())
+            })
+        })
+        .await?;
+    Ok(Arc::new(grant))
+}

@@ -1,0 +1,130 @@
+//! The token endpoint: [OAuth 2.1 §3.2](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-3.2).
+//!
+//! Each grant yields an `Authorization`; one function turns that into tokens. The event of an issuance is durable before the
+//! token leaves (promise 1).
+
+pub mod authorization_code;
+pub mod refresh_token;
+pub mod client_credentials;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    domain::{
+        client::{ClientId, GrantType},
+        event::{Actor, Event, Fact},
+        grant::Authorization,
+        refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
+        resource::Resource,
+        scope,
+        time::Timestamp,
+        token::{AccessTokenClaims, IdTokenClaims, TokenResponse},
+    },
+    keys::signing::TokenType,
+    protocol::{client_authentication, parameters::Parameters, record_refusal},
+    world::World,
+};
+
+/// What a transaction decided. A refusal that must leave a trace is decided, not failed: it commits.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    Granted(T),
+    Refused(OAuthError),
+}
+
+/// An authorization with the access token's claims, whose event is on its way with the same commit.
+pub struct Issuance {
+    pub authorization: Authorization,
+    pub claims: AccessTokenClaims,
+}
+
+/// Answers a token request. A refusal is put on record.
+pub async fn respond(
+    world: &World,
+    authorization: Option<&[u8]>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<TokenResponse, OAuthError> {
+    let answered = answer(world, authorization, body, now).await;
+    if let Err(refusal) = &answered {
+        let client = Parameters::parse(body).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
+        let fact = Fact::TokenRefused { client, code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
+        record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
+    }
+    answered
+}
+
+async fn answer(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<TokenResponse, OAuthError> {
+    let parameters = Parameters::parse(body)?;
+    let grant_type = GrantType::parse(parameters.require("grant_type")?).ok_or(GRANT_TYPE_UNKNOWN)?;
+    let client = client_authentication::authenticate(world, &parameters, authorization, now).await?;
+    if !client.may_use(grant_type) {
+        return Err(CLIENT_GRANT_TYPE);
+    }
+    let issuance = match grant_type {
+        GrantType::AuthorizationCode => authorization_code::redeem(world, &client, &parameters, now).await?,
+        GrantType::RefreshToken => refresh_token::redeem(world, &client, &parameters, now).await?,
+        GrantType::ClientCredentials => client_credentials::redeem(world, &client, &parameters, now).await?,
+    };
+    Ok(sign(world, &issuance, now))
+}
+
+/// The claims that an authorization gets now, and the event that goes with them.
+pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Event) {
+    let claims = AccessTokenClaims::new(&authorization, world.settings.issuer.as_str(), world.id(now), now);
+    let fact = Fact::TokenIssued {
+        grant: authorization.grant,
+        grant_type: authorization.grant_type,
+        client: authorization.client.clone(),
+        person: authorization.person,
+        resource: authorization.resource.clone(),
+        scope: authorization.scopes.clone(),
+        jti: claims.jti,
+        expires_at: Timestamp::from_seconds(claims.exp),
+    };
+    let event = world.event(now, Actor::Client(authorization.client.clone()), fact);
+    (Issuance { authorization, claims }, event)
+}
+
+/// How long an access token for this resource lives.
+pub fn access_token_ttl_s(world: &World, resource: Option<&Resource>) -> u32 {
+    resource.and_then(|resource| resource.access_token_ttl_s).unwrap_or(world.settings.access_token_ttl_s)
+}
+
+fn sign(world: &World, issuance: &Issuance, now: Timestamp) -> TokenResponse {
+    let Issuance { authorization, claims } = issuance;
+    let access_token = world.keys.sign(TokenType::AccessToken, claims);
+    metrics::counter!("deputy_tokens_issued_total", "grant_type" => authorization.grant_type.as_str()).increment(1);
+    TokenResponse {
+        id_token: id_token(world, issuance, &access_token, now),
+        refresh_token: authorization
+            .refresh_generation
+            .map(|generation| world.secrets.refresh_token(authorization.grant, generation)),
+        expires_in: claims.exp - claims.iat,
+        scope: claims.scope.clone(),
+        token_type: "Bearer",
+        access_token,
+    }
+}
+
+/// The ID token, where `openid` was granted and a person is behind it.
+fn id_token(world: &World, issuance: &Issuance, access_token: &str, now: Timestamp) -> Option<String> {
+    let Issuance { authorization, claims } = issuance;
+    let (identity, person) = (authorization.identity.as_ref()?, authorization.person?);
+    if !authorization.scopes.contains(scope::OPENID) {
+        return None;
+    }
+    let half = &digest(&SHA256, access_token.as_bytes()).as_ref()[..16].to_vec();
+    let id_claims = IdTokenClaims {
+        iss: claims.iss.clone(),
+        sub: person,
+        aud: authorization.client.clone(),
+        exp: claims.exp,
+        iat: now.seconds(),
+        auth_time: identity.authenticated_at.seconds(),
+        nonce: identity.nonce.clone(),
+        at_hash: Some(URL_SAFE_NO_PAD.encode(half)),
+    };
+    Some(world.keys.sign(TokenType::IdToken, &id_claims))
+}

@@ -1,0 +1,40 @@
+//! What one process remembers for a while, each with a bound: nothing here decides alone, and all of it may be forgotten.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use crate::{config::Settings, domain::token::VerifiedToken};
+
+/// Tokens whose signature was verified already, at about a kilobyte each.
+const VERIFIED_TOKENS_MAX: u64 = 16_384;
+/// Refusals that are put on record in a second at most; the rest are counted.
+const RECORDED_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
+/// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
+const FETCHES_MAX: usize = 16;
+
+/// Rates and caches of one process.
+pub struct Memory {
+    /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
+    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    /// New registrations, for the whole installation: hosted clients share an address.
+    pub registrations: governor::DefaultDirectRateLimiter,
+    pub recorded_refusals: governor::DefaultDirectRateLimiter,
+    /// Passwords that are hashed at once: each takes 19 MiB and a core.
+    pub password_permits: Semaphore,
+    pub fetch_permits: Semaphore,
+}
+
+impl Memory {
+    pub fn new(settings: &Settings) -> Memory {
+        let per_minute = NonZeroU32::new(settings.registrations_per_minute_max).unwrap_or(NonZeroU32::MIN);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        Memory {
+            verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
+            registrations: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
+            recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),
+            password_permits: Semaphore::new(cores),
+            fetch_permits: Semaphore::new(FETCHES_MAX),
+        }
+    }
+}
