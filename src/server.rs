@@ -1,1 +1,196 @@
+//! The process: a socket, background stages, and a stop that finishes what is in flight.
 
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::connect_info::ConnectInfo};
+use futures_util::future::BoxFuture;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+use tower::ServiceExt as _;
+
+use crate::{
+    config::Settings,
+    domain::time::Timestamp,
+    events::relay,
+    http,
+    world::{Progress, StageError, World, open::OpenError},
+};
+
+/// How long a client may take to send its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stop waits for requests in flight.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that are open at once; whoever comes then waits in the listener's queue.
+const CONNECTIONS_MAX: usize = 8192;
+/// How long accepting pauses when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("{address} cannot be listened on: {source}; choose another address by the setting `listen`, or stop what uses it")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the first operator cannot be made: {0}")]
+    Operator(String),
+}
+
+/// A background stage: what it is called, its step, and how long it rests when there is nothing to do.
+pub struct Stage {
+    pub name: &'static str,
+    pub step: for<'w> fn(&'w World, Timestamp) -> BoxFuture<'w, Result<Progress, StageError>>,
+    pub rest: Duration,
+}
+
+/// All stages. Tests and the simulator step them by hand.
+pub const STAGES: &[Stage] =
+    &[Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) }];
+
+/// A server that runs.
+pub struct Server {
+    pub world: Arc<World>,
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+    stages: Vec<JoinHandle<()>>,
+}
+
+/// Runs a server until the process is told to stop.
+pub async fn run(settings: Settings) -> Result<(), ServerError> {
+    let server = Server::start(settings).await?;
+    tracing::info!(address = %server.address, issuer = server.world.settings.issuer.as_str(), "serving");
+    stop_signal().await;
+    tracing::info!("stopping: requests in flight are finished first");
+    server.stop().await;
+    Ok(())
+}
+
+/// Resolves when the process is asked to end: Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        // Without handlers the operating system ends us; there is nothing to wait for.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+impl Server {
+    /// Takes the address first, so that a used port is found before anything is opened; then opens the world and serves.
+    pub async fn start(settings: Settings) -> Result<Server, ServerError> {
+        let listener = listen(settings.listen).await?;
+        let world = World::open(settings).await?;
+        Server::serve(world, listener)
+    }
+
+    /// Serves a world on a socket, and runs its stages.
+    pub fn serve(world: Arc<World>, listener: TcpListener) -> Result<Server, ServerError> {
+        let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
+        crate::telemetry::metrics();
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
+        let stages = STAGES.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();
+        Ok(Server { world, address, stop, accepting, stages })
+    }
+
+    /// Finishes requests in flight, lets every stage come to rest, and closes the world.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in std::iter::once(self.accepting).chain(self.stages) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the server ended badly");
+            }
+        }
+        self.world.close().await;
+    }
+}
+
+/// Takes an address to listen on.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
+}
+
+async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = graceful.watch(connection(stream, peer, router.clone()));
+        tokio::spawn(async move {
+            // A connection that breaks is its client's affair.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are cut off");
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
+    // Answers are small and whole: waiting to fill a packet only adds latency. A failure costs nothing else.
+    let _ = stream.set_nodelay(true);
+    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.map(axum::body::Body::new)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+}
+
+async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let progress = match (stage.step)(&world, world.now()).await {
+            Ok(progress) => progress,
+            Err(error) => {
+                tracing::warn!(stage = stage.name, %error, "a background stage stands still and will try again");
+                Progress::Idle
+            }
+        };
+        if progress == Progress::Advanced {
+            continue;
+        }
+        // At rest when the stop comes: everything that was there to do is done.
+        if *stopped.borrow() {
+            return;
+        }
+        tokio::select! {
+            _ = tokio::time::sleep(stage.rest) => {}
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
+        }
+    }
+}

@@ -4,12 +4,13 @@
 //! the log), then forgotten. A crash before the append finds the same batch again; a crash after it finds the cursor there and
 //! only forgets. So a committed fact is in the log exactly once (promise 7).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::{
-    log::{Cursor, LogError},
+    domain::time::Timestamp,
+    log::Cursor,
     storage::{StorageError, leases, outbox},
-    world::{FACTS, World, record},
+    world::{FACTS, Progress, StageError, World, record},
 };
 
 const CONSUMER: &str = "relay";
@@ -19,25 +20,8 @@ const BATCH_MAX: i64 = 500;
 /// How long a node that stops without a word keeps the others from relaying.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Whether a step found something to do, so that the loop knows whether to go on at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    Advanced,
-    Idle,
-}
-
-/// Why facts could not be moved; they stay where they are, and the next step tries again.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    #[error("facts cannot be read from the outbox")]
-    Storage(#[from] StorageError),
-    #[error("facts cannot be appended to the log")]
-    Log(#[from] LogError),
-}
-
 /// Moves the oldest facts.
-pub async fn step(world: &Arc<World>) -> Result<Progress, RelayError> {
-    let now = world.now();
+pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let relayed = cursor(world);
     if !world.storage.is_exclusive() {
         let node = world.node.clone();

@@ -1,4 +1,51 @@
+//! Where axum lives: one file for each audience, which is one for each trust boundary. A handler extracts typed input, calls one
+//! function and returns; it decides nothing.
+
+/// Status and headers of refusals.
+pub(crate) mod error;
+/// How bodies are read, within bounds.
+pub(crate) mod body;
 /// The files that the pages load.
 pub(crate) mod assets;
 /// Everything that a person sees.
 pub(crate) mod pages;
+/// For clients: discovery, registration, tokens.
+pub(crate) mod clients;
+/// For resource servers: introspection and our keys.
+pub(crate) mod resource_servers;
+/// For those who run the process: health and metrics.
+pub(crate) mod probes;
+/// What happens to every request and response.
+pub(crate) mod layers;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
+    world::World,
+};
+
+/// Everything that is served, below the issuer's path.
+pub fn router(world: &Arc<World>) -> Router {
+    let endpoints = Router::new().merge(clients::router()).merge(resource_servers::router()).merge(assets::router());
+    let path = world.settings.issuer.path();
+    let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
+    endpoints
+        .merge(clients::discovery(path))
+        .merge(probes::router())
+        .fallback(not_found)
+        .method_not_allowed_fallback(|| async { REQUEST_METHOD })
+        .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
+        .with_state(Arc::clone(world))
+}
+
+async fn not_found(headers: HeaderMap) -> Response {
+    let _ = headers;
+    REQUEST_NOT_FOUND.into_response()
+}

@@ -2,7 +2,7 @@
 //! [RFC 8037 §3.1](https://www.rfc-editor.org/rfc/rfc8037#section-3.1)). All signing is aws-lc-rs.
 
 use aws_lc_rs::{
-    encoding::{AsBigEndian, AsDer, Pkcs8V1Der},
+    encoding::{AsDer, Pkcs8V1Der},
     rand::SystemRandom,
     rsa::KeySize,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},

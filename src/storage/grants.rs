@@ -6,7 +6,6 @@ use crate::domain::{
     grant::{Consent, EndCause, Ended, Grant, RefreshFamily},
     id::{GrantKind, Id, PersonKind},
     resource::ResourceIdentifier,
-    scope::Scopes,
     time::Timestamp,
 };
 

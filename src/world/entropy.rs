@@ -11,7 +11,7 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, buffer: &mut [u8; 32]);
 }
 
-impl dyn Entropy {
+impl dyn Entropy + '_ {
     /// `N` random bytes; at most 32.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         const { assert!(N <= 32) };

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod memory;
+pub mod open;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +16,10 @@ use crate::{
         secret::{Secret, secret_text},
         time::Timestamp,
     },
-    keys::{Keyring, secrets::Secrets},
+    keys::{KeyError, Keyring, secrets::Secrets},
     log::{Log, LogError, Record},
     outbound::Outbound,
-    storage::Storage,
+    storage::{Storage, StorageError},
 };
 use clock::Clock;
 use entropy::Entropy;
@@ -26,6 +27,24 @@ use memory::Memory;
 
 /// The topic to which all facts go, in the order of their subjects.
 pub const FACTS: &str = "facts";
+
+/// What a background stage found to do, so that its loop knows whether to go on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Advanced,
+    Idle,
+}
+
+/// Why a background stage stood still; nothing was lost, and the next step tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
 
 /// What a server works with. Shared by every request and every background stage.
 pub struct World {

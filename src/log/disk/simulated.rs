@@ -6,6 +6,7 @@
 use super::{Disk, DiskFile, LogError};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 const SECTOR_BYTES: usize = 512;
@@ -31,7 +32,8 @@ struct State {
     boots: u64,
     is_on: bool,
     operations_until_power_off: Option<u64>,
-    failing_operations: u64,
+    /// Counted from here.
+    failing_operations: Range<u64>,
     are_syncs_held: bool,
     syncs: u64,
     capacity_bytes: u64,
@@ -67,7 +69,7 @@ impl SimulatedDisk {
             boots: 0,
             is_on: true,
             operations_until_power_off: None,
-            failing_operations: 0,
+            failing_operations: 0..0,
             are_syncs_held: false,
             syncs: 0,
             capacity_bytes: u64::MAX,
@@ -101,13 +103,13 @@ impl SimulatedDisk {
         state.is_on = true;
         state.is_locked = false;
         state.operations_until_power_off = None;
-        state.failing_operations = 0;
+        state.failing_operations = 0..0;
         state.are_syncs_held = false;
         self.shared.released.notify_all();
     }
 
-    /// The next changing operations fail, half done.
-    pub fn fail_next(&self, operations: u64) {
+    /// Which of the changing operations from here on fail, half done: `0..3` are the next three, `1..2` is the one after the next.
+    pub fn fail(&self, operations: Range<u64>) {
         self.state().failing_operations = operations;
     }
 
@@ -182,8 +184,9 @@ impl State {
             }
         }
         self.power()?;
-        if self.failing_operations > 0 {
-            self.failing_operations -= 1;
+        let Range { start, end } = self.failing_operations;
+        self.failing_operations = start.saturating_sub(1)..end.saturating_sub(1);
+        if start == 0 && end > 0 {
             return Err(io::Error::other("a simulated fault"));
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! very last batch it cannot be told.)
 
 use super::super::LogError;
-use super::super::disk::Disk;
+use super::super::disk::{Disk, DiskFile};
 use super::cursors::Cursors;
 use super::segment::{self, Segment, Tail, damaged};
 use super::topic::Topic;
@@ -63,15 +63,27 @@ pub(super) fn recover(disk: &Arc<dyn Disk>, topic: &Topic, numbers: &[u64], curs
 
 fn recover_last(disk: &Arc<dyn Disk>, last: Arc<Segment>, cursors: &Cursors, topic: &str) -> Result<End, LogError> {
     let file = disk.open_to_write(&last.name)?;
-    // An earlier process may have died between its write and its sync: what is read from now on must be there for good.
-    file.sync()?;
     let capacity_bytes = file.bytes()?;
     last.scan(&*file, capacity_bytes, |sequence, cursor| cursors.set(topic, sequence, cursor))?;
     let tail = last.tail(&*file)?;
     if let Tail::Torn = tail {
         tracing::warn!(file = last.name, position = last.known().bytes, "the log leaves out a batch that was not finished");
     }
+    settle(&*file, &last)?;
     Ok(End { segment: last, file, capacity_bytes, is_trusted: matches!(tail, Tail::Clean) })
+}
+
+/// Makes sure of the last batch. If the process before has died between its write and its sync, or its sync has failed, then the batch
+/// may be in the system's memory only; and after a failed sync, the next one succeeds without writing anything. So it is written again.
+fn settle(file: &dyn DiskFile, last: &Segment) -> Result<(), LogError> {
+    let (start, end) = {
+        let known = last.known();
+        (known.batch_start, known.bytes)
+    };
+    let mut batch = vec![0; usize::try_from(end - start).expect("a batch was in memory once")];
+    file.read_at(&mut batch, start)?;
+    file.write_at(&batch, start)?;
+    Ok(file.sync()?)
 }
 
 /// A segment whose first batch was not finished has never counted.

@@ -36,6 +36,8 @@ pub(super) struct Segment {
 #[derive(Clone)]
 pub(super) struct Known {
     pub bytes: u64,
+    /// Where the last batch begins.
+    pub batch_start: u64,
     pub sequence: u64,
     /// The latest time of any record so far.
     pub at: Timestamp,
@@ -56,6 +58,8 @@ struct Mark {
 /// What one frame adds to a segment.
 pub(super) struct Extent {
     pub bytes: u64,
+    /// Where its batch begins.
+    pub batch_start: u64,
     pub sequence: u64,
     pub at: Timestamp,
     pub ends: Vec<u64>,
@@ -93,7 +97,7 @@ impl Segment {
 
     /// A segment that begins with that header.
     pub(super) fn new(disk: Arc<dyn Disk>, name: String, number: u64, starts: Vec<u64>, first: frame::Header) -> Segment {
-        let known = Known { bytes: 0, sequence: 0, at: first.at, opened_at: None, ends: starts.clone(), marks: Vec::new() };
+        let known = Known::new(&starts, first.at);
         Segment {
             name,
             number,
@@ -185,8 +189,7 @@ impl Segment {
             let mut known = self.known();
             if known.bytes > closed_bytes {
                 // Frames were seen here that have turned out to be void.
-                *known =
-                    Known { bytes: 0, sequence: 0, at: self.at, opened_at: None, ends: self.starts.clone(), marks: Vec::new() };
+                *known = Known::new(&self.starts, self.at);
             }
             let is_short = known.bytes < closed_bytes;
             drop(known);
@@ -223,9 +226,15 @@ impl Segment {
 }
 
 impl Known {
+    fn new(starts: &[u64], at: Timestamp) -> Known {
+        Known { bytes: 0, batch_start: 0, sequence: 0, at, opened_at: None, ends: starts.to_vec(), marks: Vec::new() }
+    }
+
     /// What the frame adds, if it can follow what is known.
     fn extend(&self, frame: &Frame<'_>) -> Option<Extent> {
-        if frame.header.sequence <= self.sequence || (self.bytes > 0 && frame.header.durable > self.bytes) {
+        // A segment's first frame speaks of the segment before.
+        let batch_start = if self.bytes == 0 { 0 } else { frame.header.durable };
+        if frame.header.sequence <= self.sequence || batch_start > self.bytes {
             return None;
         }
         let mut ends = self.ends.clone();
@@ -237,7 +246,14 @@ impl Known {
             *end = section.end();
         }
         let has_records = ends != self.ends;
-        Some(Extent { bytes: frame.bytes as u64, sequence: frame.header.sequence, at: frame.header.at, ends, has_records })
+        Some(Extent {
+            bytes: frame.bytes as u64,
+            batch_start,
+            sequence: frame.header.sequence,
+            at: frame.header.at,
+            ends,
+            has_records,
+        })
     }
 
     fn push(&mut self, extent: Extent) {
@@ -248,6 +264,7 @@ impl Known {
             self.opened_at = Some(extent.at);
         }
         self.bytes += extent.bytes;
+        self.batch_start = extent.batch_start;
         self.sequence = extent.sequence;
         self.at = extent.at;
         self.ends = extent.ends;

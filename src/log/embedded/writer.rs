@@ -176,6 +176,7 @@ impl Plan {
         frame::encode(&mut self.bytes, &header, &cursors, &empty_sections(starts));
         self.extents.push(Extent {
             bytes: self.bytes.len() as u64,
+            batch_start: 0,
             sequence: header.sequence,
             at: header.at,
             ends: starts.to_vec(),
@@ -218,6 +219,7 @@ impl Plan {
         self.cursors.extend(cursors.into_iter().map(|cursor| (header.sequence, cursor.clone())));
         self.extents.push(Extent {
             bytes: (self.bytes.len() - start) as u64,
+            batch_start: header.durable,
             sequence: header.sequence,
             at: header.at,
             ends: ends.to_vec(),

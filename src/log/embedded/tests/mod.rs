@@ -249,7 +249,7 @@ async fn a_failed_write_or_sync_is_written_again_elsewhere() {
             append(&log, &number.to_string()).await.expect("appended");
         }
         for failures in 1..6 {
-            disk.fail_next(failures);
+            disk.fail(0..failures);
             // Each attempt uses up at least one fault, and shows nothing when it fails.
             let mut attempts = 0;
             while let Err(error) = append(&log, "once").await {

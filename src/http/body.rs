@@ -1,0 +1,53 @@
+//! Request bodies: read within a bound on size and time, and of the media type that the endpoint reads.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, header},
+};
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::domain::refusal::{
+    OAuthError, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
+};
+
+/// The largest body that is read.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a sender may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bytes of a form.
+pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
+    if !is_media_type(headers, "application/x-www-form-urlencoded") {
+        return Err(REQUEST_MEDIA_TYPE);
+    }
+    read(body).await
+}
+
+/// A JSON document. The refusal names what is wrong with it.
+pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, OAuthError> {
+    if !is_media_type(headers, "application/json") {
+        return Err(REQUEST_JSON_MEDIA_TYPE);
+    }
+    serde_json::from_slice(&read(body).await?)
+        .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
+}
+
+async fn read(body: Body) -> Result<Bytes, OAuthError> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(REQUEST_TOO_LARGE),
+        Ok(Err(_)) => Err(REQUEST_MALFORMED.because("The request body broke off.")),
+        Err(_) => Err(REQUEST_MALFORMED.because("The request body took too long to arrive.")),
+    }
+}
+
+/// Whether there is one Content-Type and it is this one, whatever its parameters.
+fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    value.to_str().is_ok_and(|text| text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected))
+}

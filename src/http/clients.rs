@@ -1,0 +1,91 @@
+//! For clients: discovery, registration, tokens, revocation, userinfo.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::{body, layers::any_origin};
+use crate::{
+    domain::refusal::{OAuthError, REQUEST_METHOD},
+    protocol::{metadata, registration, revocation, token, userinfo},
+    world::World,
+};
+
+/// How long others may keep our metadata, in seconds.
+const METADATA_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub(crate) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/token", post(token))
+        .route("/register", post(register))
+        .route("/revoke", post(revoke))
+        .route("/userinfo", get(userinfo).post(userinfo))
+        .method_not_allowed_fallback(|| async { REQUEST_METHOD })
+        .layer(from_fn(any_origin))
+}
+
+/// Every form of the discovery address that clients try for an issuer with this path; all others are 404.
+pub(crate) fn discovery(issuer_path: &str) -> Router<Arc<World>> {
+    let mut router = Router::new()
+        .route(&format!("/.well-known/oauth-authorization-server{issuer_path}"), get(metadata))
+        .route(&format!("/.well-known/openid-configuration{issuer_path}"), get(metadata));
+    if !issuer_path.is_empty() {
+        router = router.route(&format!("{issuer_path}/.well-known/openid-configuration"), get(metadata));
+    }
+    router.method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin))
+}
+
+async fn metadata(State(world): State<Arc<World>>) -> Response {
+    let headers = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, METADATA_CACHING)];
+    (headers, metadata::document(&world).to_string()).into_response()
+}
+
+async fn token(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
+    let body = body::form(&headers, body).await?;
+    let answer = token::respond(&world, authorization(&headers), &body, world.now()).await?;
+    Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
+}
+
+async fn register(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
+    let request = body::json(&headers, body).await?;
+    let answer = registration::respond(&world, authorization(&headers), request, world.now()).await?;
+    Ok(json(StatusCode::CREATED, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
+}
+
+async fn revoke(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
+    let body = body::form(&headers, body).await?;
+    revocation::respond(&world, authorization(&headers), &body, world.now()).await?;
+    Ok(json(StatusCode::OK, b"{}".to_vec()))
+}
+
+async fn userinfo(State(world): State<Arc<World>>, headers: HeaderMap) -> Result<Response, OAuthError> {
+    let answer = userinfo::respond(&world, authorization(&headers), world.now()).await?;
+    Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
+}
+
+/// A JSON answer that nobody may keep.
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE), (header::PRAGMA, HeaderValue::from_static("no-cache"))];
+    (status, headers, body).into_response()
+}
+
+/// The Authorization header. Of two, neither is believed: the caller finds the credentials malformed.
+pub(crate) fn authorization(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => Some(only.as_bytes()),
+        (Some(_), Some(_)) => Some(b""),
+        (None, _) => None,
+    }
+}

@@ -1,0 +1,73 @@
+//! Refusals on the wire: status and headers follow from the code, here and nowhere else.
+//! [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2), [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3)
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::domain::refusal::{Code, OAuthError, TOKEN_MISSING};
+
+/// After how many seconds trouble that passes is worth another try.
+const RETRY_AFTER_S: &str = "1";
+/// After how many seconds someone who asked too often may ask again.
+const RETRY_AFTER_LIMIT_S: &str = "10";
+
+/// The status that a code means.
+pub(crate) fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidClient | Code::InvalidToken | Code::LoginRequired => StatusCode::UNAUTHORIZED,
+        Code::AccessDenied | Code::InsufficientScope => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::Conflict => StatusCode::CONFLICT,
+        Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::InvalidRequest
+        | Code::InvalidGrant
+        | Code::UnauthorizedClient
+        | Code::UnsupportedGrantType
+        | Code::UnsupportedResponseType
+        | Code::InvalidScope
+        | Code::InvalidTarget
+        | Code::ConsentRequired
+        | Code::InvalidRedirectUri
+        | Code::InvalidClientMetadata
+        | Code::UnsupportedTokenType => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The header that a code brings with it.
+pub(crate) fn extra_header(refusal: &OAuthError) -> Option<(HeaderName, HeaderValue)> {
+    let challenge = |text: String| Some((header::WWW_AUTHENTICATE, HeaderValue::from_str(&text).ok()?));
+    match refusal.code {
+        Code::InvalidClient => challenge("Basic realm=\"deputy\", charset=\"UTF-8\"".to_owned()),
+        // Who sent no token did not know that one is needed: no error to explain.
+        Code::InvalidToken if refusal.reason == TOKEN_MISSING.reason => challenge("Bearer realm=\"deputy\"".to_owned()),
+        Code::InvalidToken | Code::InsufficientScope => challenge(format!(
+            "Bearer realm=\"deputy\", error=\"{}\", error_description=\"{}\"",
+            refusal.code.as_str(),
+            refusal.description
+        )),
+        Code::TemporarilyUnavailable => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))),
+        Code::TooManyRequests => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_LIMIT_S))),
+        _ => None,
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        tracing::debug!(code = self.code.as_str(), reason = self.reason, "refused");
+        let body = json!({"error": self.code.as_str(), "error_description": self.description}).to_string();
+        let mut response = (status(self.code), [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        headers.extend(extra_header(&self));
+        response
+    }
+}

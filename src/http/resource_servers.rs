@@ -1,0 +1,45 @@
+//! For resource servers: introspection, and the keys to verify our tokens with.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::{
+    body,
+    clients::{authorization, json},
+    layers::any_origin,
+};
+use crate::{
+    domain::refusal::{OAuthError, REQUEST_METHOD},
+    keys::JWKS_MAX_AGE,
+    protocol::introspection::{self, Answer},
+    world::World,
+};
+
+pub(crate) fn router() -> Router<Arc<World>> {
+    let keys = Router::new().route("/jwks", get(jwks)).layer(from_fn(any_origin));
+    Router::new().route("/introspect", post(introspect)).merge(keys).method_not_allowed_fallback(|| async { REQUEST_METHOD })
+}
+
+async fn introspect(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
+    let body = body::form(&headers, body).await?;
+    let answer = introspection::respond(&world, authorization(&headers), &body, world.now()).await?;
+    Ok(match answer {
+        Answer::Active(token) => json(StatusCode::OK, token.introspection.clone().into_bytes()),
+        Answer::Inactive => json(StatusCode::OK, br#"{"active":false}"#.to_vec()),
+    })
+}
+
+async fn jwks(State(world): State<Arc<World>>) -> Response {
+    let caching = HeaderValue::try_from(format!("public, max-age={}", JWKS_MAX_AGE.as_secs())).expect("digits are ASCII");
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json")), (header::CACHE_CONTROL, caching)];
+    (headers, world.keys.jwks()).into_response()
+}

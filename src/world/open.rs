@@ -1,0 +1,179 @@
+//! How a world comes to be: the real one from settings, a simulated one from its twins.
+
+use std::{
+    collections::HashMap,
+    fs::{DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{FACTS, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory};
+use crate::{
+    config::{self, Settings, SigningAlgorithm},
+    domain::{
+        id::{Id, RequestKind},
+        secret::Secret,
+    },
+    keys::{KeyError, Keyring, secrets::Secrets, signing::Algorithm},
+    log::{
+        LogError,
+        disk::{Disk, RealDisk},
+        embedded::{Embedded, Retention, Settings as LogSettings},
+    },
+    outbound::{Outbound, OutboundPolicy},
+    storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
+};
+
+/// Why a server could not be opened. Each is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data folder {} cannot be used: {source}", path.display())]
+    DataFolder { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("the log in {}: {source}", path.display())]
+    Log { path: PathBuf, source: LogError },
+    #[error("{0}")]
+    Keys(#[from] KeyError),
+    #[error("the master key file {} is missing, but this data was made with one: restore it, or set DEPUTY_MASTER_KEY", path.display())]
+    MasterKeyMissing { path: PathBuf },
+    #[error("the master key file {} does not hold the base64url of 32 bytes", path.display())]
+    MasterKeyMalformed { path: PathBuf },
+}
+
+/// What lies outside: each part real or simulated.
+pub struct Outside {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the log's segments are.
+    pub disk: Arc<dyn Disk>,
+    pub outbound: Outbound,
+}
+
+impl Outside {
+    /// The operating system's clock, randomness and disk, and the network.
+    pub fn real(settings: &Settings) -> Result<Outside, OpenError> {
+        let path = log_path(settings);
+        let disk = RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source })?;
+        // A server that only this machine can reach may fetch from this machine; any other may not.
+        let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        Ok(Outside {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            disk: Arc::new(disk),
+            outbound: Outbound::new(policy),
+        })
+    }
+}
+
+/// Where the embedded log keeps its segments.
+pub fn log_path(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("log")
+}
+
+impl World {
+    /// Opens storage, log and keys; on the first start, makes them.
+    pub async fn open(settings: Settings) -> Result<Arc<World>, OpenError> {
+        create_data_folder(&settings.data_dir)?;
+        let outside = Outside::real(&settings)?;
+        World::open_with(settings, outside).await
+    }
+
+    /// Opens a world around these parts.
+    pub async fn open_with(settings: Settings, outside: Outside) -> Result<Arc<World>, OpenError> {
+        create_data_folder(&settings.data_dir)?;
+        let now = outside.clock.now();
+        let storage = Storage::open(&Database::of(&settings), MIGRATIONS).await?;
+        storage.load().await?;
+        let master_key = master_key(&settings, &storage).await?;
+        let secrets = Arc::new(Secrets::derive(master_key.reveal()));
+        let rotation_interval = World::seconds(settings.key_rotation_interval_s);
+        let keys = Keyring::open(&storage, Arc::clone(&secrets), algorithm(&settings), rotation_interval, now).await?;
+        let log = Embedded::open(outside.disk, log_settings(&settings, &*outside.entropy));
+        let log = log.map_err(|source| OpenError::Log { path: log_path(&settings), source })?;
+        Ok(Arc::new(World {
+            node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
+            clock: outside.clock,
+            entropy: outside.entropy,
+            storage,
+            log: Arc::new(log),
+            secrets,
+            keys,
+            outbound: outside.outbound,
+            memory: Memory::new(&settings),
+            settings,
+        }))
+    }
+
+    /// Finishes what is queued and lets go of log and database.
+    pub async fn close(&self) {
+        if let Err(error) = self.log.close().await {
+            tracing::error!(%error, "the log could not be closed");
+        }
+        self.storage.close().await;
+    }
+}
+
+fn create_data_folder(path: &Path) -> Result<(), OpenError> {
+    // Keys and people's data: nobody else's business on this machine.
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|source| OpenError::DataFolder { path: path.to_owned(), source })
+}
+
+fn algorithm(settings: &Settings) -> Algorithm {
+    match settings.signing_algorithm {
+        SigningAlgorithm::Es256 => Algorithm::Es256,
+        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
+        SigningAlgorithm::Rs256 => Algorithm::Rs256,
+    }
+}
+
+fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {
+    let bytes_max = (settings.facts_retention_bytes_max > 0).then_some(settings.facts_retention_bytes_max);
+    let retention = Retention { age: Some(Duration::from_secs(u64::from(settings.facts_retention_s))), bytes_max };
+    LogSettings {
+        retention: HashMap::from([(FACTS.to_owned(), retention)]),
+        salt: u32::from_be_bytes(entropy.bytes()),
+        ..LogSettings::default()
+    }
+}
+
+/// The master key of the environment or of its file; a new one only if nothing was made with one before.
+async fn master_key(settings: &Settings, storage: &Storage) -> Result<Secret<[u8; 32]>, OpenError> {
+    if let Some(key) = &settings.master_key {
+        return Ok(key.clone());
+    }
+    let path = settings.master_key_path();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => config::master_key(&text).map_err(|_| OpenError::MasterKeyMalformed { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_used = !storage.read(|tx| Box::pin(async move { signing_keys::list(tx).await })).await?.is_empty();
+            if is_used { Err(OpenError::MasterKeyMissing { path }) } else { new_master_key(path) }
+        }
+        Err(source) => Err(OpenError::DataFolder { path, source }),
+    }
+}
+
+fn new_master_key(path: PathBuf) -> Result<Secret<[u8; 32]>, OpenError> {
+    // Not the world's entropy: this key outlives every simulation.
+    let key = Secret::new(crate::keys::secrets::random::<32>());
+    let text = Secret::new(URL_SAFE_NO_PAD.encode(key.reveal()));
+    match write_private(&path, text.reveal()) {
+        Ok(()) => Ok(key),
+        Err(source) => Err(OpenError::DataFolder { path, source }),
+    }
+}
+
+/// Writes a new file that only its owner can read, durably.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
