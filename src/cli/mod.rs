@@ -3,6 +3,8 @@
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
 //! clients, people, resources and keys go through the running server's admin API, so that every change has an author and an event.
 
+#![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
+
 mod admin;
 mod clients;
 mod doctor;

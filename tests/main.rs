@@ -1,0 +1,3 @@
+//! Every test that looks at Deputy from outside: one binary, a folder for each kind of question.
+
+mod house;
