@@ -15,6 +15,7 @@
 //! | `introspection` | [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662) |
 //! | `revocation` | [RFC 7009](https://www.rfc-editor.org/rfc/rfc7009) |
 //! | `userinfo` | [OpenID Connect Core §5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo) |
+//! | `administration` | ours: what operators do through `/admin/v1` |
 //!
 //! Every function reads in this order: authenticate, check, open the transaction, load, decide, write, commit.
 
@@ -31,6 +32,7 @@ pub mod token;
 pub mod introspection;
 pub mod revocation;
 pub mod userinfo;
+pub mod administration;
 mod trouble;
 
 use crate::{
