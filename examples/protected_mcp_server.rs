@@ -4,6 +4,8 @@
 //! scopes `notes:read` and `notes:write`. Reading asks for the first; the first note that an agent writes makes it come back to the
 //! person for the second.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that somebody starts in a terminal")]
+
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -95,16 +95,16 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Server, ServerError> {
         let listener = listen(settings.listen).await?;
         let world = World::open(settings).await?;
-        Server::serve(world, listener)
+        Server::serve(world, listener, STAGES)
     }
 
-    /// Serves a world on a socket, and runs its stages.
-    pub fn serve(world: Arc<World>, listener: TcpListener) -> Result<Server, ServerError> {
+    /// Serves a world on a socket, and runs these stages beside it.
+    pub fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
-        let stages = STAGES.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();
+        let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();
         Ok(Server { world, address, stop, accepting, stages })
     }
 

@@ -136,6 +136,7 @@ pub fn metrics() -> &'static PrometheusHandle {
         let folded = handle.clone();
         let fold = move || {
             loop {
+                #[expect(clippy::disallowed_methods, reason = "this thread does nothing else")]
                 std::thread::sleep(FOLD_INTERVAL);
                 folded.run_upkeep();
             }

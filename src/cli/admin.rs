@@ -174,6 +174,7 @@ fn refusal(server: &Issuer, status: StatusCode, answer: &Value) -> Failure {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "a secret of the command line, not a setting of the server")]
 fn operator_token(args: &AdminArgs, settings: &Settings) -> Result<Secret<String>, Failure> {
     let from_environment = std::env::var("DEPUTY_OPERATOR_TOKEN").ok().filter(|token| !token.is_empty());
     if let (None, Some(token)) = (&args.operator_token_file, from_environment) {

@@ -3,6 +3,8 @@
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
 //! clients, people, resources and keys go through the running server's admin API, so that every change has an author and an event.
 
+#![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
+
 mod admin;
 mod clients;
 mod doctor;
@@ -11,6 +13,7 @@ mod migrate;
 mod output;
 mod people;
 mod resources;
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +47,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the authorization server until it is told to stop
+    Serve,
     /// Bring the database to this version's schema; `serve` does it too, unless several servers share the database
     Migrate,
     /// See and rotate the keys that sign tokens
@@ -101,6 +106,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let settings = Settings::load(cli.config.as_deref(), environment()).map_err(|error| Failure(error.to_string()))?;
     match cli.command {
+        Command::Serve => serve::run(settings),
         Command::Migrate => wait_for(migrate::run(&settings)),
         Command::Keys(command) => wait_for(keys::run(command, &settings)),
         Command::Clients(command) => wait_for(clients::run(command, &settings)),

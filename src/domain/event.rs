@@ -53,8 +53,12 @@ pub enum Fact {
     },
     #[serde(rename = "token.revoked.v1")]
     TokenRevoked { jti: Id<TokenKind>, grant: Id<GrantKind>, client: ClientId },
-    #[serde(rename = "token.refused.v1")]
-    TokenRefused {
+    /// A request was refused, at whichever endpoint.
+    #[serde(rename = "request.refused.v1")]
+    RequestRefused {
+        /// The pattern of the path, such as `/token`.
+        route: String,
+        /// Who the request says it is from; nothing proves it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<ClientId>,
         code: String,
@@ -96,8 +100,6 @@ pub enum Fact {
     ClientChanged { client: ClientId, change: String },
     #[serde(rename = "client.deleted.v1")]
     ClientDeleted { client: ClientId },
-    #[serde(rename = "registration.refused.v1")]
-    RegistrationRefused { code: String, reason: String },
     #[serde(rename = "resource.registered.v1")]
     ResourceRegistered { resource: Id<ResourceKind>, identifier: ResourceIdentifier },
     #[serde(rename = "resource.changed.v1")]
@@ -141,7 +143,7 @@ impl Fact {
             | Fact::TokenRevoked { grant, .. }
             | Fact::GrantStarted { grant, .. }
             | Fact::GrantEnded { grant, .. } => grant.to_string(),
-            Fact::TokenRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
+            Fact::RequestRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
                 client.as_ref().map_or_else(String::new, ToString::to_string)
             }
             Fact::ConsentGiven { client, .. }
@@ -161,7 +163,7 @@ impl Fact {
             Fact::SignInRefused { person, .. } => person.map_or_else(String::new, |person| person.to_string()),
             Fact::KeyRotated { active, .. } => active.to_string(),
             Fact::OperatorCreated { operator, .. } => operator.to_string(),
-            Fact::RegistrationRefused { .. } | Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
+            Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }
 }

@@ -207,7 +207,7 @@ mod tests {
         fn an_admitted_uri_names_the_registered_host(requested in "(http|https)://[a-z0-9.:@\\\\\\[\\]/%#?\t;*]{0,40}") {
             for registered in ["http://localhost:8/cb", "http://127.0.0.1/cb", "http://[::1]/cb", "https://a.example/cb"] {
                 if admits(registered, &requested) {
-                    let (own, asked) = (Url::parse(registered).unwrap(), Url::parse(&requested).unwrap());
+                    let (own, asked) = (Url::parse(registered)?, Url::parse(&requested)?);
                     prop_assert_eq!((own.scheme(), own.host(), own.path()), (asked.scheme(), asked.host(), asked.path()));
                 }
             }

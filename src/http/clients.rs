@@ -12,10 +12,13 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{body, layers::any_origin};
+use super::{body, error::Refused, layers::any_origin};
 use crate::{
-    domain::refusal::{OAuthError, REQUEST_METHOD},
-    protocol::{metadata, registration, revocation, token, userinfo},
+    domain::{
+        client::ClientId,
+        refusal::{OAuthError, REQUEST_METHOD},
+    },
+    protocol::{metadata, parameters::Parameters, registration, revocation, token, userinfo},
     world::World,
 };
 
@@ -52,7 +55,11 @@ async fn metadata(State(world): State<Arc<World>>) -> Response {
 
 async fn token(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
     let body = body::form(&headers, body).await?;
-    let answer = token::respond(&world, authorization(&headers), &body, world.now()).await?;
+    let answered = token::respond(&world, authorization(&headers), &body, world.now()).await;
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(refusal) => return Ok(refused_client(refusal, &body)),
+    };
     Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
 }
 
@@ -71,6 +78,15 @@ async fn revoke(State(world): State<Arc<World>>, headers: HeaderMap, body: Body)
 async fn userinfo(State(world): State<Arc<World>>, headers: HeaderMap) -> Result<Response, OAuthError> {
     let answer = userinfo::respond(&world, authorization(&headers), world.now()).await?;
     Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
+}
+
+/// A refusal, on record with the client that the form names.
+fn refused_client(refusal: OAuthError, form: &[u8]) -> Response {
+    let client = Parameters::parse(form).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
+    let refused = Refused { client, ..Refused::by_nobody(&refusal) };
+    let mut response = refusal.into_response();
+    response.extensions_mut().insert(refused);
+    response
 }
 
 /// A JSON answer that nobody may keep.

@@ -7,7 +7,10 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::domain::refusal::{Code, OAuthError, TOKEN_MISSING};
+use crate::domain::{
+    client::ClientId,
+    refusal::{Code, OAuthError, TOKEN_MISSING},
+};
 
 /// After how many seconds trouble that passes is worth another try.
 const RETRY_AFTER_S: &str = "1";
@@ -59,6 +62,21 @@ pub(crate) fn extra_header(refusal: &OAuthError) -> Option<(HeaderName, HeaderVa
     }
 }
 
+/// What a response tells the outer layer about the refusal in it, so that it is put on record.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) code: Code,
+    pub(crate) reason: &'static str,
+    /// Who the request says it is from.
+    pub(crate) client: Option<ClientId>,
+}
+
+impl Refused {
+    pub(crate) fn by_nobody(refusal: &OAuthError) -> Refused {
+        Refused { code: refusal.code, reason: refusal.reason, client: None }
+    }
+}
+
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         tracing::debug!(code = self.code.as_str(), reason = self.reason, "refused");
@@ -68,6 +86,7 @@ impl IntoResponse for OAuthError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         headers.extend(extra_header(&self));
+        response.extensions_mut().insert(Refused::by_nobody(&self));
         response
     }
 }

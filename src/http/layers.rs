@@ -11,15 +11,27 @@ use axum::{
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use crate::{domain::refusal::OVERLOADED, telemetry::RequestTrace, world::World};
+use super::error::Refused;
+use crate::{
+    domain::{
+        event::{Actor, Fact},
+        refusal::OVERLOADED,
+    },
+    protocol::record_refusal,
+    telemetry::RequestTrace,
+    world::World,
+};
 
 /// How many requests are worked on at once.
 #[derive(Clone)]
-pub(crate) struct Admission(Arc<Semaphore>);
+pub(crate) struct Admission {
+    world: Arc<World>,
+    places: Arc<Semaphore>,
+}
 
 impl Admission {
-    pub(crate) fn new(world: &World) -> Admission {
-        Admission(Arc::new(Semaphore::new(world.settings.requests_in_flight_max)))
+    pub(crate) fn new(world: &Arc<World>) -> Admission {
+        Admission { world: Arc::clone(world), places: Arc::new(Semaphore::new(world.settings.requests_in_flight_max)) }
     }
 }
 
@@ -27,14 +39,21 @@ impl Admission {
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
-/// Lets a request in, or tells it to come again; and traces it.
+/// Lets a request in, or tells it to come again; traces it; puts its refusal on record.
 pub(crate) async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let Ok(_permit) = admission.0.try_acquire() else { return OVERLOADED.into_response() };
+    let Ok(_place) = admission.places.try_acquire() else { return OVERLOADED.into_response() };
     let started = Instant::now();
     let trace = RequestTrace::begin(request.method(), request.headers());
     request.extensions_mut().insert(RequestId(trace.trace_id.clone()));
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).instrument(trace.span.clone()).await;
+    if let Some(refused) = response.extensions().get::<Refused>() {
+        let route = route.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+        let (code, reason) = (refused.code.as_str().to_owned(), refused.reason.to_owned());
+        let fact = Fact::RequestRefused { route, client: refused.client.clone(), code, reason };
+        let event = admission.world.event(admission.world.now(), Actor::Anonymous, fact);
+        record_refusal(&admission.world, refused.code, refused.reason, event).await;
+    }
     trace.end(route.as_ref().map(MatchedPath::as_str), response.status(), started.elapsed());
     response
 }

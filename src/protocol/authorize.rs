@@ -134,7 +134,7 @@ pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<Authoriz
     if let Err(Refused::Page(refusal) | Refused::Redirect { refusal, .. }) = &judged {
         let client = Parameters::parse(query.as_bytes()).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
         let fact = Fact::AuthorizationRefused { client, code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
-        record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
+        record_refusal(world, refusal.code, refusal.reason, world.event(now, Actor::Anonymous, fact)).await;
     }
     judged
 }

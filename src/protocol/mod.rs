@@ -36,10 +36,7 @@ pub mod administration;
 mod trouble;
 
 use crate::{
-    domain::{
-        event::Event,
-        refusal::{Code, OAuthError},
-    },
+    domain::{event::Event, refusal::Code},
     world::World,
 };
 
@@ -52,9 +49,9 @@ pub fn bearer(authorization: &[u8]) -> Option<String> {
 
 /// Puts a refusal on record. Trouble of our own is none, and what a flood of refusals exceeds is counted instead of recorded:
 /// otherwise anybody could fill the disk.
-async fn record_refusal(world: &World, refusal: &OAuthError, event: Event) {
-    metrics::counter!("deputy_refusals_total", "reason" => refusal.reason).increment(1);
-    if matches!(refusal.code, Code::TemporarilyUnavailable | Code::TooManyRequests | Code::ServerError) {
+pub async fn record_refusal(world: &World, code: Code, reason: &'static str, event: Event) {
+    metrics::counter!("deputy_refusals_total", "reason" => reason).increment(1);
+    if matches!(code, Code::TemporarilyUnavailable | Code::TooManyRequests | Code::ServerError) {
         return;
     }
     if world.memory.recorded_refusals.check().is_err() {
@@ -62,6 +59,6 @@ async fn record_refusal(world: &World, refusal: &OAuthError, event: Event) {
         return;
     }
     if let Err(error) = world.record(&event).await {
-        tracing::warn!(%error, reason = refusal.reason, "a refusal could not be put on record");
+        tracing::warn!(%error, reason, "a refusal could not be put on record");
     }
 }

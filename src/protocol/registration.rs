@@ -100,15 +100,6 @@ pub async fn respond(
     request: Request,
     now: Timestamp,
 ) -> Result<Response, OAuthError> {
-    let answered = register(world, authorization, request, now).await;
-    if let Err(refusal) = &answered {
-        let fact = Fact::RegistrationRefused { code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
-        super::record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
-    }
-    answered
-}
-
-async fn register(world: &World, authorization: Option<&[u8]>, request: Request, now: Timestamp) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
     let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);

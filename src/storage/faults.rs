@@ -73,6 +73,7 @@ impl Faults {
             orders.slow_commits = left;
             let slowness = orders.slowness;
             drop(orders);
+            #[expect(clippy::disallowed_methods, reason = "a test ordered it, and the writer has a thread of its own")]
             std::thread::sleep(slowness);
         }
         fate

@@ -146,6 +146,7 @@ impl DiskFile for File {
 
 /// Sets space aside, so that a later `sync` has no file size to write, and so that a full disk is met here and not half-way
 /// through a record.
+#[expect(unsafe_code, reason = "the standard library cannot set space aside")]
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     // SAFETY: the descriptor is open for as long as `file` is borrowed; the call touches no memory of ours.

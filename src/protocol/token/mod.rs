@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     domain::{
-        client::{ClientId, GrantType},
+        client::GrantType,
         event::{Actor, Event, Fact},
         grant::Authorization,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
@@ -22,7 +22,7 @@ use crate::{
         token::{AccessTokenClaims, IdTokenClaims, TokenResponse},
     },
     keys::signing::TokenType,
-    protocol::{client_authentication, parameters::Parameters, record_refusal},
+    protocol::{client_authentication, parameters::Parameters},
     world::World,
 };
 
@@ -39,23 +39,13 @@ pub struct Issuance {
     pub claims: AccessTokenClaims,
 }
 
-/// Answers a token request. A refusal is put on record.
+/// Answers a token request.
 pub async fn respond(
     world: &World,
     authorization: Option<&[u8]>,
     body: &[u8],
     now: Timestamp,
 ) -> Result<TokenResponse, OAuthError> {
-    let answered = answer(world, authorization, body, now).await;
-    if let Err(refusal) = &answered {
-        let client = Parameters::parse(body).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
-        let fact = Fact::TokenRefused { client, code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
-        record_refusal(world, refusal, world.event(now, Actor::Anonymous, fact)).await;
-    }
-    answered
-}
-
-async fn answer(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<TokenResponse, OAuthError> {
     let parameters = Parameters::parse(body)?;
     let grant_type = GrantType::parse(parameters.require("grant_type")?).ok_or(GRANT_TYPE_UNKNOWN)?;
     let client = client_authentication::authenticate(world, &parameters, authorization, now).await?;

@@ -92,10 +92,8 @@ async fn rotate(
     // Compare and swap first: on PostgreSQL it takes the row's lock, so that what is read next cannot change.
     let swapped = grants::rotate(tx, id, generation, times.now, times.idle_until).await?;
     let Some(grant) = grants::find(tx, id).await? else { return Err(REFRESH_INVALID) };
-    if let Err(refusal) = check(tx, &grant, swapped, times.now).await? {
-        // `Err` undoes the rotation: a refusal that may pass (a locked person) costs the client nothing.
-        return Err(refusal);
-    }
+    // `Err` undoes the rotation: a refusal that may pass (a locked person) costs the client nothing.
+    check(tx, &grant, swapped, times.now).await??;
     let Some(family) = grant.refresh else { return Err(REFRESH_INVALID) };
     if swapped || is_in_grace(family, generation, times) {
         outbox::put(tx, issued).await?;

@@ -1,0 +1,15 @@
+//! `deputy serve`: run the server until Ctrl-C or SIGTERM.
+
+use deputy::config::Settings;
+use deputy::server;
+use deputy::telemetry::Telemetry;
+
+use super::Failure;
+
+pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    // Dropped last: what the stop itself says is sent too.
+    let _telemetry = Telemetry::start(&settings).map_err(|error| Failure::because("cannot start", &error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
+    runtime.block_on(server::run(settings)).map_err(|error| Failure::because("cannot serve", &error))
+}
