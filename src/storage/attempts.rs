@@ -3,11 +3,15 @@
 use super::{StorageError, Tx};
 use crate::domain::time::Timestamp;
 
-/// How often `subject` failed, and when last.
-pub async fn find(tx: &mut Tx, subject: &str) -> Result<(u32, Timestamp), StorageError> {
-    let sql = "SELECT failures, last_at FROM attempts WHERE subject = $1";
-    let found = tx.row(sql, &[subject.into()], |row| Ok((row.u32_or_null(0)?.unwrap_or(0), row.timestamp(1)?))).await?;
-    Ok(found.unwrap_or_default())
+/// How often `subject` failed, and when last. Nobody else learns it until the commit, so that attempts side by side are judged
+/// one after the other.
+pub async fn hold(tx: &mut Tx, subject: &str, now: Timestamp) -> Result<(u32, Timestamp), StorageError> {
+    // The update changes nothing: it takes the row's lock, also of a row that another transaction is just adding.
+    let sql = "INSERT INTO attempts (subject, failures, last_at) VALUES ($1, 0, $2) \
+               ON CONFLICT (subject) DO UPDATE SET failures = attempts.failures RETURNING failures, last_at";
+    let held =
+        tx.row(sql, &[subject.into(), now.0.into()], |row| Ok((row.u32_or_null(0)?.unwrap_or(0), row.timestamp(1)?))).await?;
+    Ok(held.unwrap_or_default())
 }
 
 /// Counts an attempt before its outcome is known, so that attempts side by side are all counted. An older count than
@@ -16,6 +20,12 @@ pub async fn count(tx: &mut Tx, subject: &str, now: Timestamp, counted_after: Ti
     let sql = "INSERT INTO attempts (subject, failures, last_at) VALUES ($1, 1, $2) ON CONFLICT (subject) DO UPDATE SET \
                failures = CASE WHEN attempts.last_at < $3 THEN 1 ELSE attempts.failures + 1 END, last_at = excluded.last_at";
     tx.exec(sql, &[subject.into(), now.0.into(), counted_after.0.into()]).await?;
+    Ok(())
+}
+
+/// Takes back one counted attempt that was none, and leaves the others.
+pub async fn uncount(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
+    tx.exec("UPDATE attempts SET failures = failures - 1 WHERE subject = $1 AND failures > 0", &[subject.into()]).await?;
     Ok(())
 }
 

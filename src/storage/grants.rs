@@ -168,6 +168,19 @@ pub async fn delete_consents(tx: &mut Tx, person: Id<PersonKind>, client: &Clien
     Ok(())
 }
 
+/// Forgets what the person allowed this client at this resource.
+pub async fn delete_consent(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+) -> Result<(), StorageError> {
+    let sql = "DELETE FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
+    let resource = resource.map_or("", ResourceIdentifier::as_str);
+    tx.exec(sql, &[(&person.to_string()).into(), client.as_str().into(), resource.into()]).await?;
+    Ok(())
+}
+
 fn read(row: &Row<'_>) -> Result<Grant, StorageError> {
     let ended = match (row.timestamp_or_null(8)?, row.text_or_null(9)?) {
         (Some(at), Some(word)) => Some(Ended { at, cause: EndCause::parse(&word).ok_or_else(|| unreadable(&word))? }),
