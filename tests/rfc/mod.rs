@@ -16,3 +16,5 @@ mod revocation;
 mod openid;
 /// The Fetch standard's CORS, as clients in browsers need it.
 mod cors;
+/// The form of requests: RFC 6749 §3, RFC 9110.
+mod requests;
