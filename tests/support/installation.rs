@@ -1,0 +1,238 @@
+//! An installation of Deputy on a loopback port, with a data folder or a PostgreSQL database of its own.
+//!
+//! Time stands until a test moves it. Background stages run only when a test steps them.
+
+use std::{sync::Arc, time::Duration};
+
+use deputy::{
+    config::Settings,
+    domain::time::Timestamp,
+    log::disk::RealDisk,
+    outbound::{Outbound, OutboundPolicy, SimulatedWeb},
+    server::{STAGES, Server},
+    storage::{Database, MIGRATIONS, Storage},
+    world::{
+        FACTS, Progress, World,
+        clock::SimulatedClock,
+        entropy::SystemEntropy,
+        open::{Outside, log_path},
+    },
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use super::{Answer, RESOURCE, agent::Agent, person::Person, postgres::PrivateDatabase};
+
+/// When tests begin: 2027-01-15T08:00:00Z.
+const START: Timestamp = Timestamp(1_800_000_000_000);
+
+/// Deputy, running.
+pub struct Installation {
+    pub clock: Arc<SimulatedClock>,
+    /// What outgoing calls meet.
+    pub web: SimulatedWeb,
+    pub issuer: String,
+    pub http: reqwest::Client,
+    server: Option<Server>,
+    settings: Settings,
+    outbound: Outbound,
+    // Kept as long as the installation.
+    _folder: TempDir,
+    _database: Option<PrivateDatabase>,
+}
+
+/// Runs a story once on each engine.
+pub async fn each_engine(story: impl AsyncFn(Installation)) {
+    story(Installation::start().await).await;
+    story(Installation::start_on_postgres("").await).await;
+}
+
+impl Installation {
+    /// On embedded storage, with the defaults.
+    pub async fn start() -> Installation {
+        Installation::start_with("").await
+    }
+
+    /// On embedded storage, with these lines of `deputy.toml`.
+    pub async fn start_with(configuration: &str) -> Installation {
+        Installation::open(configuration, None).await
+    }
+
+    /// On a PostgreSQL database of its own.
+    pub async fn start_on_postgres(configuration: &str) -> Installation {
+        let database = PrivateDatabase::like("deputy_template", async |url| {
+            let database = Database::Postgres { url, connections_max: 2 };
+            Storage::open(&database, MIGRATIONS).await.expect("the template migrates").close().await;
+        });
+        Installation::open(configuration, Some(database.await)).await
+    }
+
+    async fn open(configuration: &str, database: Option<PrivateDatabase>) -> Installation {
+        let folder = TempDir::new().expect("a folder for the data");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut lines = format!("listen = \"{address}\"\ndata_dir = {:?}\n", folder.path());
+        if !configuration.contains("issuer") {
+            lines += &format!("issuer = \"http://{address}\"\n");
+        }
+        if let Some(database) = &database {
+            lines += &format!("database = {:?}\ndatabase_connections_max = 8\n", database.url());
+        }
+        let settings = Settings::parse("the test's configuration", &(lines + configuration)).expect("the configuration is good");
+        // The server's own web: nothing leaves the process.
+        let (outbound, web) = Outbound::simulated(OutboundPolicy::AllowLoopback);
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
+        let mut installation = Installation {
+            clock: Arc::new(SimulatedClock::at(START)),
+            web,
+            issuer: settings.issuer.as_str().to_owned(),
+            http,
+            server: None,
+            settings,
+            outbound,
+            _folder: folder,
+            _database: database,
+        };
+        installation.serve(listener).await;
+        installation
+    }
+
+    async fn serve(&mut self, listener: TcpListener) {
+        let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let outside = Outside {
+            clock: self.clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+            disk: Arc::new(disk),
+            outbound: self.outbound.clone(),
+        };
+        let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
+        self.server = Some(Server::serve(world, listener, &[]).expect("the server starts"));
+    }
+
+    /// Stops as SIGTERM does and starts again on the same data and port.
+    pub async fn restart(&mut self) {
+        self.server.take().expect("it runs").stop().await;
+        self.listen_again().await;
+    }
+
+    /// Loses the process as `kill -9` does and starts again on the same data and port.
+    pub async fn crash(&mut self) {
+        let server = self.server.take().expect("it runs");
+        server.world.storage.crash().await;
+        server.stop().await;
+        self.listen_again().await;
+    }
+
+    async fn listen_again(&mut self) {
+        let listener = TcpListener::bind(self.settings.listen).await.expect("the port is free again");
+        self.serve(listener).await;
+    }
+
+    pub fn world(&self) -> &Arc<World> {
+        &self.server.as_ref().expect("it runs").world
+    }
+
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Lets time pass.
+    pub fn later(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Runs every background stage until it rests.
+    pub async fn settle(&self) {
+        for stage in STAGES {
+            let world = self.world();
+            while (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name))
+                == Progress::Advanced
+            {}
+        }
+    }
+
+    /// Every fact on record, the oldest first.
+    pub async fn facts(&self) -> Vec<Value> {
+        self.settle().await;
+        let log = &self.world().log;
+        let mut facts = Vec::new();
+        for partition in 0..log.partitions(FACTS) {
+            let (mut next, end) = log.bounds(FACTS, partition).expect("the partition exists");
+            while next < end {
+                let entries = log.read(FACTS, partition, next, 1 << 20).await.expect("the log is whole");
+                next = entries.last().expect("there is one before the end").offset + 1;
+                facts.extend(
+                    entries.into_iter().map(|entry| serde_json::from_slice::<Value>(&entry.payload).expect("facts are JSON")),
+                );
+            }
+        }
+        facts
+    }
+
+    /// The data of every fact of this type.
+    pub async fn facts_of(&self, name: &str) -> Vec<Value> {
+        let facts = self.facts().await;
+        facts.into_iter().filter(|fact| fact["type"] == name).map(|fact| fact["data"].clone()).collect()
+    }
+
+    /// The reason of the last refusal on record: what the answer itself never tells.
+    pub async fn last_reason(&self) -> String {
+        let facts = self.facts().await;
+        let last = facts.iter().rfind(|fact| fact["type"].as_str().is_some_and(|name| name.contains(".refused.")));
+        last.map_or_else(
+            || panic!("no refusal on record: {facts:?}"),
+            |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
+        )
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.http.get(format!("{}{path}", self.issuer))).await
+    }
+
+    /// Posts a form.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        Answer::of(self.http.post(format!("{}{path}", self.issuer)).form(form)).await
+    }
+
+    /// Asks the admin API, with the token that the first start wrote.
+    pub async fn operate(&self, method: &str, path: &str, body: Value) -> Answer {
+        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        let method = method.parse().expect("a method");
+        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim());
+        Answer::of(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.
+    pub async fn resource(&self) -> Value {
+        self.resource_at(RESOURCE).await
+    }
+
+    pub async fn resource_at(&self, identifier: &str) -> Value {
+        let scopes = json!([
+            {"name": "notes:read", "description": "Read your notes"},
+            {"name": "notes:write", "description": "Write and change your notes"},
+            {"name": "notes:admin", "description": "Do everything with your notes", "implies": ["notes:read", "notes:write"]},
+        ]);
+        self.operate("POST", "/resources", json!({"identifier": identifier, "name": "Notes", "scopes": scopes})).await.ok().json()
+    }
+
+    /// A person with an account, not signed in yet.
+    pub async fn person(&self, login: &str) -> Person<'_> {
+        let password = format!("a long password of {login}");
+        self.operate("POST", "/people", json!({"login": login, "display_name": login, "password": password})).await.ok();
+        Person::new(self, login, &password)
+    }
+
+    /// A public client that registered itself with `CALLBACK`.
+    pub async fn agent(&self) -> Agent<'_> {
+        Agent::register(self, json!({"client_name": "Notes agent", "grant_types": ["authorization_code", "refresh_token"]})).await
+    }
+
+    /// A confidential client that an operator made, which may act for itself.
+    pub async fn service(&self, scope: &str) -> Agent<'_> {
+        let request = json!({"client_name": "A service", "grant_types": ["client_credentials"], "scope": scope,
+            "token_endpoint_auth_method": "client_secret_basic"});
+        Agent::made_by_operator(self, request).await
+    }
+}

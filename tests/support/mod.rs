@@ -1,0 +1,22 @@
+//! The actors of the tests: an installation of Deputy, and those who deal with it over HTTP as anybody would.
+
+/// A private PostgreSQL.
+pub mod postgres;
+/// An installation: start it, restart it, read its facts.
+pub mod installation;
+/// A person with a browser.
+pub mod person;
+/// Software that asks for tokens.
+pub mod agent;
+/// What an answer was.
+pub mod answer;
+
+pub use agent::Agent;
+pub use answer::Answer;
+pub use installation::{Installation, each_engine};
+pub use person::Person;
+
+/// The resource that tests protect, as it spells itself.
+pub const RESOURCE: &str = "https://notes.example/mcp";
+/// A redirect URI that is not loopback, so that consent may be silent.
+pub const CALLBACK: &str = "https://agent.example/callback";
