@@ -8,6 +8,10 @@ pub mod installation;
 pub mod person;
 /// Software that asks for tokens.
 pub mod agent;
+/// Software that proves itself by signature.
+pub mod workload;
+/// What is kept in storage.
+pub mod state;
 /// What an answer was.
 pub mod answer;
 
@@ -15,6 +19,7 @@ pub use agent::Agent;
 pub use answer::Answer;
 pub use installation::{Installation, each_engine};
 pub use person::Person;
+pub use workload::{Signer, Workload};
 
 /// The resource that tests protect, as it spells itself.
 pub const RESOURCE: &str = "https://notes.example/mcp";

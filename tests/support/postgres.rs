@@ -54,10 +54,20 @@ impl PrivateDatabase {
         run(format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{}'", self.name)).await;
     }
 
+    /// Takes the database away from whoever uses it, until `come_back`.
+    pub async fn go_away(&self) {
+        self.break_connections().await;
+        run(format!("ALTER DATABASE {0} RENAME TO {0}_away", self.name)).await;
+    }
+
+    pub async fn come_back(&self) {
+        run(format!("ALTER DATABASE {0}_away RENAME TO {0}", self.name)).await;
+    }
+
     async fn copy_of(template: &str) -> Self {
         let forsaken = std::mem::take(&mut *FORSAKEN.lock().expect("nobody panics while holding the list"));
         for name in forsaken {
-            run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            run(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
         }
         let name = format!("test_{}", CREATED.fetch_add(1, Ordering::Relaxed));
         run(format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
