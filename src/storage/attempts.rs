@@ -36,6 +36,7 @@ pub async fn clear(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
 }
 
 /// Forgets counts that nobody added to since a moment.
-pub async fn delete_old(tx: &mut Tx, last_before: Timestamp) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM attempts WHERE last_at < $1", &[last_before.0.into()]).await
+pub async fn delete_old(tx: &mut Tx, last_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM attempts WHERE last_at < $1 AND subject IN (SELECT subject FROM attempts WHERE last_at < $1 LIMIT $2)";
+    tx.exec(sql, &[last_before.0.into(), limit.into()]).await
 }
