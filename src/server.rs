@@ -22,6 +22,7 @@ use crate::{
     domain::time::Timestamp,
     events::relay,
     http,
+    protocol::administration::{self, FirstOperatorError, upkeep},
     world::{Progress, StageError, World, open::OpenError},
 };
 
@@ -41,8 +42,8 @@ pub enum ServerError {
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("the first operator cannot be made: {0}")]
-    Operator(String),
+    #[error(transparent)]
+    Operator(#[from] FirstOperatorError),
 }
 
 /// A background stage: what it is called, its step, and how long it rests when there is nothing to do.
@@ -53,8 +54,10 @@ pub struct Stage {
 }
 
 /// All stages. Tests and the simulator step them by hand.
-pub const STAGES: &[Stage] =
-    &[Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) }];
+pub const STAGES: &[Stage] = &[
+    Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
+    Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
+];
 
 /// A server that runs.
 pub struct Server {
@@ -95,6 +98,7 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Server, ServerError> {
         let listener = listen(settings.listen).await?;
         let world = World::open(settings).await?;
+        administration::first_operator(&world).await?;
         Server::serve(world, listener, STAGES)
     }
 

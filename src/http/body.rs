@@ -28,11 +28,13 @@ pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuth
 
 /// A JSON document. The refusal names what is wrong with it.
 pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, OAuthError> {
-    if !is_media_type(headers, "application/json") {
-        return Err(REQUEST_JSON_MEDIA_TYPE);
-    }
-    serde_json::from_slice(&read(body).await?)
+    serde_json::from_slice(&json_bytes(headers, body).await?)
         .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
+}
+
+/// The bytes of what says to be a JSON document.
+pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
+    if is_media_type(headers, "application/json") { read(body).await } else { Err(REQUEST_JSON_MEDIA_TYPE) }
 }
 
 async fn read(body: Body) -> Result<Bytes, OAuthError> {

@@ -13,6 +13,8 @@ pub(crate) mod pages;
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
 pub(crate) mod resource_servers;
+/// For operators: the admin API.
+pub(crate) mod operators;
 /// For those who run the process: health and metrics.
 pub(crate) mod probes;
 /// What happens to every request and response.
@@ -33,7 +35,8 @@ use crate::{
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
-    let endpoints = Router::new().merge(clients::router()).merge(resource_servers::router()).merge(assets::router());
+    let endpoints =
+        Router::new().merge(clients::router()).merge(resource_servers::router()).merge(operators::router()).merge(assets::router());
     let path = world.settings.issuer.path();
     let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
     endpoints
