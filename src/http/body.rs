@@ -32,9 +32,18 @@ pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
         .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
 }
 
-/// The bytes of what says to be a JSON document.
+/// The bytes of what says to be a JSON object.
 pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
-    if is_media_type(headers, "application/json") { read(body).await } else { Err(REQUEST_JSON_MEDIA_TYPE) }
+    if !is_media_type(headers, "application/json") {
+        return Err(REQUEST_JSON_MEDIA_TYPE);
+    }
+    let bytes = read(body).await?;
+    // The library would also take an array for a type of ours, by the order of its members.
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        Ok(bytes)
+    } else {
+        Err(REQUEST_JSON.because("The request body is not a JSON object."))
+    }
 }
 
 async fn read(body: Body) -> Result<Bytes, OAuthError> {
