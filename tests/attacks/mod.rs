@@ -10,15 +10,21 @@ mod redirect_uri;
 /// Codes, PKCE, pushed and signed requests.
 mod codes;
 /// Refresh tokens, and whoever stands behind them.
-//mod refresh;
+mod refresh;
 /// What a token is for, and for how much.
-//mod audience;
+mod audience;
 /// Signed tokens and assertions.
 //mod jwt;
 /// Registration, and everything that we fetch.
 //mod registration;
 /// Rules of drafts, and of what peers learned.
 //mod drafts;
+
+use proptest::{
+    strategy::{Strategy, ValueTree as _},
+    test_runner::TestRunner,
+};
+use serde_json::Value;
 
 use crate::support::{Answer, Installation, Person, person::Arrived};
 
@@ -68,8 +74,27 @@ async fn on_record(deputy: &Installation, before: usize, error: &str, reason: &s
     assert!(error.is_empty() || last["data"]["code"] == error, "{last}");
 }
 
+/// Whether the resource of this registration hears that the token is alive.
+async fn is_active(deputy: &Installation, resource: &Value, token: &str) -> bool {
+    let told = introspect(deputy, resource, token).await.ok();
+    let is_active = told.json()["active"] == true;
+    assert!(is_active || told.body == r#"{"active":false}"#, "a dead token tells nothing: {told:?}");
+    is_active
+}
+
+async fn introspect(deputy: &Installation, resource: &Value, token: &str) -> Answer {
+    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+    Answer::of(deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)])).await
+}
+
+/// Some values of a strategy, the same in every run.
+fn samples<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(|_| strategy.new_tree(&mut runner).expect("the strategy refuses nothing").current()).collect()
+}
+
 /// The refusals on record.
-async fn refusals(deputy: &Installation) -> Vec<serde_json::Value> {
+async fn refusals(deputy: &Installation) -> Vec<Value> {
     let facts = deputy.facts().await.into_iter();
     facts.filter(|fact| fact["type"].as_str().is_some_and(|name| name.contains(".refused."))).collect()
 }
