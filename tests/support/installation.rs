@@ -39,7 +39,7 @@ pub struct Installation {
     outbound: Outbound,
     // Kept as long as the installation.
     _folder: TempDir,
-    _database: Option<PrivateDatabase>,
+    database: Option<PrivateDatabase>,
 }
 
 /// Runs a story once on each engine.
@@ -92,7 +92,7 @@ impl Installation {
             settings,
             outbound,
             _folder: folder,
-            _database: database,
+            database,
         };
         installation.serve(listener).await;
         installation
@@ -131,6 +131,11 @@ impl Installation {
 
     pub fn world(&self) -> &Arc<World> {
         &self.server.as_ref().expect("it runs").world
+    }
+
+    /// The PostgreSQL database, of an installation that has one.
+    pub fn database(&self) -> &PrivateDatabase {
+        self.database.as_ref().expect("this installation is on PostgreSQL")
     }
 
     /// Where it listens, whatever its issuer says.
@@ -181,7 +186,10 @@ impl Installation {
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
         let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
-        last.map_or_else(|| panic!("no refusal on record: {facts:?}"), |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned())
+        last.map_or_else(
+            || panic!("no refusal on record: {facts:?}"),
+            |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
+        )
     }
 
     pub async fn get(&self, path: &str) -> Answer {

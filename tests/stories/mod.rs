@@ -1,0 +1,6 @@
+//! What people, agents and operators achieve, told from the outside.
+
+/// The process: how it starts, refuses to start, stops, and survives being killed.
+mod process;
+/// The database is away, slow or crowded: 503, and nobody loses anything.
+mod trouble;
