@@ -98,14 +98,14 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Server, ServerError> {
         let listener = listen(settings.listen).await?;
         let world = World::open(settings).await?;
-        administration::first_operator(&world).await?;
-        Server::serve(world, listener, STAGES)
+        Server::serve(world, listener, STAGES).await
     }
 
-    /// Serves a world on a socket, and runs these stages beside it.
-    pub fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
+    /// Serves a world on a socket, and runs these stages beside it. On the first start there is an operator afterwards.
+    pub async fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
+        administration::first_operator(&world).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
         let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();

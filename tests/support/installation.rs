@@ -9,7 +9,6 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
-    protocol::administration::first_operator,
     server::{STAGES, Server},
     storage::{Database, MIGRATIONS, Storage},
     world::{
@@ -108,8 +107,7 @@ impl Installation {
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
-        first_operator(&world).await.expect("there is an operator");
-        self.server = Some(Server::serve(world, listener, &[]).expect("the server starts"));
+        self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
     }
 
     /// Stops as SIGTERM does and starts again on the same data and port.
