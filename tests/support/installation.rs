@@ -198,10 +198,14 @@ impl Installation {
 
     /// Asks the admin API, with the token that the first start wrote.
     pub async fn operate(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
         let method = method.parse().expect("a method");
-        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim());
+        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(self.operator_token());
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        token.trim().to_owned()
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.
