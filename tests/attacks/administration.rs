@@ -145,7 +145,7 @@ async fn attack_85_no_secret_follows_a_name_to_another_place() {
         let path = format!("/resources/{}", resource["resource_id"].as_str().expect("text"));
         let moved = deputy.operate("PATCH", &path, json!({"identifier": "https://evil.example/mcp"})).await;
         let moved = moved.refused(400, ADMIN_VALUE.code.as_str());
-        assert!(moved.text("error_description").contains("unknown field 'identifier'"), "a resource that moves is a new one");
+        assert!(moved.text("error_description").contains("unknown field `identifier`"), "a resource that moves is a new one");
         deputy.operate("DELETE", &path, Value::Null).await.ok();
         let again = deputy.resource_at(RESOURCE).await;
         assert_ne!(again["secret"], resource["secret"]);

@@ -94,7 +94,7 @@ async fn a_disabled_client_is_cut_off_at_once_and_what_it_had_stays_dead() {
         deputy.restart().await;
         assert!(!is_active(&deputy, &resource, &old).await, "also after a restart");
         deputy.operate("PATCH", &path, json!({"disabled": true})).await.ok();
-        deputy.later(5);
+        deputy.later(20);
         let changed = deputy.operate("PATCH", &path, json!({"disabled": false})).await.ok().json();
         assert_eq!(changed["disabled_at"], Value::Null);
         assert!(!is_active(&deputy, &resource, &old).await, "what was issued before stays dead");

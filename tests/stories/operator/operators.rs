@@ -97,10 +97,10 @@ async fn requests_are_read_strictly() {
         let request = deputy.http.post(format!("{}/admin/v1/operators", deputy.issuer)).bearer_auth(deputy.operator_token());
         Answer::of(request.header("content-type", "application/json").body(body.to_owned()))
     };
-    refused(post("{\"name\": \"x\", \"colour\": 1}").await, 400, &ADMIN_VALUE, "unknown field 'colour'");
-    refused(post("{\"name\": \"x\", \"name\": \"y\"}").await, 400, &ADMIN_VALUE, "duplicate field 'name'");
+    refused(post("{\"name\": \"x\", \"colour\": 1}").await, 400, &ADMIN_VALUE, "unknown field `colour`");
+    refused(post("{\"name\": \"x\", \"name\": \"y\"}").await, 400, &ADMIN_VALUE, "duplicate field `name`");
     refused(post("{\"name\": 5}").await, 400, &ADMIN_VALUE, "expected a string");
-    refused(post("{}").await, 400, &ADMIN_VALUE, "missing field 'name'");
+    refused(post("{}").await, 400, &ADMIN_VALUE, "missing field `name`");
     for text in ["", "{", "[\"x\"]", "\"x\"", "null"] {
         refused(post(text).await, 400, &REQUEST_JSON, "JSON");
     }

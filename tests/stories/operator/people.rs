@@ -78,7 +78,7 @@ async fn a_locked_person_is_out_with_all_that_acts_for_them() {
         let new = Tokens::of(agent.refresh(old.refresh_token()).await);
         assert!(is_active(&deputy, &resource, &new.access_token).await, "a lock ends no grant");
         assert_eq!((deputy.facts_of("person.locked.v1").await.len(), deputy.facts_of("person.unlocked.v1").await.len()), (1, 1));
-        refused(deputy.operate("PATCH", &path, json!({})).await, 400, &ADMIN_VALUE, "missing field 'locked'");
+        refused(deputy.operate("PATCH", &path, json!({})).await, 400, &ADMIN_VALUE, "missing field `locked`");
         refused(deputy.operate("PATCH", "/people/per_unknown", json!({"locked": true})).await, 404, &ADMIN_NOT_FOUND, "");
     })
     .await;
