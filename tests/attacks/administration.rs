@@ -99,13 +99,6 @@ async fn attack_19_only_one_whole_bearer_token_of_an_operator_opens() {
     deputy.operate("GET", "/people", Value::Null).await.ok();
 }
 
-/// Whether a token is alive, as its resource asks.
-async fn is_active(deputy: &Installation, resource: &Value, token: &str) -> bool {
-    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-    let request = deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)]);
-    Answer::of(request).await.ok().json()["active"] == true
-}
-
 #[tokio::test]
 async fn attack_39_of_all_cut_offs_the_strictest_wins() {
     each_engine(async |deputy| {
@@ -120,20 +113,20 @@ async fn attack_39_of_all_cut_offs_the_strictest_wins() {
         deputy.operate("PATCH", &person, json!({"locked": true})).await.ok();
         deputy.later(5);
         deputy.operate("PATCH", &client, json!({"disabled": false})).await.ok();
-        assert!(!is_active(&deputy, &resource, &token).await, "the person is still locked");
+        assert!(!deputy.is_active(&resource, &token).await, "the person is still locked");
         deputy.operate("PATCH", &person, json!({"locked": false})).await.ok();
-        assert!(!is_active(&deputy, &resource, &token).await, "both cut-offs are past, and both count");
+        assert!(!deputy.is_active(&resource, &token).await, "both cut-offs are past, and both count");
 
         deputy.later(5);
         let token = agent.authorize(&ada, "notes:read").await.access_token;
-        assert!(is_active(&deputy, &resource, &token).await);
+        assert!(deputy.is_active(&resource, &token).await);
         deputy.later(1);
         deputy.operate("PATCH", &person, json!({"locked": true})).await.ok();
         deputy.later(1);
         deputy.operate("PATCH", &person, json!({"locked": false})).await.ok();
         deputy.operate("PATCH", &client, json!({"disabled": true})).await.ok();
         deputy.operate("PATCH", &client, json!({"disabled": false})).await.ok();
-        assert!(!is_active(&deputy, &resource, &token).await, "an earlier cut-off is not forgotten for a later one");
+        assert!(!deputy.is_active(&resource, &token).await, "an earlier cut-off is not forgotten for a later one");
     })
     .await;
 }

@@ -181,7 +181,10 @@ impl Installation {
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
         let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
-        last.map_or_else(|| panic!("no refusal on record: {facts:?}"), |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned())
+        last.map_or_else(
+            || panic!("no refusal on record: {facts:?}"),
+            |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
+        )
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -203,6 +206,13 @@ impl Installation {
     pub fn operator_token(&self) -> String {
         let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
         token.trim().to_owned()
+    }
+
+    /// Whether a token is alive, as the resource of this registration asks.
+    pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
+        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+        let request = self.http.post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
+        Answer::of(request).await.ok().json()["active"] == true
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.

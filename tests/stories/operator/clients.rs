@@ -3,7 +3,7 @@
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_CURSOR, ADMIN_NOT_FOUND, ADMIN_VALUE, CLIENT_DISABLED};
 use serde_json::{Value, json};
 
-use super::{is_active, last_fact, refused};
+use super::{last_fact, refused};
 use crate::support::{Agent, CALLBACK, Installation, RESOURCE, each_engine};
 
 #[tokio::test]
@@ -86,21 +86,21 @@ async fn a_disabled_client_is_cut_off_at_once_and_what_it_had_stays_dead() {
             deputy.later(5);
             let changed = deputy.operate("PATCH", &path, json!({"disabled": true})).await.ok().json();
             assert_eq!(changed["disabled_at"], "2027-01-15T08:00:05Z");
-            assert!(!is_active(&deputy, &resource, &old).await);
+            assert!(!deputy.is_active(&resource, &old).await);
             service.client_credentials(&[]).await.refused(400, CLIENT_DISABLED.code.as_str());
             assert_eq!(deputy.last_reason().await, CLIENT_DISABLED.reason);
             old
         };
         deputy.restart().await;
-        assert!(!is_active(&deputy, &resource, &old).await, "also after a restart");
+        assert!(!deputy.is_active(&resource, &old).await, "also after a restart");
         deputy.operate("PATCH", &path, json!({"disabled": true})).await.ok();
         deputy.later(20);
         let changed = deputy.operate("PATCH", &path, json!({"disabled": false})).await.ok().json();
         assert_eq!(changed["disabled_at"], Value::Null);
-        assert!(!is_active(&deputy, &resource, &old).await, "what was issued before stays dead");
+        assert!(!deputy.is_active(&resource, &old).await, "what was issued before stays dead");
         let service = renewed(&deputy, &client_id).await;
         let new = service.client_credentials(&[]).await.ok().text("access_token");
-        assert!(is_active(&deputy, &resource, &new).await);
+        assert!(deputy.is_active(&resource, &new).await);
         let changes: Vec<_> = deputy.facts_of("client.changed.v1").await.iter().map(|data| data["change"].clone()).collect();
         assert_eq!(changes, ["secret", "disabled", "enabled", "secret"], "each once");
         refused(deputy.operate("PATCH", "/clients/unknown", json!({"disabled": true})).await, 404, &ADMIN_NOT_FOUND, "");
@@ -163,7 +163,7 @@ async fn a_deleted_client_leaves_nothing_alive_and_its_name_may_begin_anew() {
         let old = first.client_credentials(&[]).await.ok().text("access_token");
         let deleted = deputy.operate("DELETE", "/clients/report", Value::Null).await;
         assert_eq!((deleted.status.as_u16(), deleted.body.as_str()), (204, ""));
-        assert!(!is_active(&deputy, &resource, &old).await);
+        assert!(!deputy.is_active(&resource, &old).await);
         assert_eq!(deputy.facts_of("grant.ended.v1").await[0]["cause"], "client_deleted");
         assert_eq!(last_fact(&deputy, "client.deleted.v1").await.1, json!({"client": "report"}));
         first.client_credentials(&[]).await.refused(401, "invalid_client");
@@ -174,7 +174,7 @@ async fn a_deleted_client_leaves_nothing_alive_and_its_name_may_begin_anew() {
         first.client_credentials(&[]).await.refused(401, "invalid_client");
         deputy.later(1);
         let new = second.client_credentials(&[]).await.ok().text("access_token");
-        assert!(is_active(&deputy, &resource, &new).await && !is_active(&deputy, &resource, &old).await);
+        assert!(deputy.is_active(&resource, &new).await && !deputy.is_active(&resource, &old).await);
         deputy.operate("DELETE", "/clients/report", Value::Null).await.ok();
         refused(deputy.operate("DELETE", "/clients/report", Value::Null).await, 404, &ADMIN_NOT_FOUND, "");
     })

@@ -26,13 +26,6 @@ fn refused(answer: Answer, status: u16, refusal: &OAuthError, told: &str) {
     assert!(description.contains(told), "{told:?} is not in {description:?}");
 }
 
-/// Whether a token is alive, as its resource asks.
-async fn is_active(deputy: &Installation, resource: &Value, token: &str) -> bool {
-    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-    let request = deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)]);
-    Answer::of(request).await.ok().json()["active"] == true
-}
-
 /// The last fact of this type: who did it, and its data.
 async fn last_fact(deputy: &Installation, name: &str) -> (Value, Value) {
     let last = deputy.facts().await.into_iter().rfind(|fact| fact["type"] == name);

@@ -3,7 +3,7 @@
 use deputy::domain::refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, GRANT_PERSON, LOGIN_INVALID, LOGIN_TAKEN, PASSWORD_WEAK};
 use serde_json::{Value, json};
 
-use super::{is_active, last_fact, refused};
+use super::{last_fact, refused};
 use crate::support::{Installation, agent::Tokens, each_engine};
 
 /// The `person_id` of whoever has this login.
@@ -65,7 +65,7 @@ async fn a_locked_person_is_out_with_all_that_acts_for_them() {
         deputy.later(5);
         let locked = deputy.operate("PATCH", &path, json!({"locked": true})).await.ok().json();
         assert_eq!(locked["locked_at"], "2027-01-15T08:00:05Z");
-        assert!(!is_active(&deputy, &resource, &old.access_token).await);
+        assert!(!deputy.is_active(&resource, &old.access_token).await);
         agent.refresh(old.refresh_token()).await.refused(400, GRANT_PERSON.code.as_str());
         assert_eq!(deputy.last_reason().await, GRANT_PERSON.reason);
         assert_eq!(deputy.facts_of("session.ended.v1").await.len(), 1);
@@ -74,9 +74,9 @@ async fn a_locked_person_is_out_with_all_that_acts_for_them() {
         deputy.operate("PATCH", &path, json!({"locked": true})).await.ok();
         deputy.later(5);
         deputy.operate("PATCH", &path, json!({"locked": false})).await.ok();
-        assert!(!is_active(&deputy, &resource, &old.access_token).await, "what was issued before stays dead");
+        assert!(!deputy.is_active(&resource, &old.access_token).await, "what was issued before stays dead");
         let new = Tokens::of(agent.refresh(old.refresh_token()).await);
-        assert!(is_active(&deputy, &resource, &new.access_token).await, "a lock ends no grant");
+        assert!(deputy.is_active(&resource, &new.access_token).await, "a lock ends no grant");
         assert_eq!((deputy.facts_of("person.locked.v1").await.len(), deputy.facts_of("person.unlocked.v1").await.len()), (1, 1));
         refused(deputy.operate("PATCH", &path, json!({})).await, 400, &ADMIN_VALUE, "missing field `locked`");
         refused(deputy.operate("PATCH", "/people/per_unknown", json!({"locked": true})).await, 404, &ADMIN_NOT_FOUND, "");

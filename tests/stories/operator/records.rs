@@ -3,7 +3,7 @@
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, REGISTRATION_TOKEN};
 use serde_json::{Value, json};
 
-use super::{is_active, last_fact, refused};
+use super::{last_fact, refused};
 use crate::support::{Answer, Installation, RESOURCE, each_engine};
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_grant_is_found_and_ended_with_all_its_tokens() {
         for _ in 0..2 {
             assert_eq!(deputy.operate("DELETE", &path, Value::Null).await.status, 204);
         }
-        assert!(!is_active(&deputy, &resource, &token).await);
+        assert!(!deputy.is_active(&resource, &token).await);
         let (actor, data) = last_fact(&deputy, "grant.ended.v1").await;
         assert_eq!((&data["grant"], &data["cause"]), (&grant["grant_id"], &"operator".into()));
         assert!(actor["operator"].is_string());
@@ -58,15 +58,15 @@ async fn keys_rotate_and_no_valid_token_is_refused_for_it() {
         let forced = deputy.operate("POST", "/keys/rotate", json!({"force": true})).await.ok().json();
         assert_eq!(forced["state"], "active");
         assert_eq!(states().await, ["retiring", "active", "next"]);
-        assert!(is_active(&deputy, &resource, &old).await, "the old token is as good as before");
+        assert!(deputy.is_active(&resource, &old).await, "the old token is as good as before");
         let new = service.client_credentials(&[]).await.ok().text("access_token");
-        assert!(is_active(&deputy, &resource, &new).await);
+        assert!(deputy.is_active(&resource, &new).await);
         deputy.later(301);
         let rotated = deputy.operate("POST", "/keys/rotate", json!({})).await.ok().json();
         let (actor, data) = last_fact(&deputy, "key.rotated.v1").await;
         assert_eq!(data["active"], rotated["kid"]);
         assert!(actor["operator"].is_string() && deputy.facts_of("key.rotated.v1").await.len() == 2);
-        assert!(is_active(&deputy, &resource, &new).await);
+        assert!(deputy.is_active(&resource, &new).await);
         let jwks = deputy.get("/jwks").await.ok().json();
         assert_eq!(jwks["keys"].as_array().map(Vec::len), Some(4));
         refused(deputy.operate("GET", "/keys?limit=0", Value::Null).await, 400, &ADMIN_VALUE, "limit");

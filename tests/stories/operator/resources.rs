@@ -3,7 +3,7 @@
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE};
 use serde_json::{Value, json};
 
-use super::{is_active, last_fact, refused};
+use super::{last_fact, refused};
 use crate::support::{Answer, RESOURCE, each_engine};
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_new_secret_makes_the_one_before_worthless() {
         let path = format!("/resources/{}/secret", old["resource_id"].as_str().expect("text"));
         let token = deputy.service("notes:read").await.client_credentials(&[]).await.ok().text("access_token");
         let new = deputy.operate("POST", &path, Value::Null).await.ok().json();
-        assert!(is_active(&deputy, &new, &token).await);
+        assert!(deputy.is_active(&new, &token).await);
         let (id, secret) = (old["resource_id"].as_str().expect("text"), old["secret"].as_str());
         let request = deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", &token)]);
         Answer::of(request).await.refused(401, "invalid_client");
