@@ -3,4 +3,5 @@
 mod support;
 mod stories;
 mod rfc;
+mod attacks;
 mod house;

@@ -4,3 +4,6 @@
 mod process;
 /// The database is away, slow or crowded: 503, and nobody loses anything.
 mod trouble;
+
+/// An operator runs an installation through the admin API.
+mod operator;

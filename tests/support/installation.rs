@@ -203,10 +203,21 @@ impl Installation {
 
     /// Asks the admin API, with the token that the first start wrote.
     pub async fn operate(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
         let method = method.parse().expect("a method");
-        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim());
+        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(self.operator_token());
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        token.trim().to_owned()
+    }
+
+    /// Whether a token is alive, as the resource of this registration asks.
+    pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
+        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+        let request = self.http.post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
+        Answer::of(request).await.ok().json()["active"] == true
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.
