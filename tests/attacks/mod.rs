@@ -2,3 +2,6 @@
 
 /// 19, 20, 39, 85, 99: the admin API, cut-offs, secrets and cursors.
 mod administration;
+
+/// Sign-in, forms, sessions and consent.
+mod sign_in;

@@ -7,3 +7,6 @@ mod trouble;
 
 /// An operator runs an installation through the admin API.
 mod operator;
+
+/// A person: an account, sessions, a password, consent, and what acts for them.
+mod person;
