@@ -8,12 +8,14 @@
 mod admin;
 mod clients;
 mod doctor;
+mod events;
 mod keys;
 mod migrate;
 mod output;
 mod people;
 mod resources;
 mod serve;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ Examples:
                                               Protect an MCP server
   deputy clients list                         See which agents there are
   deputy keys rotate                          Sign with a new key from now on
+  deputy events tail                          See what is decided, as it is decided
 
 Settings are read from deputy.toml and from the environment (DEPUTY_ISSUER and so on);
 `deputy doctor --reference` lists all of them.";
@@ -63,6 +66,9 @@ enum Command {
     /// See, make and end the resources: the servers that accept our tokens
     #[command(subcommand)]
     Resources(resources::ResourcesCommand),
+    /// Read the facts on record: every decision, who made it and when
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Check the configuration and its surroundings; say what is wrong and how to mend it
     Doctor(doctor::DoctorArgs),
 }
@@ -112,6 +118,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
         Command::People(command) => wait_for(people::run(command, &settings)),
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
+        Command::Events(command) => wait_for(events::run(command, &settings)),
         Command::Doctor(_) => unreachable!("it was run above, since it must work without settings"),
     }?;
     Ok(ExitCode::SUCCESS)
