@@ -11,10 +11,12 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::request::Parts;
 use clap::Parser;
+use deputy::domain::secret::Secret;
 use deputy::resource_server::{ResourceServer, token::Token};
 use rmcp::handler::server::{tool::Extension, wrapper::Parameters};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -31,6 +33,10 @@ struct Options {
     /// The authorization server whose tokens are accepted
     #[arg(long, env = "NOTES_ISSUER", default_value = "http://127.0.0.1:9400")]
     issuer: String,
+    /// This resource's id and secret there, as <ID>:<SECRET>. With them it asks about every token, so that a revoked one is refused at
+    /// once; without them it checks signatures only
+    #[arg(long, env = "NOTES_CREDENTIALS", hide_env_values = true)]
+    credentials: Option<String>,
 }
 
 /// The notes of each person, by subject. Knows nothing of tokens but whose they are.
@@ -80,13 +86,16 @@ fn service(options: &Options) -> Result<Router, Box<dyn std::error::Error>> {
     let notes = Notes::default();
     let mcp = StreamableHttpService::new(move || Ok(notes.clone()), Arc::new(NeverSessionManager::default()), config);
 
-    let protect = ResourceServer::new(format!("http://{}/mcp", options.address), &options.issuer)
+    let resource = ResourceServer::new(format!("http://{}/mcp", options.address), &options.issuer)
         .name("Notes")
         .scopes_supported(["notes:read", "notes:write"])
         .required_scopes(["notes:read"])
-        .tool_scopes("write_note", ["notes:write"])
-        .layer()?;
-    Ok(Router::new().route_service("/mcp", mcp).layer(protect))
+        .tool_scopes("write_note", ["notes:write"]);
+    let resource = match options.credentials.as_deref().and_then(|credentials| credentials.split_once(':')) {
+        Some((id, secret)) => resource.introspecting(id, Secret::new(secret.to_owned()), Duration::ZERO),
+        None => resource,
+    };
+    Ok(Router::new().route_service("/mcp", mcp).layer(resource.layer()?))
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {

@@ -7,6 +7,7 @@
 
 mod admin;
 mod clients;
+mod demo;
 mod doctor;
 mod events;
 mod keys;
@@ -52,6 +53,8 @@ struct Cli {
 enum Command {
     /// Run the authorization server until it is told to stop
     Serve,
+    /// Run the server with an example MCP server, and show in the terminal what it is for
+    Demo(demo::DemoArgs),
     /// Bring the database to this version's schema; `serve` does it too, unless several servers share the database
     Migrate,
     /// See and rotate the keys that sign tokens
@@ -113,6 +116,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = Settings::load(cli.config.as_deref(), environment()).map_err(|error| Failure(error.to_string()))?;
     match cli.command {
         Command::Serve => serve::run(settings),
+        Command::Demo(args) => demo::run(&args, settings),
         Command::Migrate => wait_for(migrate::run(&settings)),
         Command::Keys(command) => wait_for(keys::run(command, &settings)),
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
