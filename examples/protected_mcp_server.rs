@@ -11,13 +11,11 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::request::Parts;
 use clap::Parser;
-use deputy::domain::secret::Secret;
-use deputy::resource_server::{ResourceServer, token::Token};
+use deputy::{domain::secret::Secret, resource_server::ResourceServer, resource_server::token::Token};
 use rmcp::handler::server::{tool::Extension, wrapper::Parameters};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -33,8 +31,7 @@ struct Options {
     /// The authorization server whose tokens are accepted
     #[arg(long, env = "NOTES_ISSUER", default_value = "http://127.0.0.1:9400")]
     issuer: String,
-    /// This resource's id and secret there, as <ID>:<SECRET>. With them it asks about every token, so that a revoked one is refused at
-    /// once; without them it checks signatures only
+    /// This resource's <ID>:<SECRET> there, to ask about each token: a revoked one is refused at once, and not when it expires
     #[arg(long, env = "NOTES_CREDENTIALS", hide_env_values = true)]
     credentials: Option<String>,
 }
@@ -91,11 +88,11 @@ fn service(options: &Options) -> Result<Router, Box<dyn std::error::Error>> {
         .scopes_supported(["notes:read", "notes:write"])
         .required_scopes(["notes:read"])
         .tool_scopes("write_note", ["notes:write"]);
-    let resource = match options.credentials.as_deref().and_then(|credentials| credentials.split_once(':')) {
-        Some((id, secret)) => resource.introspecting(id, Secret::new(secret.to_owned()), Duration::ZERO),
-        None => resource,
+    let protect = match options.credentials.as_deref().and_then(|credentials| credentials.split_once(':')) {
+        Some((id, secret)) => resource.introspecting(id, Secret::new(secret.to_owned()), std::time::Duration::ZERO).layer()?,
+        None => resource.layer()?,
     };
-    Ok(Router::new().route_service("/mcp", mcp).layer(resource.layer()?))
+    Ok(Router::new().route_service("/mcp", mcp).layer(protect))
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {

@@ -48,8 +48,10 @@ pub(super) struct Page<'a>(pub(super) &'a str);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) scope: String,
-    /// As people read it, with what the page notes beside it.
+    /// As people read it.
     pub(super) words: String,
+    /// What the page notes beside it: whether it is new, or was allowed before.
+    pub(super) tag: Option<String>,
 }
 
 impl Page<'_> {
@@ -86,8 +88,8 @@ impl Page<'_> {
         let offers = inputs.filter_map(|rest| {
             let input = rest.split('>').next()?;
             let scope = attribute(input, "value").filter(|_| attribute(input, "name").as_deref() == Some("scope"))?;
-            let words = Page(rest).text("class=\"words\"", "<code>")?;
-            Some(Offer { scope, words })
+            let label = Page(rest.split("</li>").next()?);
+            Some(Offer { scope, words: label.text("<bdi", "</bdi>")?, tag: label.text("class=\"tag", "</span>") })
         });
         offers.collect()
     }
@@ -132,8 +134,12 @@ mod tests {
         assert_eq!(page.field("seal").as_deref(), Some("s\"1"));
         assert_eq!(page.text("<h1", "</h1>").as_deref(), Some("Let A & B act for you?"));
         assert_eq!(page.below("For how long").as_deref(), Some("Access lasts 10 minutes at a time."));
-        let offers: Vec<_> = page.offers().into_iter().map(|offer| (offer.scope, offer.words)).collect();
-        let expected = [("notes:read", "Read your notes already allowed"), ("openid", "Know who you are")];
-        assert_eq!(offers, expected.map(|(scope, words)| (scope.to_owned(), words.to_owned())));
+        let offer = |scope: &str, words: &str, tag: Option<&str>| Offer {
+            scope: scope.to_owned(),
+            words: words.to_owned(),
+            tag: tag.map(str::to_owned),
+        };
+        let expected = [offer("notes:read", "Read your notes", Some("already allowed")), offer("openid", "Know who you are", None)];
+        assert_eq!(page.offers(), expected);
     }
 }

@@ -29,7 +29,7 @@ use super::Failure;
 use super::events::facts::{Facts, Place};
 use super::events::{follow, words};
 use super::output::print;
-use super::terminal::{Ink, Tone};
+use super::terminal::{Terminal, Tone};
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -112,7 +112,7 @@ async fn play(
     is_first: bool,
     notes: &mut Option<NotesServer>,
 ) -> Result<(), Failure> {
-    let story = Story { ink: Ink::of_stdout() };
+    let story = Story { terminal: Terminal::of_stdout() };
     let started_at = server.world.now();
     let mcp = Url::parse(&format!("http://{}/mcp", args.mcp_address))
         .map_err(|error| Failure::because("the MCP server's address makes no URL", &error))?;
@@ -131,14 +131,14 @@ async fn play(
     epilogue(&story, settings, &cast, &mcp)?;
     let mut facts = Facts::open(settings, Place::End)?;
     tokio::select! {
-        outcome = follow(&mut facts, |fact| print(&words::line(fact, 4, story.ink))) => outcome,
+        outcome = follow(&mut facts, |fact| print(&words::line(fact, 4, story.terminal))) => outcome,
         ended = notes.ended() => Err(ended),
     }
 }
 
 fn prologue(story: &Story, settings: &Settings, mcp: &Url, is_first: bool) -> Result<(), Failure> {
     let title = format!("Deputy {}: an agent acts for a person, as far as the person allows", env!("CARGO_PKG_VERSION"));
-    print(&format!("\n{}\n\n", story.ink.paint(Tone::Strong, &title)))?;
+    print(&format!("\n{}\n\n", story.terminal.paint(Tone::Strong, &title)))?;
     let data = if is_first { "a new data folder" } else { "the data of earlier runs" };
     row(story, "deputy", &format!("{}   authorization server, {data}: {}", settings.issuer, settings.data_dir.display()))?;
     row(story, "notes", &format!("{mcp}   an MCP server that it protects"))?;
@@ -148,7 +148,7 @@ fn prologue(story: &Story, settings: &Settings, mcp: &Url, is_first: bool) -> Re
 
 fn epilogue(story: &Story, settings: &Settings, cast: &Cast, mcp: &Url) -> Result<(), Failure> {
     let data = settings.data_dir.display();
-    print(&format!("\n{}\n\n", story.ink.paint(Tone::Strong, "Now try it: both servers keep running")))?;
+    print(&format!("\n{}\n\n", story.terminal.paint(Tone::Strong, "Now try it: both servers keep running")))?;
     row(story, "connect", &format!("your own MCP client to {mcp} (streamable HTTP); it finds Deputy by itself"))?;
     row(story, "", "npx @modelcontextprotocol/inspector")?;
     row(story, "", &format!("claude mcp add --transport http notes {mcp}"))?;
@@ -158,9 +158,9 @@ fn epilogue(story: &Story, settings: &Settings, cast: &Cast, mcp: &Url) -> Resul
     row(story, "operate", &format!("deputy --help   with the operator's token in {data}/operator.token"))?;
     row(story, "look", &format!("deputy events tail, deputy events show …; log lines are in {}", log_path(settings).display()))?;
     row(story, "stop", "Ctrl-C")?;
-    print(&format!("\n{}\n", story.ink.paint(Tone::Faint, "    What is decided from now on:")))
+    print(&format!("\n{}\n", story.terminal.paint(Tone::Faint, "    What is decided from now on:")))
 }
 
 fn row(story: &Story, name: &str, text: &str) -> Result<(), Failure> {
-    print(&format!("    {}{text}\n", story.ink.paint(Tone::Faint, &format!("{name:10}"))))
+    print(&format!("    {}{text}\n", story.terminal.paint(Tone::Faint, &format!("{name:10}"))))
 }

@@ -4,7 +4,7 @@
 
 use super::super::Failure;
 use super::super::output::{plain, print};
-use super::super::terminal::{Ink, Tone, wrap};
+use super::super::terminal::{Terminal, Tone};
 
 /// Who acts in the story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const DETAIL_AT: usize = TELLING_AT + 5;
 const LABEL_WIDTH: usize = 10;
 
 pub(super) struct Story {
-    pub(super) ink: Ink,
+    pub(super) terminal: Terminal,
 }
 
 impl Party {
@@ -49,14 +49,17 @@ impl Story {
     /// The heading of a step, and what it is for.
     pub(super) fn step(&self, number: u8, title: &str, meaning: &str) -> Result<(), Failure> {
         let heading = format!("{number:>2}  {title}");
-        print(&format!("\n{}\n", self.ink.paint(Tone::Strong, &heading)))?;
+        print(&format!("\n{}\n", self.terminal.paint(Tone::Strong, &heading)))?;
         self.paragraph(4, meaning)?;
         print("\n")
     }
 
     /// Text that belongs to no party.
     pub(super) fn paragraph(&self, indent: usize, text: &str) -> Result<(), Failure> {
-        wrap(text, indent).iter().try_for_each(|line| print(&format!("{:indent$}{}\n", "", self.ink.paint(Tone::Faint, line))))
+        self.terminal
+            .wrap(text, indent)
+            .iter()
+            .try_for_each(|line| print(&format!("{:indent$}{}\n", "", self.terminal.paint(Tone::Faint, line))))
     }
 
     /// Somebody asks somebody.
@@ -64,7 +67,7 @@ impl Story {
         let names = format!("{} → {}", from.name(), to.name());
         let width = TELLING_AT - 4;
         let rest = " ".repeat(width.saturating_sub(names.chars().count()));
-        let names = format!("{} → {}", self.ink.paint(from.tone(), from.name()), self.ink.paint(to.tone(), to.name()));
+        let names = format!("{} → {}", self.terminal.paint(from.tone(), from.name()), self.terminal.paint(to.tone(), to.name()));
         self.lines(&format!("    {names}{rest}"), TELLING_AT, what)
     }
 
@@ -72,29 +75,24 @@ impl Story {
     pub(super) fn answers(&self, who: Party, status: u16, what: &str) -> Result<(), Failure> {
         let name = format!("{:1$}", who.name(), TELLING_AT - 4);
         let tone = if status < 400 { Tone::Good } else { Tone::Bad };
-        let start = format!("    {}{}  ", self.ink.paint(who.tone(), &name), self.ink.paint(tone, &status.to_string()));
+        let start = format!("    {}{}  ", self.terminal.paint(who.tone(), &name), self.terminal.paint(tone, &status.to_string()));
         self.lines(&start, DETAIL_AT, what)
     }
 
     /// Somebody does or sees something that is no request.
     pub(super) fn does(&self, who: Party, what: &str) -> Result<(), Failure> {
         let name = format!("{:1$}", who.name(), TELLING_AT - 4);
-        self.lines(&format!("    {}", self.ink.paint(who.tone(), &name)), TELLING_AT, what)
+        self.lines(&format!("    {}", self.terminal.paint(who.tone(), &name)), TELLING_AT, what)
     }
 
     /// A part of what was answered.
     pub(super) fn detail(&self, label: &str, value: &str) -> Result<(), Failure> {
-        let start = format!("{:DETAIL_AT$}{}  ", "", self.ink.paint(Tone::Faint, &format!("{label:LABEL_WIDTH$}")));
+        let start = format!("{:DETAIL_AT$}{}  ", "", self.terminal.paint(Tone::Faint, &format!("{label:LABEL_WIDTH$}")));
         self.lines(&start, DETAIL_AT + LABEL_WIDTH + 2, value)
     }
 
-    /// A line of a picture, as it is.
-    pub(super) fn picture(&self, line: &str) -> Result<(), Failure> {
-        print(&format!("{:DETAIL_AT$}{}\n", "", plain(line)))
-    }
-
     fn lines(&self, start: &str, indent: usize, text: &str) -> Result<(), Failure> {
-        let mut lines = wrap(&plain(text), indent).into_iter();
+        let mut lines = self.terminal.wrap(&plain(text), indent).into_iter();
         print(&format!("{start}{}\n", lines.next().unwrap_or_default()))?;
         lines.try_for_each(|line| print(&format!("{:indent$}{line}\n", "")))
     }

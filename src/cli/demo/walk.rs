@@ -10,7 +10,8 @@ use url::Url;
 use super::super::Failure;
 use super::super::events::facts::{Facts, Place, Recorded};
 use super::super::events::words;
-use super::agent::{Agent, Endpoints, NAME, Tokens, shortened};
+use super::super::output;
+use super::agent::{Agent, Attempt, Endpoints, NAME, Tokens, shortened};
 use super::browser::{Browser, Page};
 use super::cast::Cast;
 use super::exchange::{self, Answer};
@@ -31,6 +32,8 @@ pub(super) struct Walk<'a> {
     agent: Agent,
     at: Endpoints,
     client_id: String,
+    /// How often the person was asked: what they have read before is not told again.
+    consents: u32,
 }
 
 /// Goes all the way. `started_at` is when this run's first fact was recorded at the earliest.
@@ -40,7 +43,7 @@ pub(super) async fn walk(story: &Story, cast: &Cast, mcp: Url, settings: &Settin
     let (at, scope) = discover(story, &agent).await?;
     let client_id = register(story, &agent, &at).await?;
     let browser = Browser::new(http.clone());
-    let mut walk = Walk { story, cast, http, browser, agent, at, client_id };
+    let mut walk = Walk { story, cast, http, browser, agent, at, client_id, consents: 0 };
     let (attempt, code) = walk.sign_in_and_consent(&scope).await?;
     let tokens = walk.redeem(&attempt, &code).await?;
     walk.read(&tokens).await?;
@@ -102,7 +105,7 @@ async fn register(story: &Story, agent: &Agent, at: &Endpoints) -> Result<String
 }
 
 impl Walk<'_> {
-    async fn sign_in_and_consent(&mut self, scope: &str) -> Result<(super::agent::Attempt, String), Failure> {
+    async fn sign_in_and_consent(&mut self, scope: &str) -> Result<(Attempt, String), Failure> {
         self.story.step(
             3,
             "Sign in and consent",
@@ -114,13 +117,13 @@ impl Walk<'_> {
     }
 
     /// The person goes through whatever pages there are, and comes back with a code.
-    async fn authorize(&mut self, attempt: &super::agent::Attempt) -> Result<String, Failure> {
+    async fn authorize(&mut self, attempt: &Attempt) -> Result<String, Failure> {
         let mut url = attempt.url.clone();
         self.story.asks(PERSON, DEPUTY, &format!("GET {}   as the agent asked, for one resource, with PKCE", url.path()))?;
         let mut answer = self.browser.open(&url).await?;
         for _ in 0..HOPS_MAX {
             if let Some(next) = answer.location(&url) {
-                if !next.as_str().starts_with(&self.at.issuer) {
+                if next.origin() != self.at.authorization_endpoint.origin() {
                     self.story.answers(DEPUTY, answer.status, "back to the agent, with a code that works once, within a minute")?;
                     let code = self.agent.code(&self.at, attempt, &next)?;
                     self.story.does(AGENT, "state and iss are as expected: the answer is to its own question")?;
@@ -150,9 +153,10 @@ impl Walk<'_> {
             if answered.status == 303 {
                 return Ok(answered);
             }
-            let file = self.cast.person_file.display();
-            let (login, mend) = (&self.cast.login, format!("delete {file} and start again: there will be a new person"));
-            return Err(Failure(format!("{login} could not sign in with the password in {file}; if it was changed, {mend}")));
+            let problem = Page(&answered.body).text("id=\"problem\"", "</p>").unwrap_or_else(|| answered.status.to_string());
+            let (login, file) = (&self.cast.login, self.cast.person_file.display());
+            let mend = format!("if the password was changed, delete {file}, and the next run makes a new person");
+            return Err(Failure(format!("{login} cannot sign in with the password in {file} ({problem}); {mend}")));
         }
         if !page.is_consent() {
             let title = page.text("<h1", "</h1>").unwrap_or_else(|| "a page that is unknown here".to_owned());
@@ -168,14 +172,19 @@ impl Walk<'_> {
     }
 
     /// The page, as the person reads it.
-    fn read_consent(&self, status: u16, page: &Page<'_>) -> Result<(), Failure> {
+    fn read_consent(&mut self, status: u16, page: &Page<'_>) -> Result<(), Failure> {
         self.story.answers(DEPUTY, status, &page.text("<h1", "</h1>").unwrap_or_default())?;
         let told = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        self.story.detail("who", &told(page.text("class=\"vouch", "</p>")))?;
-        self.story.detail("where", self.agent.mcp.as_str())?;
-        for offer in page.offers() {
-            self.story.detail("what", &format!("[x] {}   ({})", offer.words, offer.scope))?;
+        for (label, offer) in std::iter::once("what").chain(std::iter::repeat("")).zip(page.offers()) {
+            let tag = offer.tag.map(|tag| format!(" ({tag})")).unwrap_or_default();
+            self.story.detail(label, &format!("[x] {}{tag}   {}", offer.words, offer.scope))?;
         }
+        self.consents += 1;
+        if self.consents > 1 {
+            return Ok(());
+        }
+        self.story.detail("where", &told(page.text("class=\"resource\"", "</li>")))?;
+        self.story.detail("who asks", &told(page.text("class=\"vouch", "</p>")))?;
         self.story.detail("how long", &told(page.below("For how long")))?;
         self.story.detail("answer to", &told(page.below("Where your answer goes")))
     }
@@ -184,7 +193,7 @@ impl Walk<'_> {
         Url::parse(&format!("{}{path}", self.at.issuer)).map_err(|_| Failure("the issuer has no pages".to_owned()))
     }
 
-    async fn redeem(&self, attempt: &super::agent::Attempt, code: &str) -> Result<Tokens, Failure> {
+    async fn redeem(&self, attempt: &Attempt, code: &str) -> Result<Tokens, Failure> {
         self.story.step(
             4,
             "Token",
@@ -263,7 +272,7 @@ impl Walk<'_> {
         self.story.step(
             7,
             "Refresh",
-            "Minutes later the token is over. The agent gets a new one without the person, and a new refresh token too.",
+            "Access tokens are short-lived. The agent gets the next one by itself, and a new refresh token with it.",
         )?;
         self.story.asks(AGENT, DEPUTY, &format!("POST {}   the refresh token", self.at.token_endpoint.path()))?;
         let answer = self.agent.refresh(&self.at, &self.client_id, &tokens.refresh_token).await?.expect(200)?;
@@ -294,7 +303,11 @@ impl Walk<'_> {
     }
 
     async fn be_refused(&self, tokens: &Tokens) -> Result<(), Failure> {
-        self.story.step(9, "Refused", "Nothing of it works any more, though the access token has minutes left.")?;
+        self.story.step(
+            9,
+            "Refused",
+            "Nothing of it works any more. The access token has minutes left, but notes asks Deputy about each one it gets.",
+        )?;
         self.story.asks(AGENT, DEPUTY, &format!("POST {}   the refresh token", self.at.token_endpoint.path()))?;
         let answer = self.agent.refresh(&self.at, &self.client_id, &tokens.refresh_token).await?.expect(400)?;
         self.story.answers(DEPUTY, answer.status, &format!("{}: {}", answer.text("error")?, answer.text("error_description")?))?;
@@ -321,27 +334,36 @@ async fn facts(story: &Story, settings: &Settings, started_at: Timestamp, tokens
         "On record",
         "Each decision became a fact in the commit that made it. These are this run's, from the log on disk.",
     )?;
-    let grant = tokens.decoded().map(|(_, claims)| said(&claims["gid"])).unwrap_or_default();
+    let (_, claims) = tokens.decoded().unwrap_or_default();
+    let mut facts = tokio::time::timeout(RELAY_MAX, until_ended(settings, started_at, &claims["gid"]))
+        .await
+        .map_err(|_| Failure(format!("the end of the grant is not in the log after {} s", RELAY_MAX.as_secs())))??;
+    facts.sort_by_key(|fact| fact.at);
+    facts.iter().try_for_each(|fact| output::print(&words::line(fact, 4, story.terminal)))?;
+    let [person, client] = ["sub", "client_id"].map(|claim| words::short(&said(&claims[claim])));
+    output::print("\n")?;
+    story.paragraph(4, &format!("{person} is the person, {client} the agent, opr_… the operator, who prepared all this."))
+}
+
+/// This run's facts, once the end of the grant is among them. They leave the database in the order of their commits, so those before
+/// it are there too.
+async fn until_ended(settings: &Settings, started_at: Timestamp, grant: &Value) -> Result<Vec<Recorded>, Failure> {
     let mut log = Facts::open(settings, Place::Time(started_at))?;
     let mut facts: Vec<Recorded> = Vec::new();
     let is_last = |fact: &Recorded| {
         let event: Value = serde_json::from_slice(&fact.payload).unwrap_or_default();
-        event["type"] == "grant.ended.v1" && event["data"]["grant"] == grant.as_str()
+        event["type"] == "grant.ended.v1" && event["data"]["grant"] == *grant
     };
-    // Facts leave the database in the order of their commits, so those before the grant's end are there when that one is.
-    let all = async {
-        while !facts.iter().any(is_last) {
-            facts.extend(log.read()?);
+    loop {
+        let read = log.read()?;
+        if read.is_empty() {
+            if facts.iter().any(is_last) {
+                return Ok(facts);
+            }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        Ok(())
-    };
-    match tokio::time::timeout(RELAY_MAX, all).await {
-        Ok(outcome) => outcome?,
-        Err(_) => return Err(Failure(format!("the end of the grant is not in the log after {} s", RELAY_MAX.as_secs()))),
+        facts.extend(read);
     }
-    facts.sort_by_key(|fact| fact.at);
-    facts.iter().try_for_each(|fact| super::super::output::print(&words::line(fact, 4, story.ink)))
 }
 
 /// A JSON value as text.

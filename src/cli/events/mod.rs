@@ -16,7 +16,7 @@ use self::facts::{Facts, Place, Recorded};
 use self::place::Beginning;
 use super::Failure;
 use super::output::{self, Reader};
-use super::terminal::{Ink, Tone};
+use super::terminal::{Terminal, Tone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
@@ -105,14 +105,14 @@ pub(crate) async fn follow(facts: &mut Facts, mut hear: impl FnMut(&Recorded) ->
 /// Prints facts one after another: lines with a date above each day's first for people, JSON lines for programs.
 struct Printer {
     reader: Reader,
-    ink: Ink,
+    terminal: Terminal,
     /// The date of the line before.
     date: Option<String>,
 }
 
 impl Printer {
     fn new(reader: Reader) -> Printer {
-        Printer { reader, ink: Ink::of_stdout(), date: None }
+        Printer { reader, terminal: Terminal::of_stdout(), date: None }
     }
 
     fn print(&mut self, fact: &Recorded) -> Result<(), Failure> {
@@ -123,11 +123,11 @@ impl Printer {
         if self.date.as_ref() != Some(&date) {
             output::print(&format!(
                 "{}\n",
-                self.ink.paint(Tone::Faint, &format!("{date}, UTC; the first fact here has offset {}", fact.offset))
+                self.terminal.paint(Tone::Faint, &format!("{date}, UTC; the first fact here has offset {}", fact.offset))
             ))?;
             self.date = Some(date);
         }
-        output::print(&words::line(fact, 0, self.ink))
+        output::print(&words::line(fact, 0, self.terminal))
     }
 
     /// Says that there will be more, where nothing has been printed.

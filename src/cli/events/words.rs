@@ -12,7 +12,7 @@ use deputy::domain::time::Timestamp;
 use serde_json::Value;
 
 use super::super::output::plain;
-use super::super::terminal::{Ink, Tone, wrap};
+use super::super::terminal::{Terminal, Tone};
 use super::facts::Recorded;
 
 /// How many characters of an identifier are shown.
@@ -24,15 +24,15 @@ const ACTOR_WIDTH: usize = 11;
 const WORDS_AT: usize = TIME_WIDTH + 2 + TYPE_WIDTH + 2 + ACTOR_WIDTH + 2;
 
 /// The line of a fact, beginning after `indent` spaces; what does not fit goes on below its words.
-pub(crate) fn line(fact: &Recorded, indent: usize, ink: Ink) -> String {
+pub(crate) fn line(fact: &Recorded, indent: usize, terminal: Terminal) -> String {
     let (name, actor, words) = tell(&fact.payload);
     let tone = if name.contains("refused") || name.contains("ended") { Tone::Bad } else { Tone::Strong };
     let margin = " ".repeat(indent);
-    let mut words = wrap(&plain(&words), indent + WORDS_AT).into_iter();
+    let mut words = terminal.wrap(&plain(&words), indent + WORDS_AT).into_iter();
     let mut text = format!(
         "{margin}{}  {}  {:ACTOR_WIDTH$}  {}",
-        ink.paint(Tone::Faint, &time_of_day(fact.at)),
-        ink.paint(tone, &format!("{:TYPE_WIDTH$}", plain(&name))),
+        terminal.paint(Tone::Faint, &time_of_day(fact.at)),
+        terminal.paint(tone, &format!("{:TYPE_WIDTH$}", plain(&name))),
         plain(&actor),
         words.next().unwrap_or_default(),
     );
@@ -85,9 +85,7 @@ fn by_whom(actor: &Actor) -> String {
 fn in_words(fact: &Fact) -> String {
     let short = |id: &dyn std::fmt::Display| short(&id.to_string());
     match fact {
-        Fact::TokenIssued { grant, grant_type, scope, resource, .. } => {
-            format!("{}, by {} under {}", reach(scope, resource.as_ref()), grant_type.as_str(), short(grant))
-        }
+        Fact::TokenIssued { grant, grant_type, scope, .. } => format!("{scope}, by {} under {}", grant_type.as_str(), short(grant)),
         Fact::TokenRevoked { jti, grant, .. } => format!("{} of {}", short(jti), short(grant)),
         Fact::RequestRefused { route, client: Some(client), code, reason } => {
             format!("{route}: {code} ({reason}), in the name of {}", short(client))
@@ -162,7 +160,7 @@ mod tests {
 
     fn line_of(event: &Value) -> String {
         let payload = event.to_string().into_bytes();
-        line(&Recorded { offset: 0, at: Timestamp(1_795_449_900_000), payload }, 2, Ink::Plain)
+        line(&Recorded { offset: 0, at: Timestamp(1_795_449_900_000), payload }, 2, Terminal::plain(90))
     }
 
     fn started() -> Value {
