@@ -180,11 +180,8 @@ impl Installation {
     /// The reason of the last refusal on record: what the answer itself never tells.
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
-        let last = facts.iter().rfind(|fact| fact["type"].as_str().is_some_and(|name| name.contains(".refused.")));
-        last.map_or_else(
-            || panic!("no refusal on record: {facts:?}"),
-            |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
-        )
+        let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
+        last.map_or_else(|| panic!("no refusal on record: {facts:?}"), |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned())
     }
 
     pub async fn get(&self, path: &str) -> Answer {
