@@ -133,8 +133,9 @@ impl Installation {
         &self.server.as_ref().expect("it runs").world
     }
 
-    pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
+    /// Where it listens, whatever its issuer says.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.settings.listen
     }
 
     /// Lets time pass.
