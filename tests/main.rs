@@ -2,4 +2,5 @@
 
 mod support;
 mod rfc;
+mod clients;
 mod house;

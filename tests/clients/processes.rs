@@ -3,13 +3,13 @@
 use std::{
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
-    task::JoinHandle,
     time::timeout,
 };
 
@@ -24,8 +24,7 @@ pub struct Process {
     pub announcement: String,
     // Killed when it is dropped.
     _child: Child,
-    // Reads on, so that the process never waits for us.
-    _reader: JoinHandle<()>,
+    said: Arc<Mutex<String>>,
 }
 
 /// Where a server tells that it serves.
@@ -44,34 +43,51 @@ impl Process {
             Announces::OnError => command.stderr(Stdio::piped()),
         };
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
-        let mut pipe: Box<dyn AsyncRead + Send + Unpin> = match announces {
+        let pipe: Box<dyn AsyncRead + Send + Unpin> = match announces {
             Announces::OnOutput => Box::new(child.stdout.take().expect("it is piped")),
             Announces::OnError => Box::new(child.stderr.take().expect("it is piped")),
         };
-        let announcement = timeout(START_TIMEOUT, wait_for(&mut pipe, sign)).await;
+        let mut lines = BufReader::new(pipe).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let announcement = timeout(START_TIMEOUT, wait_for(&mut lines, sign, &said)).await;
         let announcement = announcement.unwrap_or_else(|_| panic!("{} does not say {sign:?} in time", program.display()));
-        let reader = tokio::spawn(async move {
-            let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+        let heard = Arc::clone(&said);
+        // Reads on, so that the process never waits for us.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                note(&heard, &line);
+            }
         });
-        Process { announcement, _child: child, _reader: reader }
+        Process { announcement, _child: child, said }
+    }
+
+    /// All that it said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("nobody panics while holding it").clone()
     }
 }
 
+type Lines = tokio::io::Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+
 /// The first line that holds `sign`.
-async fn wait_for(pipe: &mut (dyn AsyncRead + Send + Unpin), sign: &str) -> String {
-    let mut lines = BufReader::new(pipe).lines();
-    let mut before = String::new();
+async fn wait_for(lines: &mut Lines, sign: &str, said: &Mutex<String>) -> String {
     while let Some(line) = lines.next_line().await.expect("its lines are text") {
+        note(said, &line);
         if line.contains(sign) {
             return line;
         }
-        before = before + &line + "\n";
     }
-    panic!("it ended before it said {sign:?}:\n{before}")
+    panic!("it ended before it said {sign:?}:\n{}", said.lock().expect("nobody panics while holding it"))
 }
 
-/// Runs a program to its end, with this on its standard input, and returns what it printed. Fails unless its exit code is 0.
-pub async fn run(mut command: Command, input: &str) -> String {
+fn note(said: &Mutex<String>, line: &str) {
+    let mut said = said.lock().expect("nobody panics while holding it");
+    said.push_str(line);
+    said.push('\n');
+}
+
+/// Runs a program to its end, with this on its standard input, and returns what it printed; all that it said unless it succeeds.
+pub async fn run(mut command: Command, input: &str) -> Result<String, String> {
     let name = format!("{:?}", command.as_std());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
@@ -79,11 +95,10 @@ pub async fn run(mut command: Command, input: &str) -> String {
     // A program that reads nothing may be gone already.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let ended = timeout(RUN_TIMEOUT, child.wait_with_output()).await.unwrap_or_else(|_| panic!("{name} does not end"));
+    let ended = timeout(RUN_TIMEOUT, child.wait_with_output()).await.map_err(|_| format!("{name} does not end"))?;
     let Output { status, stdout, stderr } = ended.expect("its output can be read");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(status.success(), "{name} ended with {status}:\n{stdout}\n{stderr}");
-    stdout.into_owned()
+    if status.success() { Ok(stdout.into_owned()) } else { Err(format!("{name} ended with {status}:\n{stdout}\n{stderr}")) }
 }
 
 /// The program that runs a script beside this file, by the ending of its name.
@@ -95,10 +110,9 @@ pub fn script(name: &str) -> Command {
     command
 }
 
-/// Debian's Chromium, or the one that `CHROMIUM` names.
+/// Debian's Chromium.
 pub fn chromium() -> PathBuf {
-    let browser = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
-    present(browser, "Debian's package chromium")
+    present(PathBuf::from("/usr/bin/chromium"), "Debian's package chromium")
 }
 
 /// A program of this package, as Cargo built it beside this test.
@@ -119,8 +133,7 @@ fn node() -> PathBuf {
 }
 
 fn python() -> PathBuf {
-    let home = std::env::var_os("DEPUTY_TEST_VENV").map_or_else(|| scripts().join(".venv"), PathBuf::from);
-    present(home.join("bin/python"), "the clients with tests/setup.sh")
+    present(scripts().join(".venv/bin/python"), "the clients with tests/setup.sh")
 }
 
 fn scripts() -> PathBuf {

@@ -31,8 +31,9 @@ pub struct Surroundings {
     public_client: String,
     invitations: [String; 2],
     folder: TempDir,
-    // Each ends when it is dropped.
-    _processes: [Process; 3],
+    server: Process,
+    // Both end when they are dropped.
+    _beside: [Process; 2],
 }
 
 /// A client that an operator made, with its secret or its private key in PEM.
@@ -53,7 +54,7 @@ impl Surroundings {
         let documents = Process::start(documents, Announces::OnOutput, "https://").await;
         let mut serve = deputy(&folder, &issuer);
         serve.arg("serve").env("DEPUTY_LISTEN", format!("127.0.0.1:{issuer_port}")).env("DEPUTY_SIGN_UP", "true");
-        let serve = Process::start(serve, Announces::OnError, "serving").await;
+        let server = Process::start(serve, Announces::OnError, "serving").await;
         let mut mcp = processes::example("protected_mcp_server");
         mcp.args(["--address", &format!("127.0.0.1:{resource_port}"), "--issuer", &issuer]);
         let mcp = Process::start(mcp, Announces::OnOutput, "an MCP server").await;
@@ -65,7 +66,6 @@ impl Surroundings {
         let public_client = operator.create_public_client().await;
         let invitations = [operator.invite("grace@example.com").await, operator.invite("edsger@example.com").await];
         let documents_url = documents.announcement.clone();
-        let processes = [documents, serve, mcp];
         Surroundings {
             issuer,
             resource,
@@ -75,12 +75,29 @@ impl Surroundings {
             public_client,
             invitations,
             folder,
-            _processes: processes,
+            server,
+            _beside: [documents, mcp],
         }
     }
 
-    /// Runs a script to its end; fails with all that it said unless every step of it worked.
-    pub async fn run(&self, name: &str) {
+    /// Runs a script to its end; fails with all that it and the server said unless every step of it worked.
+    pub async fn run(&self, name: &str) -> String {
+        self.finish(self.script(name)).await
+    }
+
+    /// Has the person open an authorization URL, sign in and allow all of it; where they are sent.
+    pub async fn authorize(&self, url: &str) -> String {
+        let mut command = self.script("authorize.mjs");
+        command.arg(url);
+        self.finish(command).await.trim().to_owned()
+    }
+
+    async fn finish(&self, command: Command) -> String {
+        let ended = processes::run(command, "").await;
+        ended.unwrap_or_else(|failure| panic!("{failure}\nthe server said:\n{}", self.server.said()))
+    }
+
+    fn script(&self, name: &str) -> Command {
         let [callback_port] = free_ports();
         let mut command = processes::script(name);
         command
@@ -102,8 +119,7 @@ impl Surroundings {
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(proxy);
         }
-        // What worked is shown with `--nocapture`.
-        println!("{}", processes::run(command, "").await);
+        command
     }
 }
 
@@ -129,7 +145,7 @@ impl Operator<'_> {
     async fn tell(&self, arguments: &[&str], input: &str) -> Value {
         let mut command = deputy(self.folder, self.issuer);
         command.args(arguments).arg("--json");
-        let answer = processes::run(command, input).await;
+        let answer = processes::run(command, input).await.unwrap_or_else(|failure| panic!("{failure}"));
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error} in {answer}"))
     }
 
@@ -156,7 +172,8 @@ impl Operator<'_> {
         let file = file.to_str().expect("temporary folders have names of text");
         let mut arguments = vec!["clients", "create", "A service with a key", "--redirect-uri", WEB_CALLBACK];
         arguments.extend(["--auth-method", "private_key_jwt", "--jwks", file]);
-        arguments.extend(["authorization_code", "refresh_token", "client_credentials"].iter().flat_map(|grant| ["--grant-type", grant]));
+        arguments
+            .extend(["authorization_code", "refresh_token", "client_credentials"].iter().flat_map(|grant| ["--grant-type", grant]));
         PreRegistered { client_id: text(&self.tell(&arguments, "").await, "client_id"), secret: pem }
     }
 
