@@ -4,4 +4,5 @@ mod support;
 mod stories;
 mod rfc;
 mod attacks;
+mod clients;
 mod house;
