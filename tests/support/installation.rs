@@ -39,6 +39,7 @@ pub struct Installation {
     outbound: Outbound,
     // Kept as long as the installation.
     _folder: TempDir,
+    /// PostgreSQL, if it is not the embedded engine.
     database: Option<PrivateDatabase>,
 }
 
@@ -158,6 +159,21 @@ impl Installation {
         }
     }
 
+    /// Does something while nothing can be committed.
+    pub async fn without_storage<T>(&self, doing: impl Future<Output = T>) -> T {
+        let faults = self.world().storage.faults().cloned();
+        match (&faults, &self.database) {
+            (Some(faults), _) => faults.fail_commits(u32::MAX),
+            (None, database) => database.as_ref().expect("it is PostgreSQL").go_away().await,
+        }
+        let done = doing.await;
+        match (&faults, &self.database) {
+            (Some(faults), _) => faults.fail_commits(0),
+            (None, database) => database.as_ref().expect("it is PostgreSQL").come_back().await,
+        }
+        done
+    }
+
     /// Every fact on record, the oldest first.
     pub async fn facts(&self) -> Vec<Value> {
         self.settle().await;
@@ -201,7 +217,21 @@ impl Installation {
         Answer::of(self.http.post(format!("{}{path}", self.issuer)).form(form)).await
     }
 
-    /// Asks the admin API, with the token that the first start wrote.
+    /// How often a refusal was counted: also those that are not on record, because they are trouble that passes. The process
+    /// counts for all its servers, so compare before and after.
+    pub async fn refusals_counted(&self, reason: &str) -> u64 {
+        let line = format!("deputy_refusals_total{{reason=\"{reason}\"}} ");
+        let page = self.get("/metrics").await.ok().body;
+        page.lines().find_map(|text| text.strip_prefix(&line)).map_or(0, |count| count.parse().expect("a count"))
+    }
+
+    /// The token that the first start wrote.
+    pub fn operator_token(&self) -> String {
+        let text = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        text.trim().to_owned()
+    }
+
+    /// Asks the admin API.
     pub async fn operate(&self, method: &str, path: &str, body: Value) -> Answer {
         let method = method.parse().expect("a method");
         let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(self.operator_token());

@@ -60,12 +60,20 @@ impl PrivateDatabase {
         holder.execute("BEGIN").await.expect("a transaction begins");
         holder.execute(sql).await.expect("the rows are there");
         HeldRows(holder)
+    /// Takes the database away from whoever uses it, until `come_back`.
+    pub async fn go_away(&self) {
+        self.break_connections().await;
+        run(format!("ALTER DATABASE {0} RENAME TO {0}_away", self.name)).await;
+    }
+
+    pub async fn come_back(&self) {
+        run(format!("ALTER DATABASE {0}_away RENAME TO {0}", self.name)).await;
     }
 
     async fn copy_of(template: &str) -> Self {
         let forsaken = std::mem::take(&mut *FORSAKEN.lock().expect("nobody panics while holding the list"));
         for name in forsaken {
-            run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
+            run(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
         }
         let name = format!("test_{}", CREATED.fetch_add(1, Ordering::Relaxed));
         run(format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
