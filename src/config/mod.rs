@@ -1,6 +1,6 @@
 //! What an installation may decide: `deputy.toml`, then the environment.
 //!
-//! A setting exists only where two sensible installations would differ. [`KEYS`] is the one table of them: the loader takes names,
+//! A setting exists only where two sensible installations would differ. `KEYS` is the one table of them: the loader takes names,
 //! defaults and limits from it, `deputy doctor --reference` prints it, and `deploy/deputy.example.toml` is a copy that a test
 //! compares. Every problem of a configuration is reported at once, and no secret is ever part of a report.
 

@@ -11,6 +11,7 @@ use super::{
 pub const PASSWORD_CHARS_MIN: usize = 12;
 /// The greatest length of a password, in bytes; a bound on the work of hashing it.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
+const DISPLAY_NAME_CHARS_MAX: usize = 100;
 /// Long enough, and tried first by everyone who guesses.
 const WELL_KNOWN_PASSWORDS: [&str; 12] = [
     "123456789012",
@@ -68,6 +69,13 @@ pub fn parse_login(text: &str) -> Result<String, OAuthError> {
     let login = text.trim().to_lowercase();
     let valid = (3..=254).contains(&login.chars().count()) && !login.chars().any(|c| c.is_whitespace() || c.is_control());
     if valid { Ok(login) } else { Err(LOGIN_INVALID) }
+}
+
+/// A name as it is shown: what was given, on one line and not too long, or else the login.
+pub fn display_name(given: Option<&str>, login: &str) -> String {
+    let given = given.unwrap_or_default().split(|c: char| c.is_control()).collect::<Vec<_>>().join(" ");
+    let name: String = given.trim().chars().take(DISPLAY_NAME_CHARS_MAX).collect();
+    if name.is_empty() { login.to_owned() } else { name }
 }
 
 /// Refuses a password that is too short, too long, well known, one character repeated, or the login itself.

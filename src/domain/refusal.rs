@@ -4,7 +4,7 @@
 //! are derived from the code in `http/error.rs`. `invalid_grant` makes clients throw tokens away, and `invalid_client`
 //! their registration, so neither is ever used for trouble that passes (promise 12).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// The public code of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,12 +75,19 @@ pub struct OAuthError {
     pub reason: &'static str,
     /// What is wrong and what to do, for the developer of the client.
     pub description: Cow<'static, str>,
+    /// How long to wait before another try; `None` leaves it to what the code usually means.
+    pub retry_after: Option<Duration>,
 }
 
 impl OAuthError {
     /// A refusal with its usual sentence.
     pub const fn new(code: Code, reason: &'static str, description: &'static str) -> OAuthError {
-        OAuthError { code, reason, description: Cow::Borrowed(description) }
+        OAuthError { code, reason, description: Cow::Borrowed(description), retry_after: None }
+    }
+
+    /// The same refusal, and how long to wait before another try.
+    pub fn retry_after(self, wait: Duration) -> OAuthError {
+        OAuthError { retry_after: Some(wait), ..self }
     }
 
     /// The same refusal with a sentence that names what was met. Only characters that

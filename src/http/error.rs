@@ -46,6 +46,9 @@ pub(crate) fn status(code: Code) -> StatusCode {
 
 /// The header that a code brings with it.
 pub(crate) fn extra_header(refusal: &OAuthError) -> Option<(HeaderName, HeaderValue)> {
+    if let Some(wait) = refusal.retry_after {
+        return Some((header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))));
+    }
     let challenge = |text: String| Some((header::WWW_AUTHENTICATE, HeaderValue::from_str(&text).ok()?));
     match refusal.code {
         Code::InvalidClient => challenge("Basic realm=\"deputy\", charset=\"UTF-8\"".to_owned()),

@@ -9,10 +9,14 @@ pub(crate) mod body;
 pub(crate) mod assets;
 /// Everything that a person sees.
 pub(crate) mod pages;
+/// For people: sign-in, consent, what acts for them.
+pub(crate) mod people;
 /// For clients: discovery, registration, tokens.
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
 pub(crate) mod resource_servers;
+/// For operators: the admin API.
+pub(crate) mod operators;
 /// For those who run the process: health and metrics.
 pub(crate) mod probes;
 /// What happens to every request and response.
@@ -20,11 +24,7 @@ pub(crate) mod layers;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::Router;
 
 use crate::{
     domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
@@ -33,19 +33,19 @@ use crate::{
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
-    let endpoints = Router::new().merge(clients::router()).merge(resource_servers::router()).merge(assets::router());
+    let endpoints = Router::new()
+        .merge(people::router(world))
+        .merge(clients::router())
+        .merge(resource_servers::router())
+        .merge(operators::router())
+        .merge(assets::router());
     let path = world.settings.issuer.path();
     let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
     endpoints
         .merge(clients::discovery(path))
         .merge(probes::router())
-        .fallback(not_found)
+        .fallback(|| async { REQUEST_NOT_FOUND })
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
         .with_state(Arc::clone(world))
-}
-
-async fn not_found(headers: HeaderMap) -> Response {
-    let _ = headers;
-    REQUEST_NOT_FOUND.into_response()
 }

@@ -2,7 +2,7 @@
 //! [RFC 9728](https://www.rfc-editor.org/rfc/rfc9728), [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068),
 //! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750), [MCP authorization](https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization)
 //!
-//! Describe the [`ResourceServer`], turn it into a layer, and wrap the whole service in it:
+//! Describe the `ResourceServer`, turn it into a layer, and wrap the whole service in it:
 //!
 //! ```
 //! use axum::{Extension, Router, response::Response, routing::get};

@@ -3,11 +3,15 @@
 use super::{StorageError, Tx};
 use crate::domain::time::Timestamp;
 
-/// How often `subject` failed, and when last.
-pub async fn find(tx: &mut Tx, subject: &str) -> Result<(u32, Timestamp), StorageError> {
-    let sql = "SELECT failures, last_at FROM attempts WHERE subject = $1";
-    let found = tx.row(sql, &[subject.into()], |row| Ok((row.u32_or_null(0)?.unwrap_or(0), row.timestamp(1)?))).await?;
-    Ok(found.unwrap_or_default())
+/// How often `subject` failed, and when last. Nobody else learns it until the commit, so that attempts side by side are judged
+/// one after the other.
+pub async fn hold(tx: &mut Tx, subject: &str, now: Timestamp) -> Result<(u32, Timestamp), StorageError> {
+    // The update changes nothing: it takes the row's lock, also of a row that another transaction is just adding.
+    let sql = "INSERT INTO attempts (subject, failures, last_at) VALUES ($1, 0, $2) \
+               ON CONFLICT (subject) DO UPDATE SET failures = attempts.failures RETURNING failures, last_at";
+    let held =
+        tx.row(sql, &[subject.into(), now.0.into()], |row| Ok((row.u32_or_null(0)?.unwrap_or(0), row.timestamp(1)?))).await?;
+    Ok(held.unwrap_or_default())
 }
 
 /// Counts an attempt before its outcome is known, so that attempts side by side are all counted. An older count than
@@ -19,6 +23,12 @@ pub async fn count(tx: &mut Tx, subject: &str, now: Timestamp, counted_after: Ti
     Ok(())
 }
 
+/// Takes back one counted attempt that was none, and leaves the others.
+pub async fn uncount(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
+    tx.exec("UPDATE attempts SET failures = failures - 1 WHERE subject = $1 AND failures > 0", &[subject.into()]).await?;
+    Ok(())
+}
+
 /// Forgets the failures of a subject that succeeded.
 pub async fn clear(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
     tx.exec("DELETE FROM attempts WHERE subject = $1", &[subject.into()]).await?;
@@ -26,6 +36,7 @@ pub async fn clear(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
 }
 
 /// Forgets counts that nobody added to since a moment.
-pub async fn delete_old(tx: &mut Tx, last_before: Timestamp) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM attempts WHERE last_at < $1", &[last_before.0.into()]).await
+pub async fn delete_old(tx: &mut Tx, last_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM attempts WHERE last_at < $1 AND subject IN (SELECT subject FROM attempts WHERE last_at < $1 LIMIT $2)";
+    tx.exec(sql, &[last_before.0.into(), limit.into()]).await
 }

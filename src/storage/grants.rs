@@ -97,9 +97,10 @@ pub async fn end(tx: &mut Tx, id: Id<GrantKind>, cause: EndCause, now: Timestamp
     Ok(client)
 }
 
-/// The live grants of a client, to be ended one by one.
-pub async fn live_of_client(tx: &mut Tx, client: &ClientId) -> Result<Vec<Id<GrantKind>>, StorageError> {
-    tx.rows("SELECT id FROM grants WHERE client = $1 AND ended_at IS NULL", &[client.as_str().into()], |row| row.id(0)).await
+/// Some of the grants of a client that have not ended, at most `limit`, to be ended one by one.
+pub async fn live_of_client(tx: &mut Tx, client: &ClientId, limit: i64) -> Result<Vec<Id<GrantKind>>, StorageError> {
+    let sql = "SELECT id FROM grants WHERE client = $1 AND ended_at IS NULL LIMIT $2";
+    tx.rows(sql, &[client.as_str().into(), limit.into()], |row| row.id(0)).await
 }
 
 /// The live grants that a person gave to a client, to be ended one by one.
@@ -112,9 +113,9 @@ pub async fn live_of_person_and_client(
     tx.rows(sql, &[(&person.to_string()).into(), client.as_str().into()], |row| row.id(0)).await
 }
 
-/// Forgets grants that ended or expired before a moment; their tokens have long expired too.
+/// Forgets grants that ended, expired or were last refreshable before a moment; their tokens have long expired too.
 pub async fn delete_dead(tx: &mut Tx, dead_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
-    let sql = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ended_at < $1 OR expires_at < $1 LIMIT $2)";
+    let sql = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ended_at < $1 OR expires_at < $1 OR refresh_expires_at < $1 LIMIT $2)";
     tx.exec(sql, &[dead_before.0.into(), limit.into()]).await
 }
 
@@ -164,6 +165,19 @@ pub async fn put_consent(
 pub async fn delete_consents(tx: &mut Tx, person: Id<PersonKind>, client: &ClientId) -> Result<(), StorageError> {
     tx.exec("DELETE FROM consents WHERE person = $1 AND client = $2", &[(&person.to_string()).into(), client.as_str().into()])
         .await?;
+    Ok(())
+}
+
+/// Forgets what the person allowed this client at this resource.
+pub async fn delete_consent(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+) -> Result<(), StorageError> {
+    let sql = "DELETE FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
+    let resource = resource.map_or("", ResourceIdentifier::as_str);
+    tx.exec(sql, &[(&person.to_string()).into(), client.as_str().into(), resource.into()]).await?;
     Ok(())
 }
 

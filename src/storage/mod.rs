@@ -1,7 +1,7 @@
 //! All SQL. One function per question, one SQL text for SQLite and PostgreSQL, behind this small facade.
 //!
-//! Nothing above this module can tell the engines apart, but for one question: [`Storage::is_exclusive`]. A closure given to
-//! [`Storage::write`] is one transaction and is answered when it is on the disk; it waits for nothing but its own statements, and on
+//! Nothing above this module can tell the engines apart, but for one question: `Storage::is_exclusive`. A closure given to
+//! `Storage::write` is one transaction and is answered when it is on the disk; it waits for nothing but its own statements, and on
 //! SQLite it runs on the writer's thread, in the same commit as up to 63 others. It may be run once only, and sees everything that
 //! was answered before it.
 //!

@@ -113,8 +113,9 @@ pub async fn end_sessions(
 }
 
 /// Forgets sessions that nobody used since `seen_before`.
-pub async fn delete_idle_sessions(tx: &mut Tx, seen_before: Timestamp) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM sessions WHERE seen_at <= $1", &[seen_before.0.into()]).await
+pub async fn delete_idle_sessions(tx: &mut Tx, seen_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM sessions WHERE seen_at <= $1 AND id IN (SELECT id FROM sessions WHERE seen_at <= $1 LIMIT $2)";
+    tx.exec(sql, &[seen_before.0.into(), limit.into()]).await
 }
 
 fn read(row: &Row<'_>) -> Result<Person, StorageError> {

@@ -48,9 +48,9 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<(String, Timestamp)>, StorageError> 
 }
 
 /// Forgets revocations of tokens that have expired by themselves.
-pub async fn delete_forgettable(tx: &mut Tx, now: Timestamp) -> Result<u64, StorageError> {
-    let forgotten =
-        tx.rows("DELETE FROM revocations WHERE forget_at < $1 RETURNING node", &[now.0.into()], |row| row.text(0)).await?;
+pub async fn delete_forgettable(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM revocations WHERE forget_at < $1 AND node IN (SELECT node FROM revocations WHERE forget_at < $1 LIMIT $2) RETURNING node";
+    let forgotten = tx.rows(sql, &[now.0.into(), limit.into()], |row| row.text(0)).await?;
     for node in &forgotten {
         tx.forget_revocation(node);
     }

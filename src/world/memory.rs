@@ -10,6 +10,8 @@ use crate::{config::Settings, domain::token::VerifiedToken};
 const VERIFIED_TOKENS_MAX: u64 = 16_384;
 /// Refusals that are put on record in a second at most; the rest are counted.
 const RECORDED_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
+/// Passwords that wait for their turn to be hashed; whoever comes then is told to come again.
+const PASSWORDS_WAITING_MAX: usize = 64;
 /// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
 const FETCHES_MAX: usize = 16;
 
@@ -20,8 +22,11 @@ pub struct Memory {
     /// New registrations, for the whole installation: hosted clients share an address.
     pub registrations: governor::DefaultDirectRateLimiter,
     pub recorded_refusals: governor::DefaultDirectRateLimiter,
-    /// Passwords that are hashed at once: each takes 19 MiB and a core.
-    pub password_permits: Semaphore,
+    /// Passwords that are hashed at once: each takes 19 MiB and a core. Held by the hashing itself, which goes on when whoever
+    /// asked for it goes away.
+    pub password_permits: Arc<Semaphore>,
+    /// Passwords that are hashed or wait to be.
+    pub password_places: Semaphore,
     pub fetch_permits: Semaphore,
 }
 
@@ -33,7 +38,8 @@ impl Memory {
             verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
             registrations: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
             recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),
-            password_permits: Semaphore::new(cores),
+            password_permits: Arc::new(Semaphore::new(cores)),
+            password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             fetch_permits: Semaphore::new(FETCHES_MAX),
         }
     }

@@ -18,3 +18,5 @@ mod nothing_private;
 mod tests_are_quick;
 /// Every refusal is somebody's test.
 mod refusals;
+/// Every route has a refusal test.
+mod routes;

@@ -107,7 +107,7 @@ impl Installation {
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
-        self.server = Some(Server::serve(world, listener, &[]).expect("the server starts"));
+        self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
     }
 
     /// Stops as SIGTERM does and starts again on the same data and port.
@@ -133,8 +133,9 @@ impl Installation {
         &self.server.as_ref().expect("it runs").world
     }
 
-    pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
+    /// Where it listens, whatever its issuer says.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.settings.listen
     }
 
     /// Lets time pass.

@@ -1,0 +1,77 @@
+//! The signing keys as operators see and rotate them; also the rotation that the schedule asks for.
+
+use serde::Deserialize;
+
+use super::paging::{Page, PageRequest, Window};
+use crate::{
+    domain::{
+        event::{Actor, Fact},
+        id::{Id, OperatorKind},
+        refusal::{ADMIN_CONFLICT, INTERNAL, OAuthError},
+        time::Timestamp,
+    },
+    keys::{KeyError, KeyStatus, Pace},
+    storage::{StorageError, outbox},
+    world::World,
+};
+
+/// How a rotation is asked for.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotation {
+    /// At once, even if caches do not have the next key yet: for a key that leaked.
+    #[serde(default)]
+    force: bool,
+}
+
+/// The keys: the one that signs, the one to come, and those whose tokens are still valid.
+pub async fn list(world: &World, request: PageRequest, now: Timestamp) -> Result<Page<KeyStatus>, OAuthError> {
+    let window = Window::read(world, "keys".to_owned(), &request, now)?;
+    let rows = world.keys.status().into_iter().filter(|key| key.kid > window.after).collect();
+    Ok(window.page(world, rows, |key: &KeyStatus| key.kid.clone(), |key| key, now))
+}
+
+/// Signs with the next key from now on. Answers that key.
+pub async fn rotate(
+    world: &World,
+    operator: Id<OperatorKind>,
+    request: KeyRotation,
+    now: Timestamp,
+) -> Result<KeyStatus, OAuthError> {
+    let pace = if request.force { Pace::Forced } else { Pace::AfterCaches };
+    let rotated = advance(world, Actor::Operator(operator), pace, now).await;
+    rotated.map_err(|error| match error {
+        KeyError::Storage(error) => error.into(),
+        KeyError::TooSoon | KeyError::Raced => ADMIN_CONFLICT.because(sentence(&error)),
+        KeyError::WrongMasterKey => {
+            tracing::error!(%error, "the keys cannot be rotated");
+            INTERNAL
+        }
+    })?;
+    world.keys.status().into_iter().find(|key| key.state == "active").ok_or(INTERNAL)
+}
+
+/// One rotation and its event in one commit; then the keys are read anew.
+pub(super) async fn advance(world: &World, actor: Actor, pace: Pace, now: Timestamp) -> Result<(), KeyError> {
+    let rotation = world.keys.plan_rotation(now, pace)?;
+    let event = world.event(now, actor, Fact::KeyRotated { active: rotation.activate, next: rotation.publish.id });
+    let write = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let is_first = rotation.write(tx).await?;
+            if is_first {
+                outbox::put(tx, &event).await?;
+            }
+            Ok::<_, StorageError>(is_first)
+        })
+    });
+    let is_first = write.await?;
+    world.keys.reload(&world.storage, now).await?;
+    if is_first { Ok(()) } else { Err(KeyError::Raced) }
+}
+
+/// An error's text as a sentence of its own.
+fn sentence(error: &KeyError) -> String {
+    let text = error.to_string();
+    let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_uppercase())
+}

@@ -1,0 +1,71 @@
+//! What acts for a person, and ending it.
+
+use std::sync::Arc;
+
+use super::Witness;
+use crate::{
+    domain::{
+        client::Client,
+        event::{Actor, Fact},
+        grant::{EndCause, Grant},
+        id::{GrantKind, Id},
+        person::Person,
+        refusal::OAuthError,
+        resource::Resource,
+        time::Timestamp,
+    },
+    protocol::token::access_token_ttl_s,
+    storage::{StorageError, grants},
+    world::World,
+};
+
+/// A grant that still yields something, with who holds it and for where.
+pub struct ConnectedApp {
+    pub grant: Grant,
+    /// `None` if the client is gone.
+    pub client: Option<Arc<Client>>,
+    /// `None` if the grant names none, or one that is gone.
+    pub resource: Option<Arc<Resource>>,
+}
+
+/// What acts for a person, the last used first.
+pub async fn list(world: &World, person: &Person, now: Timestamp) -> Result<Vec<ConnectedApp>, OAuthError> {
+    let person = person.id;
+    let live = world.storage.read(move |tx| Box::pin(async move { grants::list_live_of(tx, person, now).await })).await?;
+    let resources = world.storage.resources().await?;
+    let mut apps = Vec::with_capacity(live.len());
+    for grant in live {
+        let resource = grant.resource.as_ref().and_then(|identifier| resources.find(identifier).cloned());
+        if acts_until(world, &grant, resource.as_deref()) > now {
+            let client = world.storage.client(&grant.client).await?;
+            apps.push(ConnectedApp { grant, client, resource });
+        }
+    }
+    Ok(apps)
+}
+
+/// Until when the grant yields a token, or a token of it may still be alive.
+fn acts_until(world: &World, grant: &Grant, resource: Option<&Resource>) -> Timestamp {
+    let last_token = grant.used_at.plus(World::seconds(access_token_ttl_s(world, resource)));
+    let renewable = grant.refresh.map_or(last_token, |family| family.expires_at.max(last_token));
+    renewable.min(grant.expires_at)
+}
+
+/// Ends one of the person's grants and every token under it. If it was the client's last one at that resource, the client has to
+/// ask again. Ending what is over, or was never theirs, changes nothing.
+pub async fn end(world: &World, person: &Person, grant: Id<GrantKind>, now: Timestamp) -> Result<(), OAuthError> {
+    let (witness, person) = (Witness::new(world, Actor::Person(person.id), now), person.id);
+    let end = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let Some(found) = grants::find(tx, grant).await?.filter(|found| found.person == Some(person)) else { return Ok(()) };
+            let Some(client) = grants::end(tx, grant, EndCause::Person, now).await? else { return Ok(()) };
+            let live = grants::list_live_of(tx, person, now).await?;
+            if !live.iter().any(|other| other.client == client && other.resource == found.resource) {
+                grants::delete_consent(tx, person, &client, found.resource.as_ref()).await?;
+            }
+            witness.record(tx, Fact::GrantEnded { grant, client, cause: EndCause::Person }).await?;
+            Ok::<_, StorageError>(())
+        })
+    });
+    Ok(end.await?)
+}

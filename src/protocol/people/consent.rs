@@ -1,0 +1,78 @@
+//! The question whether a client may act for a person, and the answer
+//! ([RFC 9700 §2.3](https://www.rfc-editor.org/rfc/rfc9700#section-2.3), [OAuth 2.1 §7.3](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-7.3)).
+//!
+//! The form holds what was shown. When it comes back the request is read anew, and if anything of it changed meanwhile nothing
+//! is allowed: what was shown is what is authorised.
+
+use serde::{Deserialize, Serialize};
+
+use super::forms::{self, Continuing, Step};
+use crate::{
+    domain::{
+        id::{Id, PersonKind},
+        person::{Person, Session},
+        refusal::{FORM_EXPIRED, FORM_FOREIGN},
+        scope::Scopes,
+        time::Timestamp,
+    },
+    protocol::authorize::{self, AuthorizationRequest, Refused},
+    world::World,
+};
+
+/// What the person was shown.
+#[derive(Serialize, Deserialize)]
+pub struct Shown {
+    pub continuing: Continuing,
+    person: Id<PersonKind>,
+    offered: Scopes,
+    client_hash: String,
+}
+
+/// What the person decided.
+pub enum Decision {
+    /// These of the offered scopes.
+    Allow(Scopes),
+    Refuse,
+}
+
+/// The seal of a consent page: for this session, person and request alone.
+pub fn seal(
+    world: &World,
+    request: &AuthorizationRequest,
+    continuing: &Continuing,
+    (session, person): &(Session, Person),
+    now: Timestamp,
+) -> String {
+    let shown = Shown {
+        continuing: continuing.clone(),
+        person: person.id,
+        offered: request.scopes.clone(),
+        client_hash: authorize::client_hash(&request.client),
+    };
+    forms::seal(world, Step::Consent, &session.id.to_string(), &shown, now)
+}
+
+/// Acts on the decision. Answers where to send the person.
+///
+/// # Errors
+/// `form.expired`, `form.foreign`, and whatever the request is refused for by now.
+pub async fn decide(
+    world: &World,
+    (session, person): &(Session, Person),
+    seal: &str,
+    decision: Decision,
+    now: Timestamp,
+) -> Result<String, Refused> {
+    let shown: Shown = forms::open(world, Step::Consent, &session.id.to_string(), seal, now)?;
+    if shown.person != person.id {
+        return Err(FORM_FOREIGN.into());
+    }
+    let request = authorize::read(world, &shown.continuing.query, now).await?;
+    if request.scopes != shown.offered || authorize::client_hash(&request.client) != shown.client_hash {
+        return Err(FORM_EXPIRED.into());
+    }
+    match decision {
+        Decision::Allow(chosen) => authorize::allow(world, &request, session, person, &chosen, now).await,
+        Decision::Refuse => authorize::refuse(world, &request, person, now).await,
+    }
+}

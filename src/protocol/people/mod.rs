@@ -1,0 +1,108 @@
+//! A person's side: accounts, sign-in, sessions, consent, and the apps that act for them.
+//! [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html),
+//! [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates)
+//!
+//! Whoever comes to the door is nobody until a session says otherwise, and only `sessions::start` begins one: after a password
+//! was verified, an account was made, or an invitation was used up. Every form is sealed to the step and the browser that it was
+//! made for, so steps in any other order lead nowhere. Nothing here tells whether a login exists, but making an account.
+
+/// Forms that remember what they are about, sealed to one browser and one step.
+pub mod forms;
+/// Hashing passwords, within bounds, and changing one's own.
+pub mod passwords;
+/// Slows guessing, per account and per address.
+mod slowing;
+/// Who is signed in, in which browsers.
+pub mod sessions;
+/// Proving who one is.
+pub mod sign_in;
+/// Making an account oneself, where the installation allows it.
+pub mod sign_up;
+/// Making an account by a link from an operator.
+pub mod invitations;
+/// The question whether a client may act, and the answer.
+pub mod consent;
+/// What acts for a person, and ending it.
+pub mod connected_apps;
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{
+    domain::{
+        event::{Actor, Event, Fact},
+        id::Id,
+        person::{self, Person, Session},
+        refusal::{LOGIN_TAKEN, OAuthError},
+        time::Timestamp,
+    },
+    storage::{StorageError, Tx, outbox, people},
+    world::{World, entropy::Entropy},
+};
+
+/// Who is at the door.
+pub struct Visitor {
+    pub address: IpAddr,
+    /// What the browser says of itself.
+    pub user_agent: String,
+    /// Who is signed in in this browser; a new session takes this one's place.
+    pub signed_in: Option<(Session, Person)>,
+}
+
+/// Makes an account for somebody, by `actor`. Without a password nobody can sign in to it, until an invitation lets them choose
+/// one.
+///
+/// # Errors
+/// `person.login_invalid`, `person.login_taken`, `password.weak`, and trouble that passes.
+pub async fn create(
+    world: &World,
+    actor: Actor,
+    login: &str,
+    display_name: Option<&str>,
+    password: Option<&str>,
+    now: Timestamp,
+) -> Result<Person, OAuthError> {
+    let person = new_person(world, login, display_name, now)?;
+    let password_hash = match password {
+        Some(password) => {
+            person::check_password(password, &person.login)?;
+            passwords::hash(world, password).await?
+        }
+        None => passwords::NO_PASSWORD.to_owned(),
+    };
+    let (witness, added) = (Witness::new(world, actor, now), person.clone());
+    world.storage.write(move |tx| Box::pin(async move { add(tx, &witness, &added, &password_hash).await })).await?;
+    Ok(person)
+}
+
+fn new_person(world: &World, login: &str, display_name: Option<&str>, now: Timestamp) -> Result<Person, OAuthError> {
+    let login = person::parse_login(login)?;
+    let display_name = person::display_name(display_name, &login);
+    Ok(Person { id: world.id(now), login, display_name, created_at: now, locked_at: None })
+}
+
+/// Adds an account with its event.
+async fn add(tx: &mut Tx, witness: &Witness, person: &Person, password_hash: &str) -> Result<(), OAuthError> {
+    people::insert(tx, person, password_hash).await.map_err(|error| match error {
+        StorageError::Unique(name) if name == "people_login" => LOGIN_TAKEN,
+        error => error.into(),
+    })?;
+    Ok(witness.record(tx, Fact::PersonCreated { person: person.id }).await?)
+}
+
+/// Records facts from inside a transaction that only there learns how many there are.
+struct Witness {
+    entropy: Arc<dyn Entropy>,
+    actor: Actor,
+    now: Timestamp,
+}
+
+impl Witness {
+    fn new(world: &World, actor: Actor, now: Timestamp) -> Witness {
+        Witness { entropy: Arc::clone(&world.entropy), actor, now }
+    }
+
+    async fn record(&self, tx: &mut Tx, fact: Fact) -> Result<(), StorageError> {
+        let event = Event { id: Id::new(self.now, self.entropy.bytes()), at: self.now, actor: self.actor.clone(), fact };
+        outbox::put(tx, &event).await
+    }
+}

@@ -1,0 +1,72 @@
+//! [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
+
+use serde_json::Value;
+
+use crate::support::{Answer, Installation, RESOURCE, each_engine};
+
+/// Asks as the resource of this registration.
+async fn introspect(deputy: &Installation, resource: &Value, token: &str) -> Answer {
+    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+    Answer::of(deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)])).await
+}
+
+#[tokio::test]
+async fn rfc7662_2_2_an_active_token_tells_its_claims() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let told = introspect(&deputy, &resource, &tokens.access_token).await.ok().json();
+        let claims = tokens.claims();
+        assert_eq!(told["active"], true);
+        for member in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "gid"] {
+            assert_eq!(told[member], claims[member], "{member}: the story is the token's");
+        }
+        assert_eq!((&told["token_type"], &told["aud"]), (&"Bearer".into(), &RESOURCE.into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rfc7662_2_2_whatever_is_not_alive_is_only_inactive() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let other = deputy.resource_at("https://other.example/mcp").await;
+        let service = deputy.service("notes:read").await;
+        let token = service.client_credentials(&[]).await.ok().text("access_token");
+        let inactive = serde_json::json!({"active": false});
+        assert_eq!(introspect(&deputy, &other, &token).await.ok().json(), inactive, "another resource's token");
+        for garbage in ["x", "a.b.c", &token[..token.len() - 2], &format!("{token}A")] {
+            assert_eq!(introspect(&deputy, &resource, garbage).await.ok().json(), inactive, "{garbage}");
+        }
+        assert_eq!(introspect(&deputy, &resource, &token).await.ok().json()["active"], true);
+        deputy.later(600);
+        assert_eq!(introspect(&deputy, &resource, &token).await.ok().json(), inactive, "expired");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rfc7662_2_1_the_caller_must_prove_who_it_is() {
+    let deputy = Installation::start().await;
+    let mut resource = deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let token = agent.authorize(&ada, "notes:read").await.access_token;
+    deputy.post("/introspect", &[("token", &token)]).await.refused(401, "invalid_client");
+    assert_eq!(deputy.last_reason().await, "client.authentication_missing");
+    agent.post("/introspect", &[("token", &token)], &[]).await.refused(401, "invalid_client");
+    assert_eq!(deputy.last_reason().await, "client.authentication_missing", "a public client proves nothing");
+    resource["secret"] = "wrong".into();
+    introspect(&deputy, &resource, &token).await.refused(401, "invalid_client");
+    assert_eq!(deputy.last_reason().await, "client.secret_wrong");
+}
+
+#[tokio::test]
+async fn a_confidential_client_may_ask_about_its_own_tokens_only() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let (one, two) = (deputy.service("notes:read").await, deputy.service("notes:read").await);
+    let token = one.client_credentials(&[]).await.ok().text("access_token");
+    assert_eq!(one.post("/introspect", &[("token", &token)], &[]).await.ok().json()["active"], true);
+    assert_eq!(two.post("/introspect", &[("token", &token)], &[]).await.ok().json(), serde_json::json!({"active": false}));
+}
