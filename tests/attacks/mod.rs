@@ -20,7 +20,6 @@ mod codes;
 //mod registration;
 /// Rules of drafts, and of what peers learned.
 //mod drafts;
-
 use crate::support::{Answer, Installation, Person, person::Arrived};
 
 /// Makes a request that must be refused in exactly this way: it changes nothing, and one fact is on record for it.

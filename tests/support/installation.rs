@@ -238,11 +238,6 @@ impl Installation {
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
     }
 
-    pub fn operator_token(&self) -> String {
-        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
-        token.trim().to_owned()
-    }
-
     /// Whether a token is alive, as the resource of this registration asks.
     pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
         let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());

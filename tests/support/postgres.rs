@@ -60,6 +60,8 @@ impl PrivateDatabase {
         holder.execute("BEGIN").await.expect("a transaction begins");
         holder.execute(sql).await.expect("the rows are there");
         HeldRows(holder)
+    }
+
     /// Takes the database away from whoever uses it, until `come_back`.
     pub async fn go_away(&self) {
         self.break_connections().await;

@@ -91,10 +91,6 @@ fn in_words(fact: &Fact) -> String {
             format!("{route}: {code} ({reason}), in the name of {}", short(client))
         }
         Fact::RequestRefused { route, client: None, code, reason } => format!("{route}: {code} ({reason})"),
-        Fact::AuthorizationRefused { client, code, reason } => {
-            let client = client.as_ref().map(|client| format!(", for {}", short(client)));
-            format!("{code} ({reason}){}", client.unwrap_or_default())
-        }
         Fact::ConsentGiven { client, scope, resource, .. } => format!("{} may {}", short(client), reach(scope, resource.as_ref())),
         Fact::ConsentRefused { client, .. } => format!("{} may not", short(client)),
         Fact::GrantStarted { grant, person, scope, resource, .. } => {
