@@ -43,7 +43,7 @@ async fn mcp_conformance_suite() {
 
 #[tokio::test]
 async fn openid_client() {
-    Surroundings::start().await.run("openid_client.mjs").await;
+    Surroundings::signing_with("EdDSA").await.run("openid_client.mjs").await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn oauth4webapi() {
 
 #[tokio::test]
 async fn authlib() {
-    Surroundings::start().await.run("authlib_client.py").await;
+    Surroundings::signing_with("RS256").await.run("authlib_client.py").await;
 }
 
 #[tokio::test]

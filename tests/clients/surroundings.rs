@@ -43,7 +43,13 @@ pub struct PreRegistered {
 }
 
 impl Surroundings {
+    /// With the defaults.
     pub async fn start() -> Surroundings {
+        Surroundings::signing_with("ES256").await
+    }
+
+    /// With signing keys for this algorithm.
+    pub async fn signing_with(algorithm: &str) -> Surroundings {
         let folder = TempDir::new().expect("a folder for the test");
         let [issuer_port, resource_port] = free_ports();
         let issuer = format!("http://127.0.0.1:{issuer_port}");
@@ -53,7 +59,8 @@ impl Surroundings {
         documents.arg(folder.path());
         let documents = Process::start(documents, Announces::OnOutput, "https://").await;
         let mut serve = deputy(&folder, &issuer);
-        serve.arg("serve").env("DEPUTY_LISTEN", format!("127.0.0.1:{issuer_port}")).env("DEPUTY_SIGN_UP", "true");
+        serve.arg("serve").env("DEPUTY_LISTEN", format!("127.0.0.1:{issuer_port}"));
+        serve.env("DEPUTY_SIGNING_ALGORITHM", algorithm).env("DEPUTY_SIGN_UP", "true");
         let server = Process::start(serve, Announces::OnError, "serving").await;
         let mut mcp = processes::example("protected_mcp_server");
         mcp.args(["--address", &format!("127.0.0.1:{resource_port}"), "--issuer", &issuer]);
@@ -160,7 +167,8 @@ impl Operator<'_> {
     }
 
     async fn create_secret_client(&self) -> PreRegistered {
-        let arguments = ["clients", "create", "A service with a secret", "--grant-type", "client_credentials"];
+        let mut arguments = vec!["clients", "create", "A service with a secret", "--grant-type", "client_credentials"];
+        arguments.extend(["notes:read", "notes:write"].iter().flat_map(|scope| ["--scope", scope]));
         let made = self.tell(&arguments, "").await;
         PreRegistered { client_id: text(&made, "client_id"), secret: text(&made, "client_secret") }
     }
@@ -174,6 +182,8 @@ impl Operator<'_> {
         arguments.extend(["--auth-method", "private_key_jwt", "--jwks", file]);
         arguments
             .extend(["authorization_code", "refresh_token", "client_credentials"].iter().flat_map(|grant| ["--grant-type", grant]));
+        let scopes = ["openid", "profile", "email", "offline_access", "notes:read", "notes:write"];
+        arguments.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
         PreRegistered { client_id: text(&self.tell(&arguments, "").await, "client_id"), secret: pem }
     }
 
