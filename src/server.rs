@@ -22,6 +22,7 @@ use crate::{
     domain::time::Timestamp,
     events::relay,
     http,
+    protocol::administration::{self, FirstOperatorError, upkeep},
     world::{Progress, StageError, World, open::OpenError},
 };
 
@@ -41,8 +42,8 @@ pub enum ServerError {
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("the first operator cannot be made: {0}")]
-    Operator(String),
+    #[error(transparent)]
+    Operator(#[from] FirstOperatorError),
 }
 
 /// A background stage: what it is called, its step, and how long it rests when there is nothing to do.
@@ -53,8 +54,10 @@ pub struct Stage {
 }
 
 /// All stages. Tests and the simulator step them by hand.
-pub const STAGES: &[Stage] =
-    &[Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) }];
+pub const STAGES: &[Stage] = &[
+    Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
+    Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
+];
 
 /// A server that runs.
 pub struct Server {
@@ -95,13 +98,14 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Server, ServerError> {
         let listener = listen(settings.listen).await?;
         let world = World::open(settings).await?;
-        Server::serve(world, listener, STAGES)
+        Server::serve(world, listener, STAGES).await
     }
 
-    /// Serves a world on a socket, and runs these stages beside it.
-    pub fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
+    /// Serves a world on a socket, and runs these stages beside it. On the first start there is an operator afterwards.
+    pub async fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
+        administration::first_operator(&world).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
         let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();

@@ -9,6 +9,8 @@ pub(crate) mod body;
 pub(crate) mod assets;
 /// Everything that a person sees.
 pub(crate) mod pages;
+/// For people: sign-in, consent, what acts for them.
+pub(crate) mod people;
 /// For clients: discovery, registration, tokens.
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
@@ -33,7 +35,11 @@ use crate::{
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
-    let endpoints = Router::new().merge(clients::router()).merge(resource_servers::router()).merge(assets::router());
+    let endpoints = Router::new()
+        .merge(people::router(world))
+        .merge(clients::router())
+        .merge(resource_servers::router())
+        .merge(assets::router());
     let path = world.settings.issuer.path();
     let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
     endpoints

@@ -25,7 +25,8 @@ use crate::{
 };
 
 pub(crate) fn router() -> Router<Arc<World>> {
-    let keys = Router::new().route("/jwks", get(jwks)).layer(from_fn(any_origin));
+    let keys =
+        Router::new().route("/jwks", get(jwks)).method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin));
     Router::new().route("/introspect", post(introspect)).merge(keys).method_not_allowed_fallback(|| async { REQUEST_METHOD })
 }
 

@@ -1,7 +1,6 @@
 //! [OAuth 2.1 §3.2, §4](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-3.2)
 
-use crate::support::{Answer, Installation, RESOURCE, agent::Tokens, each_engine};
-use reqwest::header::CONTENT_TYPE;
+use crate::support::{Installation, RESOURCE, agent::Tokens, each_engine};
 
 #[tokio::test]
 async fn oauth21_3_2_3_the_answer_has_every_member_and_is_not_kept() {
@@ -96,27 +95,6 @@ async fn oauth21_4_2_a_client_acts_for_itself_within_its_registration() {
         assert_ne!(again["jti"], claims["jti"]);
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_request_that_cannot_be_read_is_400_and_never_500() {
-    let deputy = Installation::start().await;
-    let url = format!("{}/token", deputy.issuer);
-    let post = |media: &'static str, body: &'static [u8]| deputy.http.post(&url).header(CONTENT_TYPE, media).body(body);
-    let form = "application/x-www-form-urlencoded";
-    Answer::of(post("application/json", b"{}")).await.refused(415, "unsupported_media_type");
-    assert_eq!(deputy.last_reason().await, "request.media_type");
-    Answer::of(post(form, b"\xff\xfe")).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "request.malformed");
-    Answer::of(post(form, b"grant_type=x&grant_type=y")).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "request.parameter_repeated");
-    Answer::of(post(form, b"")).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "request.parameter_missing");
-    Answer::of(post(form, b"grant_type=password&username=x")).await.refused(400, "unsupported_grant_type");
-    assert_eq!(deputy.last_reason().await, "grant_type.unknown");
-    Answer::of(deputy.http.post(&url).header(CONTENT_TYPE, form).body(vec![b'a'; 70_000])).await.refused(413, "payload_too_large");
-    assert_eq!(deputy.last_reason().await, "request.too_large");
-    Answer::of(post(form, b"x").header(CONTENT_TYPE, form)).await.refused(415, "unsupported_media_type");
 }
 
 #[tokio::test]

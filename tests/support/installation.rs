@@ -107,7 +107,7 @@ impl Installation {
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
-        self.server = Some(Server::serve(world, listener, &[]).expect("the server starts"));
+        self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
     }
 
     /// Stops as SIGTERM does and starts again on the same data and port.

@@ -2,7 +2,7 @@
 //!
 //! On each of these pages `person` is who is signed in, `notice` says what just happened, and "Sign out" posts `seal` to `/sign-out`.
 
-use super::{Agent, Moment, Problems, Resource, Vouching};
+use super::{Agent, Moment, Problems, Resource, Site, Vouching};
 use crate::domain::person::PASSWORD_CHARS_MIN;
 use crate::http::assets;
 use askama::Template;
@@ -11,6 +11,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "connected_apps.html", config = "consent-ui/askama.toml")]
 pub(crate) struct ConnectedApps {
+    pub(crate) site: Site,
     pub(crate) person: String,
     pub(crate) seal: String,
     pub(crate) notice: Option<String>,
@@ -36,6 +37,7 @@ pub(crate) struct ConnectedApp {
 #[derive(Template)]
 #[template(path = "sessions.html", config = "consent-ui/askama.toml")]
 pub(crate) struct Sessions {
+    pub(crate) site: Site,
     pub(crate) person: String,
     pub(crate) seal: String,
     pub(crate) notice: Option<String>,
@@ -70,6 +72,7 @@ impl Sessions {
 #[derive(Template)]
 #[template(path = "password.html", config = "consent-ui/askama.toml")]
 pub(crate) struct Password {
+    pub(crate) site: Site,
     pub(crate) person: String,
     pub(crate) seal: String,
     pub(crate) notice: Option<String>,

@@ -1,6 +1,6 @@
 //! The question itself: may this agent act for you? What is shown here is what is authorised.
 
-use super::{Agent, Moment, Resource, Vouching};
+use super::{Agent, Moment, Resource, Site, Vouching};
 use crate::http::assets;
 use askama::Template;
 
@@ -9,6 +9,7 @@ use askama::Template;
 #[derive(Template)]
 #[template(path = "consent.html", config = "consent-ui/askama.toml")]
 pub(crate) struct Consent {
+    pub(crate) site: Site,
     pub(crate) seal: String,
     /// Whom it would act for, as they know themselves: their login.
     pub(crate) person: String,
@@ -60,7 +61,6 @@ pub(crate) enum Stay {
     /// No refresh token: one access, then it asks again.
     OneAccess,
     Until(Moment),
-    UntilEnded,
 }
 
 impl Consent {

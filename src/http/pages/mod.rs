@@ -14,10 +14,32 @@ pub(crate) mod entry;
 /// Why there is no page to go on to.
 pub(crate) mod refusal;
 
+use crate::config::Settings;
+use crate::domain::{self, time::Timestamp};
 use askama::Template;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use url::Url;
+
+/// This installation, as all its pages show it.
+#[derive(Clone)]
+pub(crate) struct Site {
+    /// The issuer's path, which every link of ours begins with: empty, or `/tenant`.
+    pub(crate) path: String,
+    /// Who runs it, if they have said so.
+    pub(crate) run_by: Option<String>,
+}
+
+impl Site {
+    pub(crate) fn of(settings: &Settings) -> Site {
+        let organization = settings.organization_name.as_str();
+        Site {
+            path: settings.issuer.path().to_owned(),
+            // The default names the product, which the page names anyway.
+            run_by: (organization != "Deputy").then(|| organization.to_owned()),
+        }
+    }
+}
 
 /// A time as it is shown, and as machines read it.
 pub(crate) struct Moment {
@@ -25,6 +47,34 @@ pub(crate) struct Moment {
     pub(crate) iso: String,
     /// For people: "today at 14:05", "12 March 2026".
     pub(crate) text: String,
+}
+
+impl Moment {
+    /// A moment of the past to the minute: "today at 14:05 UTC". The server knows no other time zone than UTC.
+    pub(crate) fn to_the_minute(at: Timestamp, now: Timestamp) -> Moment {
+        let (iso, today) = (at.to_rfc3339(), now.to_rfc3339());
+        let time = iso.get(11..16).unwrap_or_default().to_owned();
+        let is_today = iso.get(..10) == today.get(..10);
+        let text = if is_today { format!("today at {time} UTC") } else { format!("{} at {time} UTC", date(&iso)) };
+        Moment { iso, text }
+    }
+
+    /// A moment that only its day matters of: "12 March 2027".
+    pub(crate) fn to_the_day(at: Timestamp) -> Moment {
+        let iso = at.to_rfc3339();
+        let text = date(&iso);
+        Moment { iso, text }
+    }
+}
+
+/// `2027-03-12...` as "12 March 2027".
+fn date(iso: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+    let mut parts = iso.split(['-', 'T']);
+    let (year, month, day) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let month = month.parse().ok().and_then(|month: usize| MONTHS.get(month.checked_sub(1)?)).unwrap_or(&"");
+    format!("{} {month} {year}", day.trim_start_matches('0'))
 }
 
 /// An agent or app, by the name it gave, and what that name is worth.
@@ -50,6 +100,12 @@ pub(crate) struct Resource {
     pub(crate) identifier: String,
 }
 
+impl Resource {
+    pub(crate) fn of(resource: &domain::resource::Resource) -> Resource {
+        Resource { name: resource.name.clone(), identifier: resource.identifier.as_str().to_owned() }
+    }
+}
+
 /// What is wrong with a form that was sent.
 #[derive(Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
@@ -58,6 +114,8 @@ pub(crate) struct Problems(pub(crate) Vec<Problem>);
 pub(crate) struct Problem {
     pub(crate) field: Option<&'static str>,
     pub(crate) text: String,
+    /// The stable reason, for those who are asked for help.
+    pub(crate) reason: &'static str,
 }
 
 impl Problems {

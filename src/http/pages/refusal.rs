@@ -3,7 +3,12 @@
 //! Shown instead of a redirect whenever the client or its redirect URI cannot be trusted.
 //! [RFC 6749 §4.1.2.1](https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1)
 
-use crate::http::assets;
+use super::Site;
+use crate::domain::refusal::{
+    Code, FORM_EXPIRED, FORM_FOREIGN, INVITATION_INVALID, NOT_SIGNED_IN, OAuthError, REDIRECT_URI_MISSING,
+    REDIRECT_URI_UNREGISTERED, SIGN_UP_OFF,
+};
+use crate::http::{assets, error};
 use askama::Template;
 use axum::http::StatusCode;
 
@@ -11,6 +16,7 @@ use axum::http::StatusCode;
 #[derive(Template)]
 #[template(path = "refusal.html", config = "consent-ui/askama.toml")]
 pub(crate) struct Refusal {
+    pub(crate) site: Site,
     pub(crate) title: String,
     pub(crate) happened: String,
     pub(crate) advice: String,
@@ -27,6 +33,8 @@ pub(crate) enum Obstacle {
     MalformedRequest,
     ExpiredForm,
     SpentInvitation,
+    InvitationOnly,
+    SignedOut,
     TooManyAttempts,
     Unavailable,
     NotFound,
@@ -34,9 +42,10 @@ pub(crate) enum Obstacle {
 
 impl Refusal {
     /// The page for an obstacle.
-    pub(crate) fn for_obstacle(obstacle: Obstacle, reason: impl Into<String>, request_id: impl Into<String>) -> Self {
+    pub(crate) fn for_obstacle(site: Site, obstacle: Obstacle, reason: impl Into<String>, request_id: impl Into<String>) -> Self {
         let [title, happened, advice] = obstacle.words();
         Self {
+            site,
             title: title.into(),
             happened: happened.into(),
             advice: advice.into(),
@@ -47,14 +56,30 @@ impl Refusal {
 }
 
 impl Obstacle {
-    /// The status that goes with the page.
-    pub(crate) fn status(self) -> StatusCode {
+    /// What a refusal means to a person.
+    pub(crate) fn of(refusal: &OAuthError) -> Obstacle {
+        let is = |known: &OAuthError| known.reason == refusal.reason;
+        match refusal.code {
+            Code::TemporarilyUnavailable | Code::ServerError => Obstacle::Unavailable,
+            Code::TooManyRequests => Obstacle::TooManyAttempts,
+            _ if is(&FORM_EXPIRED) || is(&FORM_FOREIGN) => Obstacle::ExpiredForm,
+            _ if is(&INVITATION_INVALID) => Obstacle::SpentInvitation,
+            _ if is(&SIGN_UP_OFF) => Obstacle::InvitationOnly,
+            _ if is(&NOT_SIGNED_IN) => Obstacle::SignedOut,
+            _ if is(&REDIRECT_URI_MISSING) || is(&REDIRECT_URI_UNREGISTERED) => Obstacle::RedirectMismatch,
+            Code::InvalidClient | Code::UnauthorizedClient => Obstacle::UnknownClient,
+            Code::NotFound => Obstacle::NotFound,
+            _ => Obstacle::MalformedRequest,
+        }
+    }
+
+    /// The status of the page. A page for a person challenges no program for credentials, so it is never 401.
+    pub(crate) fn status(self, refusal: &OAuthError) -> StatusCode {
         match self {
-            Self::UnknownClient | Self::RedirectMismatch | Self::MalformedRequest | Self::ExpiredForm => StatusCode::BAD_REQUEST,
+            Self::UnknownClient | Self::RedirectMismatch | Self::ExpiredForm => StatusCode::BAD_REQUEST,
             Self::SpentInvitation => StatusCode::GONE,
-            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::SignedOut | Self::InvitationOnly => StatusCode::FORBIDDEN,
+            Self::MalformedRequest | Self::TooManyAttempts | Self::Unavailable | Self::NotFound => error::status(refusal.code),
         }
     }
 
@@ -87,6 +112,16 @@ impl Obstacle {
                 "This invitation no longer works",
                 "It was already used, or its time is over.",
                 "If you joined with it, sign in. Otherwise ask the person who invited you for a new one.",
+            ],
+            Self::InvitationOnly => [
+                "Accounts here are by invitation",
+                "The people who run this server decide who has an account.",
+                "Ask them for an invitation.",
+            ],
+            Self::SignedOut => [
+                "You are signed out",
+                "Your session has ended, so nothing was changed.",
+                "Sign in again, or go back to the app that sent you here and start again.",
             ],
             Self::TooManyAttempts => [
                 "Too many attempts",

@@ -22,13 +22,17 @@ fn hostile_resource() -> Resource {
     Resource { name: hostile(), identifier: hostile() }
 }
 
+fn site() -> Site {
+    Site { path: String::new(), run_by: Some(hostile()) }
+}
+
 fn moment() -> Moment {
     Moment { iso: "2026-03-12T14:05:00Z".into(), text: "12 March 2026, 14:05".into() }
 }
 
 fn problems(fields: &[&'static str]) -> Problems {
-    let about_fields = fields.iter().map(|field| Problem { field: Some(field), text: hostile() });
-    Problems(about_fields.chain([Problem { field: None, text: hostile() }]).collect())
+    let about_fields = fields.iter().map(|field| Problem { field: Some(field), text: hostile(), reason: "password.weak" });
+    Problems(about_fields.chain([Problem { field: None, text: hostile(), reason: "password.weak" }]).collect())
 }
 
 fn hostile_consent(returns_to: ReturnsTo, vouching: Vouching, stay: Stay) -> Consent {
@@ -36,6 +40,7 @@ fn hostile_consent(returns_to: ReturnsTo, vouching: Vouching, stay: Stay) -> Con
     let many = (0..40).map(|_| ScopeLine { value: "x".repeat(120), words: "many ".repeat(80), standing: Standing::New });
     let awkward = standings.map(|standing| ScopeLine { value: hostile(), words: hostile(), standing });
     Consent {
+        site: site(),
         seal: hostile(),
         person: hostile(),
         agent: hostile_agent(vouching),
@@ -53,7 +58,7 @@ fn every_page() -> Vec<(&'static str, String)> {
         (name, page.render().expect("the pages of these tests render"))
     }
     let document = || Vouching::MetadataDocument { url: hostile(), host: hostile() };
-    let sign_in = |asking, problem, sign_up| SignIn { seal: hostile(), login: hostile(), asking, problem, sign_up };
+    let sign_in = |asking, problem, sign_up| SignIn { site: site(), seal: hostile(), login: hostile(), asking, problem, sign_up };
     let asking = AskingApp { name: hostile(), host: hostile() };
     let apps = [Vouching::Operator, document(), Vouching::Dynamic].map(|vouching| ConnectedApp {
         grant: hostile(),
@@ -73,10 +78,13 @@ fn every_page() -> Vec<(&'static str, String)> {
     });
     let (login, display_name) = (hostile(), hostile());
     vec![
-        rendered("home", &Home { discovery: vec!["http://127.0.0.1:9400/.well-known/oauth-authorization-server".into()] }),
+        rendered(
+            "home",
+            &Home { site: site(), discovery: vec!["http://127.0.0.1:9400/.well-known/oauth-authorization-server".into()] },
+        ),
         rendered("sign-in", &sign_in(None, None, SignUpDoor::ByInvitation)),
-        rendered("sign-in for an app", &sign_in(Some(asking), Some(hostile()), SignUpDoor::Open)),
-        rendered("consent, web", &hostile_consent(ReturnsTo::Web { host: hostile() }, document(), Stay::UntilEnded)),
+        rendered("sign-in for an app", &sign_in(Some(asking), problems(&[]).0.pop(), SignUpDoor::Open { resume: Some(hostile()) })),
+        rendered("consent, web", &hostile_consent(ReturnsTo::Web { host: hostile() }, document(), Stay::Until(moment()))),
         rendered(
             "consent, loopback",
             &hostile_consent(ReturnsTo::ThisComputer { host: hostile() }, Vouching::Dynamic, Stay::OneAccess),
@@ -93,12 +101,19 @@ fn every_page() -> Vec<(&'static str, String)> {
                 ..hostile_consent(ReturnsTo::Web { host: hostile() }, Vouching::Operator, Stay::OneAccess)
             },
         ),
-        rendered("apps", &ConnectedApps { person: hostile(), seal: hostile(), notice: Some(hostile()), apps: apps.into() }),
-        rendered("no apps", &ConnectedApps { person: hostile(), seal: hostile(), notice: None, apps: Vec::new() }),
-        rendered("sessions", &Sessions { person: hostile(), seal: hostile(), notice: Some(hostile()), sessions: sessions.into() }),
+        rendered(
+            "apps",
+            &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), apps: apps.into() },
+        ),
+        rendered("no apps", &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: None, apps: Vec::new() }),
+        rendered(
+            "sessions",
+            &Sessions { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), sessions: sessions.into() },
+        ),
         rendered(
             "password",
             &Password {
+                site: site(),
                 person: hostile(),
                 seal: hostile(),
                 notice: None,
@@ -109,6 +124,7 @@ fn every_page() -> Vec<(&'static str, String)> {
         rendered(
             "invitation",
             &Invitation {
+                site: site(),
                 seal: hostile(),
                 token: hostile(),
                 login: hostile(),
@@ -118,10 +134,17 @@ fn every_page() -> Vec<(&'static str, String)> {
         ),
         rendered(
             "sign-up",
-            &SignUp { seal: hostile(), login, display_name, problems: problems(&["login", "display_name", "password"]) },
+            &SignUp {
+                site: site(),
+                seal: hostile(),
+                login,
+                display_name,
+                problems: problems(&["login", "display_name", "password"]),
+                resume: Some(hostile()),
+            },
         ),
-        rendered("signed out", &SignedOut),
-        rendered("refusal", &Refusal::for_obstacle(Obstacle::UnknownClient, hostile(), hostile())),
+        rendered("signed out", &SignedOut { site: site() }),
+        rendered("refusal", &Refusal::for_obstacle(site(), Obstacle::UnknownClient, hostile(), hostile())),
     ]
 }
 
@@ -218,7 +241,7 @@ fn every_form_is_a_sealed_post() {
 
 #[test]
 fn a_stray_enter_refuses() {
-    let page = hostile_consent(ReturnsTo::Web { host: hostile() }, Vouching::Operator, Stay::UntilEnded);
+    let page = hostile_consent(ReturnsTo::Web { host: hostile() }, Vouching::Operator, Stay::Until(moment()));
     let html = page.render().expect("the consent page renders");
     let form = html.split(r#"action="/consent""#).nth(1).expect("the page has the form");
     assert_eq!(tags(form, "button").first().and_then(|tag| attribute(tag, "value")), Some("refuse"));
@@ -226,7 +249,7 @@ fn a_stray_enter_refuses() {
 
 #[test]
 fn headers_forbid_what_no_page_needs() {
-    let answer = respond(StatusCode::OK, &SignedOut, Leads::Here);
+    let answer = respond(StatusCode::OK, &SignedOut { site: site() }, Leads::Here);
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!(
         header("content-security-policy"),
@@ -253,4 +276,25 @@ fn a_form_may_lead_to_the_redirect_uri_and_no_further() {
         let redirect_uri = Url::parse(redirect_uri).expect("the URIs of this table are valid");
         assert_eq!(form_action(Leads::OnTo(&redirect_uri)), expected);
     }
+}
+
+#[test]
+fn moments_read_as_people_say_them() {
+    let now = Timestamp::from_seconds(1_795_449_900);
+    let day = std::time::Duration::from_secs(86_400);
+    assert_eq!(Moment::to_the_minute(now, now).text, "today at 16:05 UTC");
+    assert_eq!(Moment::to_the_minute(now.minus(day), now).text, "22 November 2026 at 16:05 UTC");
+    assert_eq!(Moment::to_the_day(now.plus(9 * day)).text, "2 December 2026");
+    assert_eq!(Moment::to_the_day(now).iso, "2026-11-23T16:05:00Z");
+}
+
+#[test]
+fn below_a_path_every_link_begins_with_it() {
+    let site = Site { path: "/tenant".into(), run_by: None };
+    let door = SignUpDoor::Open { resume: None };
+    let page = SignIn { site, seal: hostile(), login: String::new(), asking: None, problem: None, sign_up: door };
+    let html = page.render().expect("the page renders");
+    let links = html.split(['"', '\'']).filter(|text| text.starts_with('/'));
+    let strays: Vec<_> = links.filter(|link| !link.starts_with("/tenant/")).collect();
+    assert!(strays.is_empty() && html.contains("/tenant/assets/"), "{strays:?}");
 }

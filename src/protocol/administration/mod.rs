@@ -147,7 +147,8 @@ fn read_token(path: &Path) -> Result<Option<Secret<String>>, FirstOperatorError>
         Err(source) => return Err(FirstOperatorError::File { path: path.to_owned(), source }),
     };
     let token = text.reveal().trim();
-    let is_token = token.len() >= TOKEN_CHARS_MIN && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_token =
+        token.len() >= TOKEN_CHARS_MIN && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !is_token {
         return Err(FirstOperatorError::NotAToken { path: path.to_owned() });
     }

@@ -79,12 +79,7 @@ pub async fn list(world: &World, request: PageRequest, now: Timestamp) -> Result
 }
 
 /// Makes an account.
-pub async fn create(
-    world: &World,
-    operator: Id<OperatorKind>,
-    new: NewPerson,
-    now: Timestamp,
-) -> Result<PersonRecord, OAuthError> {
+pub async fn create(world: &World, operator: Id<OperatorKind>, new: NewPerson, now: Timestamp) -> Result<PersonRecord, OAuthError> {
     let NewPerson { login, display_name, password } = new;
     let actor = Actor::Operator(operator);
     accounts::create(world, actor, &login, display_name.as_deref(), password.as_deref(), now).await.map(record)

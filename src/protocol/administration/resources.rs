@@ -114,7 +114,9 @@ pub async fn create(
     });
     match insert.await {
         Ok(()) => Ok(ResourceWithSecret { resource: record(resource), secret: secret.reveal().clone() }),
-        Err(StorageError::Unique(_)) => Err(ADMIN_CONFLICT.because("This resource is registered already, perhaps in another spelling.")),
+        Err(StorageError::Unique(_)) => {
+            Err(ADMIN_CONFLICT.because("This resource is registered already, perhaps in another spelling."))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -107,7 +107,7 @@ pub async fn change(
 
 async fn refuse(world: &World, person: &Person, now: Timestamp) -> OAuthError {
     let fact = Fact::SignInRefused { person: Some(person.id), reason: PASSWORD_WRONG.reason.to_owned() };
-    record_refusal(world, &PASSWORD_WRONG, world.event(now, Actor::Person(person.id), fact)).await;
+    record_refusal(world, PASSWORD_WRONG.code, PASSWORD_WRONG.reason, world.event(now, Actor::Person(person.id), fact)).await;
     PASSWORD_WRONG
 }
 

@@ -59,6 +59,6 @@ async fn find(world: &World, login: &str) -> Result<Option<(Person, String)>, OA
 
 async fn refuse(world: &World, person: Option<Id<PersonKind>>, now: Timestamp) -> OAuthError {
     let fact = Fact::SignInRefused { person, reason: SIGN_IN_WRONG.reason.to_owned() };
-    record_refusal(world, &SIGN_IN_WRONG, world.event(now, Actor::Anonymous, fact)).await;
+    record_refusal(world, SIGN_IN_WRONG.code, SIGN_IN_WRONG.reason, world.event(now, Actor::Anonymous, fact)).await;
     SIGN_IN_WRONG
 }

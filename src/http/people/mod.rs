@@ -1,0 +1,148 @@
+//! For people: the pages where they arrive, sign in, decide, and look after what acts for them.
+//!
+//! The only endpoints that read cookies, and so the only ones that no other origin may call. What a person sends back is believed
+//! only if it came from a page of ours in the same browser.
+
+/// Who is at the door: cookies, address, and who is signed in.
+mod visit;
+/// Forms that our own pages sent.
+mod sent_form;
+/// Signing in and out, signing up, accepting an invitation.
+mod entry;
+/// The authorization endpoint and the consent page.
+mod consent;
+/// What a signed-in person looks after.
+mod account;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use super::{
+    error,
+    layers::RequestId,
+    pages::{
+        self, Leads, Site,
+        entry::Home,
+        refusal::{Obstacle, Refusal},
+    },
+};
+use crate::{domain::refusal::OAuthError, protocol::authorize::Refused, world::World};
+
+pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
+    Router::new()
+        .route("/", get(home))
+        .merge(entry::router())
+        .merge(consent::router())
+        .merge(account::router())
+        .layer(from_fn_with_state(Arc::clone(world), show_refusals))
+}
+
+async fn home(State(world): State<Arc<World>>) -> Response {
+    let issuer = &world.settings.issuer;
+    let discovery = vec![
+        format!("{}/.well-known/oauth-authorization-server{}", issuer.origin(), issuer.path()),
+        format!("{issuer}/.well-known/openid-configuration"),
+    ];
+    pages::respond(StatusCode::OK, &Home { site: Site::of(&world.settings), discovery }, Leads::Here)
+}
+
+/// A person who cannot go on here, and why.
+#[derive(Debug, Clone)]
+enum TurnedAway {
+    /// They see a page.
+    Here(OAuthError),
+    /// They see a page about a refusal that is on record already.
+    HereOnRecord(OAuthError),
+    /// The client is told.
+    ToClient { refusal: OAuthError, location: String },
+    /// The client is told of a refusal that is on record already.
+    ToClientOnRecord { location: String },
+    /// They are to sign in first.
+    ToSignIn,
+}
+
+impl TurnedAway {
+    /// A refusal that `authorize::read` met and put on record.
+    fn on_record(refused: Refused) -> TurnedAway {
+        match refused {
+            Refused::Page(refusal) => TurnedAway::HereOnRecord(refusal),
+            Refused::Redirect { location, .. } => TurnedAway::ToClientOnRecord { location },
+        }
+    }
+}
+
+impl From<OAuthError> for TurnedAway {
+    fn from(refusal: OAuthError) -> TurnedAway {
+        TurnedAway::Here(refusal)
+    }
+}
+impl From<Refused> for TurnedAway {
+    fn from(refused: Refused) -> TurnedAway {
+        match refused {
+            Refused::Page(refusal) => TurnedAway::Here(refusal),
+            Refused::Redirect { refusal, location } => TurnedAway::ToClient { refusal, location },
+        }
+    }
+}
+
+/// Carries the refusal to `show_refusals`, which knows how this installation looks and which request it was.
+impl IntoResponse for TurnedAway {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Turns every refusal into what the person sees of it.
+async fn show_refusals(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let mut response = next.run(request).await;
+    let Some(turned_away) = response.extensions_mut().remove::<TurnedAway>() else { return response };
+    match turned_away {
+        TurnedAway::Here(refusal) => on_record(refusal_page(&world, &refusal, request_id), &refusal),
+        TurnedAway::HereOnRecord(refusal) => refusal_page(&world, &refusal, request_id),
+        TurnedAway::ToClient { refusal, location } => on_record(see_other(&location), &refusal),
+        TurnedAway::ToClientOnRecord { location } => see_other(&location),
+        TurnedAway::ToSignIn => see_other(&format!("{}/sign-in", world.settings.issuer.path())),
+    }
+}
+
+fn refusal_page(world: &World, refusal: &OAuthError, request_id: String) -> Response {
+    let obstacle = Obstacle::of(refusal);
+    let page = Refusal::for_obstacle(Site::of(&world.settings), obstacle, refusal.reason, request_id);
+    let mut response = pages::respond(obstacle.status(refusal), &page, Leads::Here);
+    tell_when_to_return(&mut response, refusal);
+    response
+}
+
+/// `Retry-After`, where waiting helps.
+fn tell_when_to_return(response: &mut Response, refusal: &OAuthError) {
+    let header = error::extra_header(refusal).filter(|(name, _)| *name == header::RETRY_AFTER);
+    response.headers_mut().extend(header);
+}
+
+/// Lets the outer layer put the refusal on record.
+fn on_record(mut response: Response, refusal: &OAuthError) -> Response {
+    response.extensions_mut().insert(error::Refused::by_nobody(refusal));
+    response
+}
+
+/// Sends the browser on with a GET. The location is one that we made, or a redirect URI that was compared byte by byte.
+fn see_other(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
