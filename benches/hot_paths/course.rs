@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::Failure;
 use super::limit::Answers;
-use super::load::{Load, Pace, Tally};
+use super::load::{Load, Pace};
 use super::process::{Process, Question};
 use super::report::{Contest, Figures, Memory, Report};
 
@@ -83,28 +83,27 @@ impl Course {
         for _ in 0..ROUNDS {
             for (runner, figures) in runners.iter().zip(&mut rounds) {
                 path(runner).run(CONNECTIONS, self.warm_up, Pace::Saturating).await?;
-                figures.push(measure(runner, path(runner), self.round, Pace::Saturating).await?.0);
+                figures.push(measure(runner, path(runner), self.round, Pace::Saturating).await?);
             }
         }
         let results: Vec<_> =
             runners.iter().zip(&rounds).map(|(runner, rounds)| (runner.process.name.clone(), Figures::median(rounds))).collect();
         let requests_per_s = results[0].1.requests_per_s / 2.0;
-        let (half_load, _) = measure(&runners[0], path(&runners[0]), self.half_load, Pace::Steady { requests_per_s }).await?;
+        let half_load = measure(&runners[0], path(&runners[0]), self.half_load, Pace::Steady { requests_per_s }).await?;
         Ok(Contest { title, results, half_load })
     }
 }
 
-async fn measure(runner: &Runner, load: &Load, duration: Duration, pace: Pace) -> Result<(Figures, Tally), Failure> {
+async fn measure(runner: &Runner, load: &Load, duration: Duration, pace: Pace) -> Result<Figures, Failure> {
     let before = runner.process.usage()?;
     let tally = load.run(CONNECTIONS, duration, pace).await.map_err(|error| format!("{}: {error}", runner.process.name))?;
     let cpu_s = runner.process.usage()?.cpu_s - before.cpu_s;
-    let figures = Figures {
+    Ok(Figures {
         requests_per_cpu_s: tally.requests() as f64 / cpu_s,
         requests_per_s: tally.requests_per_s(),
         p50_ms: tally.latency_ms(0.5),
         p99_ms: tally.latency_ms(0.99),
-    };
-    Ok((figures, tally))
+    })
 }
 
 /// Deputy over many grants, and what it answers, so that the limit can answer the same.

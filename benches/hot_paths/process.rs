@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub struct Process {
     pub name: String,
     pub invitation: Invitation,
     child: Child,
+    /// Nobody listens, but who speaks to a closed pipe ends.
+    _output: BufReader<ChildStdout>,
 }
 
 /// What a server has used of the machine.
@@ -58,16 +60,15 @@ impl Process {
     /// Starts a server and waits until it serves.
     pub fn start(name: &str, command: &mut Command) -> Result<Process, Failure> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{name}: {error}"))?;
+        let mut output = BufReader::new(child.stdout.take().ok_or("a child whose output was asked for has one")?);
         let mut line = String::new();
-        if let Some(output) = child.stdout.take() {
-            BufReader::new(output).read_line(&mut line)?;
-        }
+        output.read_line(&mut line)?;
         let invitation = serde_json::from_str(&line).map_err(|error| {
             // Ended already, or it says what nobody understands: either way there is nothing to save.
             let _ = child.kill();
             format!("{name} did not start: {error}")
         })?;
-        Ok(Process { name: name.to_owned(), invitation, child })
+        Ok(Process { name: name.to_owned(), invitation, child, _output: output })
     }
 
     /// What it has used since its start.

@@ -9,7 +9,7 @@ const INTROSPECTION_SHARE_AIM: f64 = 0.8;
 /// How many times as fast as node-oidc-provider.
 const PEER_AIM: f64 = 5.0;
 const HALF_LOAD_P99_AIM_MS: f64 = 10.0;
-const RESIDENT_AIM_BYTES: u64 = 80_000_000;
+const RESIDENT_AIM_MB: f64 = 80.0;
 
 /// One server on one path.
 #[derive(Clone, Copy)]
@@ -59,14 +59,23 @@ impl Figures {
     }
 }
 
+/// A figure that is aimed at.
+enum Aim {
+    AtLeast(f64),
+    Below(f64),
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.token.write(out, TOKEN_SHARE_AIM)?;
         self.introspection.write(out, INTROSPECTION_SHARE_AIM)?;
         let Memory { grants, resident_bytes } = self.memory;
-        let value = format!("{:.1} MB", resident_bytes as f64 / 1e6);
-        let aim = format!("under {} MB", RESIDENT_AIM_BYTES / 1_000_000);
-        line(out, &format!("resident, {grants} live grants, after all of it"), &value, &aim, resident_bytes < RESIDENT_AIM_BYTES)?;
+        writeln!(out, "\nMemory\n")?;
+        Aim::Below(RESIDENT_AIM_MB).judge(
+            out,
+            &format!("MB resident after all this, over {grants} grants"),
+            resident_bytes as f64 / 1e6,
+        )?;
         writeln!(out, "\nRequests per second of the server's processor time hold on a busy machine; the other figures do not.")
     }
 }
@@ -81,24 +90,22 @@ impl Contest {
         }
         writeln!(out)?;
         let ours = self.results[0].1.requests_per_cpu_s;
-        for (place, (name, other)) in self.results.iter().enumerate().skip(1) {
-            let ratio = ours / other.requests_per_cpu_s;
-            let aim = if place == 1 { share_aim } else { PEER_AIM };
-            line(out, &format!("of {name}"), &format!("{ratio:.2}"), &format!("{aim}"), ratio >= aim)?;
+        let aims = [Aim::AtLeast(share_aim), Aim::AtLeast(PEER_AIM)];
+        for ((name, theirs), aim) in self.results[1..].iter().zip(aims) {
+            aim.judge(out, &format!("times {name}"), ours / theirs.requests_per_cpu_s)?;
         }
         let Figures { requests_per_s, p99_ms, .. } = self.half_load;
-        let aim = format!("under {HALF_LOAD_P99_AIM_MS} ms");
-        line(
-            out,
-            &format!("p99 at half load, {requests_per_s:.0}/s"),
-            &format!("{p99_ms:.2} ms"),
-            &aim,
-            p99_ms < HALF_LOAD_P99_AIM_MS,
-        )
+        Aim::Below(HALF_LOAD_P99_AIM_MS).judge(out, &format!("ms p99 at half load, {requests_per_s:.0} requests/s"), p99_ms)
     }
 }
 
-fn line(out: &mut fmt::Formatter<'_>, what: &str, value: &str, aim: &str, is_reached: bool) -> fmt::Result {
-    let verdict = if is_reached { "reached" } else { "missed" };
-    writeln!(out, "  {what:50}{value:>10}   aim {aim}: {verdict}")
+impl Aim {
+    fn judge(&self, out: &mut fmt::Formatter<'_>, what: &str, value: f64) -> fmt::Result {
+        let (is_reached, aim) = match self {
+            Aim::AtLeast(least) => (value >= *least, format!("at least {least}")),
+            Aim::Below(bound) => (value < *bound, format!("below {bound}")),
+        };
+        let verdict = if is_reached { "reached" } else { "missed" };
+        writeln!(out, "  {value:8.2} {what:50} aim {aim}: {verdict}")
+    }
 }
