@@ -28,16 +28,22 @@ pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuth
 
 /// A JSON document. The refusal names what is wrong with it.
 pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, OAuthError> {
+    serde_json::from_slice(&json_bytes(headers, body).await?)
+        .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
+}
+
+/// The bytes of what says to be a JSON object.
+pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
     if !is_media_type(headers, "application/json") {
         return Err(REQUEST_JSON_MEDIA_TYPE);
     }
     let bytes = read(body).await?;
     // The library would also take an array for a type of ours, by the order of its members.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(REQUEST_JSON.because("The request body is not a JSON object."));
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        Ok(bytes)
+    } else {
+        Err(REQUEST_JSON.because("The request body is not a JSON object."))
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
 }
 
 async fn read(body: Body) -> Result<Bytes, OAuthError> {

@@ -15,6 +15,8 @@ pub(crate) mod people;
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
 pub(crate) mod resource_servers;
+/// For operators: the admin API.
+pub(crate) mod operators;
 /// For those who run the process: health and metrics.
 pub(crate) mod probes;
 /// What happens to every request and response.
@@ -22,11 +24,7 @@ pub(crate) mod layers;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
+use axum::Router;
 
 use crate::{
     domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
@@ -39,19 +37,15 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(people::router(world))
         .merge(clients::router())
         .merge(resource_servers::router())
+        .merge(operators::router())
         .merge(assets::router());
     let path = world.settings.issuer.path();
     let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
     endpoints
         .merge(clients::discovery(path))
         .merge(probes::router())
-        .fallback(not_found)
+        .fallback(|| async { REQUEST_NOT_FOUND })
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
         .with_state(Arc::clone(world))
-}
-
-async fn not_found(headers: HeaderMap) -> Response {
-    let _ = headers;
-    REQUEST_NOT_FOUND.into_response()
 }

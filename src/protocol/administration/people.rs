@@ -3,6 +3,8 @@
 //! Locking cuts off at once: no sign-in, no session, no refresh, and no token of any agent that acts for the person is good at any
 //! endpoint until they are unlocked. What was issued before stays dead after that. Operators never see or choose what agents may do.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,7 +20,7 @@ use crate::{
         time::Timestamp,
     },
     protocol::people as accounts,
-    storage::{StorageError, Tx, outbox, people, revocations},
+    storage::{outbox, people, revocations},
     world::World,
 };
 
@@ -107,15 +109,19 @@ pub async fn change(
 ) -> Result<PersonRecord, OAuthError> {
     let event = |fact: Fact| world.event(now, Actor::Operator(operator), fact);
     let (locked, unlocked) = (event(Fact::PersonLocked { person: id }), event(Fact::PersonUnlocked { person: id }));
-    let find = world.storage.read(move |tx| Box::pin(async move { people::sessions(tx, id, Timestamp(0)).await }));
-    let sessions = find.await?.into_iter().map(|session| event(Fact::SessionEnded { session: session.id, person: id })).collect();
+    let entropy = Arc::clone(&world.entropy);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let mut person = people::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             match (change.locked, person.locked_at) {
                 (true, None) => {
-                    lock(tx, id, sessions, now).await?;
+                    people::set_locked(tx, id, Some(now)).await?;
+                    revocations::switch_off(tx, &id.to_string()).await?;
                     outbox::put(tx, &locked).await?;
+                    for session in people::end_sessions(tx, id, None).await? {
+                        let fact = Fact::SessionEnded { session, person: id };
+                        outbox::put(tx, &Event { id: Id::new(now, entropy.bytes()), fact, ..locked.clone() }).await?;
+                    }
                     person.locked_at = Some(now);
                 }
                 (false, Some(since)) => {
@@ -130,18 +136,6 @@ pub async fn change(
         })
     });
     write.await.map(record)
-}
-
-async fn lock(tx: &mut Tx, id: Id<PersonKind>, sessions: Vec<Event>, now: Timestamp) -> Result<(), StorageError> {
-    people::set_locked(tx, id, Some(now)).await?;
-    revocations::switch_off(tx, &id.to_string()).await?;
-    let ended = people::end_sessions(tx, id, None).await?;
-    for event in sessions {
-        if matches!(event.fact, Fact::SessionEnded { session, .. } if ended.contains(&session)) {
-            outbox::put(tx, &event).await?;
-        }
-    }
-    Ok(())
 }
 
 fn record(person: Person) -> PersonRecord {

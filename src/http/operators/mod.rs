@@ -1,0 +1,69 @@
+//! For operators: the admin API under `/admin/v1`, one file for each noun.
+//!
+//! Every path below it, whether it exists or not, demands the operator's token before anything else is looked at; only the document
+//! that describes the API is open. Paths are compared as they were sent: nothing is decoded or normalised first, so no other spelling
+//! of a path reaches a handler.
+
+mod request;
+mod document;
+mod clients;
+mod people;
+mod resources;
+mod grants;
+mod keys;
+mod tokens;
+mod facts;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::StatusCode,
+    response::Response,
+    routing::{any, delete, get, post},
+};
+use serde::Serialize;
+
+use super::clients::json;
+use crate::{
+    domain::refusal::{OAuthError, REQUEST_METHOD, REQUEST_NOT_FOUND},
+    world::World,
+};
+use request::Operator;
+
+pub(crate) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/admin/v1/clients", get(clients::list).post(clients::create))
+        .route("/admin/v1/clients/{client_id}", get(clients::show).patch(clients::change).delete(clients::delete))
+        .route("/admin/v1/clients/{client_id}/secret", post(clients::renew_secret))
+        .route("/admin/v1/people", get(people::list).post(people::create))
+        .route("/admin/v1/people/{person_id}", axum::routing::patch(people::change))
+        .route("/admin/v1/invitations", post(people::invite))
+        .route("/admin/v1/resources", get(resources::list).post(resources::create))
+        .route("/admin/v1/resources/{resource_id}", axum::routing::patch(resources::change).delete(resources::delete))
+        .route("/admin/v1/resources/{resource_id}/secret", post(resources::renew_secret))
+        .route("/admin/v1/grants", get(grants::list))
+        .route("/admin/v1/grants/{grant_id}", delete(grants::end))
+        .route("/admin/v1/keys", get(keys::list))
+        .route("/admin/v1/keys/rotate", post(keys::rotate))
+        .route("/admin/v1/initial-access-tokens", post(tokens::issue))
+        .route("/admin/v1/operators", post(tokens::create_operator))
+        .route("/admin/v1/events", get(facts::list))
+        .route("/admin/v1/openapi.json", get(document::serve))
+        .route("/admin", any(nothing))
+        .route("/admin/", any(nothing))
+        .route("/admin/{*path}", any(nothing))
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn nothing(_: Operator) -> OAuthError {
+    REQUEST_NOT_FOUND
+}
+
+async fn wrong_method(_: Operator) -> OAuthError {
+    REQUEST_METHOD
+}
+
+fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    json(status, serde_json::to_vec(body).expect("our own types serialise to JSON"))
+}
