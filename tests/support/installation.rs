@@ -181,7 +181,10 @@ impl Installation {
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
         let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
-        last.map_or_else(|| panic!("no refusal on record: {facts:?}"), |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned())
+        last.map_or_else(
+            || panic!("no refusal on record: {facts:?}"),
+            |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
+        )
     }
 
     pub async fn get(&self, path: &str) -> Answer {
