@@ -11,7 +11,7 @@ mod walk;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -29,6 +29,7 @@ use super::Failure;
 use super::events::facts::{Facts, Place};
 use super::events::{follow, words};
 use super::output::print;
+use super::serve;
 use super::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -54,9 +55,10 @@ pub(crate) fn run(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
 
 /// What can be known to be wrong before anything is started.
 fn check(args: &DemoArgs, settings: &Settings) -> Result<(), Failure> {
-    if !args.mcp_server.is_file() {
+    let is_program = args.mcp_server.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if !is_program {
         return Err(Failure(format!(
-            "there is no program {}; `cargo build --example protected_mcp_server` makes it, and `make run` does all of this",
+            "{} is no program; `cargo build --example protected_mcp_server` makes it, and `make run` does all of this",
             args.mcp_server.display()
         )));
     }
@@ -90,7 +92,7 @@ fn log_path(settings: &Settings) -> PathBuf {
 
 async fn demonstrate(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
     let is_first = !settings.operator_token_path().exists();
-    let server = Server::start(settings.clone()).await.map_err(|error| Failure::because("cannot serve", &error))?;
+    let server = Server::start(settings.clone()).await.map_err(serve::failure)?;
     let mut notes = None;
     let outcome = tokio::select! {
         outcome = play(args, &settings, &server, is_first, &mut notes) => outcome,
@@ -118,7 +120,9 @@ async fn play(
         .map_err(|error| Failure::because("the MCP server's address makes no URL", &error))?;
     let cast = cast::gather(settings, mcp.as_str()).await?;
     let credentials = Secret::new(format!("{}:{}", cast.resource_id, cast.resource_secret.reveal()));
-    let started = NotesServer::start(&args.mcp_server, args.mcp_address, settings.issuer.as_str(), &credentials).await?;
+    // A name without a slash would be looked for elsewhere.
+    let program = args.mcp_server.canonicalize().map_err(|error| Failure::because("the example MCP server is gone", &error))?;
+    let started = NotesServer::start(&program, args.mcp_address, settings.issuer.as_str(), &credentials).await?;
     let notes = notes.insert(started);
     prologue(&story, settings, &mcp, is_first)?;
     tokio::select! {
