@@ -265,6 +265,10 @@ pub async fn allow(
     // `openid` is about who they are, which they told us by being here; everything else they could untick.
     let allowed = request.scopes.intersection(&chosen.union(&Scopes::of([scope::OPENID])));
     if allowed.is_empty() {
+    // A grant for a resource that may do nothing there is a refusal.
+    let asked_there = request.scopes.difference(&Scopes::of(scope::BUILT_IN));
+    let is_nothing_left = allowed.is_empty() || (!asked_there.is_empty() && allowed.intersection(&asked_there).is_empty());
+    if is_nothing_left {
         return refuse(world, request, person, now).await;
     }
     issue_code(world, request, session, person, allowed.clone(), Some(&allowed), now).await

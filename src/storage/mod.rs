@@ -32,6 +32,7 @@ mod writer;
 
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
+#[expect(dead_code, reason = "the tests from outside use more of it")]
 mod private_postgres;
 #[cfg(test)]
 mod tests;
