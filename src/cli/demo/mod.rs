@@ -11,7 +11,7 @@ mod walk;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -29,7 +29,8 @@ use super::Failure;
 use super::events::facts::{Facts, Place};
 use super::events::{follow, words};
 use super::output::print;
-use super::terminal::{Terminal, Tone};
+use super::serve;
+use super::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
@@ -54,9 +55,10 @@ pub(crate) fn run(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
 
 /// What can be known to be wrong before anything is started.
 fn check(args: &DemoArgs, settings: &Settings) -> Result<(), Failure> {
-    if !args.mcp_server.is_file() {
+    let is_program = args.mcp_server.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if !is_program {
         return Err(Failure(format!(
-            "there is no program {}; `cargo build --example protected_mcp_server` makes it, and `make run` does all of this",
+            "{} is no program; `cargo build --example protected_mcp_server` makes it, and `make run` does all of this",
             args.mcp_server.display()
         )));
     }
@@ -90,7 +92,7 @@ fn log_path(settings: &Settings) -> PathBuf {
 
 async fn demonstrate(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
     let is_first = !settings.operator_token_path().exists();
-    let server = Server::start(settings.clone()).await.map_err(|error| Failure::because("cannot serve", &error))?;
+    let server = Server::start(settings.clone()).await.map_err(serve::failure)?;
     let mut notes = None;
     let outcome = tokio::select! {
         outcome = play(args, &settings, &server, is_first, &mut notes) => outcome,
@@ -118,7 +120,9 @@ async fn play(
         .map_err(|error| Failure::because("the MCP server's address makes no URL", &error))?;
     let cast = cast::gather(settings, mcp.as_str()).await?;
     let credentials = Secret::new(format!("{}:{}", cast.resource_id, cast.resource_secret.reveal()));
-    let started = NotesServer::start(&args.mcp_server, args.mcp_address, settings.issuer.as_str(), &credentials).await?;
+    // A name without a slash would be looked for elsewhere.
+    let program = args.mcp_server.canonicalize().map_err(|error| Failure::because("the example MCP server is gone", &error))?;
+    let started = NotesServer::start(&program, args.mcp_address, settings.issuer.as_str(), &credentials).await?;
     let notes = notes.insert(started);
     prologue(&story, settings, &mcp, is_first)?;
     tokio::select! {
@@ -131,36 +135,36 @@ async fn play(
     epilogue(&story, settings, &cast, &mcp)?;
     let mut facts = Facts::open(settings, Place::End)?;
     tokio::select! {
-        outcome = follow(&mut facts, |fact| print(&words::line(fact, 4, story.terminal))) => outcome,
+        outcome = follow(&mut facts, |fact| print(&words::line(fact, 2, story.terminal))) => outcome,
         ended = notes.ended() => Err(ended),
     }
 }
 
 fn prologue(story: &Story, settings: &Settings, mcp: &Url, is_first: bool) -> Result<(), Failure> {
-    let title = format!("Deputy {}: an agent acts for a person, as far as the person allows", env!("CARGO_PKG_VERSION"));
-    print(&format!("\n{}\n\n", story.terminal.paint(Tone::Strong, &title)))?;
-    let data = if is_first { "a new data folder" } else { "the data of earlier runs" };
-    row(story, "deputy", &format!("{}   authorization server, {data}: {}", settings.issuer, settings.data_dir.display()))?;
-    row(story, "notes", &format!("{mcp}   an MCP server that it protects"))?;
-    row(story, "agent", "a client of both, which wants to read a person's notes")?;
-    row(story, "person", "a browser, and somebody who decides")
+    story.heading(&format!("Deputy {}: an agent acts for a person, as far as the person allows", env!("CARGO_PKG_VERSION")))?;
+    let (issuer, data) = (&settings.issuer, settings.data_dir.display());
+    let age = if is_first { "new" } else { "kept from earlier runs" };
+    story.row("deputy", &format!("the authorization server: {issuer}"))?;
+    story.row("", &format!("its data, {age}: {data}"))?;
+    story.row("notes", &format!("an MCP server that takes its tokens: {mcp}"))?;
+    story.row("agent", "an MCP client that wants to read a person's notes")?;
+    story.row("person", "somebody with a browser, who decides")
 }
 
 fn epilogue(story: &Story, settings: &Settings, cast: &Cast, mcp: &Url) -> Result<(), Failure> {
     let data = settings.data_dir.display();
-    print(&format!("\n{}\n\n", story.terminal.paint(Tone::Strong, "Now try it: both servers keep running")))?;
-    row(story, "connect", &format!("your own MCP client to {mcp} (streamable HTTP); it finds Deputy by itself"))?;
-    row(story, "", "npx @modelcontextprotocol/inspector")?;
-    row(story, "", &format!("claude mcp add --transport http notes {mcp}"))?;
-    row(story, "", &format!("{{\"mcpServers\": {{\"notes\": {{\"url\": \"{mcp}\"}}}}}}"))?;
-    row(story, "sign in", &format!("as {}, with the password in {}", cast.login, cast.person_file.display()))?;
-    row(story, "account", &format!("{}/account   what agents may do for you, and how to end it", settings.issuer))?;
-    row(story, "operate", &format!("deputy --help   with the operator's token in {data}/operator.token"))?;
-    row(story, "look", &format!("deputy events tail, deputy events show …; log lines are in {}", log_path(settings).display()))?;
-    row(story, "stop", "Ctrl-C")?;
-    print(&format!("\n{}\n", story.terminal.paint(Tone::Faint, "    What is decided from now on:")))
-}
-
-fn row(story: &Story, name: &str, text: &str) -> Result<(), Failure> {
-    print(&format!("    {}{text}\n", story.terminal.paint(Tone::Faint, &format!("{name:10}"))))
+    story.heading("Your turn: both servers keep running")?;
+    story.row("connect", &format!("your own MCP client to {mcp} (streamable HTTP)"))?;
+    story.row("", "npx @modelcontextprotocol/inspector")?;
+    story.row("", &format!("claude mcp add --transport http notes {mcp}"))?;
+    story.row("", &format!("{{\"mcpServers\": {{\"notes\": {{\"url\": \"{mcp}\"}}}}}}"))?;
+    story.row("sign in", &format!("as {}, with the password in {}", cast.login, cast.person_file.display()))?;
+    story.row("account", &format!("{}/account   what agents may do, and to end it", settings.issuer))?;
+    if let Ok(program) = std::env::current_exe() {
+        story.row("deputy", &format!("is {}", program.display()))?;
+    }
+    story.row("operate", &format!("deputy clients list, deputy people list; token in {data}/operator.token"))?;
+    story.row("look", &format!("deputy events show gra_…; log lines are in {}", log_path(settings).display()))?;
+    story.row("stop", "Ctrl-C")?;
+    story.heading("What is decided from now on")
 }

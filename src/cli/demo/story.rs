@@ -17,10 +17,12 @@ pub(super) enum Party {
 }
 
 /// Where the right column begins: what is asked, what is answered.
-const TELLING_AT: usize = 22;
+const TELLING_AT: usize = 20;
 /// Where what an answer holds begins, after its status.
 const DETAIL_AT: usize = TELLING_AT + 5;
-const LABEL_WIDTH: usize = 10;
+const LABEL_WIDTH: usize = 9;
+/// How far everything but headings is from the left.
+const MARGIN: usize = 2;
 
 pub(super) struct Story {
     pub(super) terminal: Terminal,
@@ -54,6 +56,17 @@ impl Story {
         print("\n")
     }
 
+    /// The heading of what is no step.
+    pub(super) fn heading(&self, text: &str) -> Result<(), Failure> {
+        print(&format!("\n{}\n\n", self.terminal.paint(Tone::Strong, text)))
+    }
+
+    /// A thing and what there is to know about it, on a line of a list.
+    pub(super) fn row(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let start = format!("{:MARGIN$}{}", "", self.terminal.paint(Tone::Faint, &format!("{name:10}")));
+        self.lines(&start, MARGIN + 10, text)
+    }
+
     /// Text that belongs to no party.
     pub(super) fn paragraph(&self, indent: usize, text: &str) -> Result<(), Failure> {
         self.terminal
@@ -65,24 +78,25 @@ impl Story {
     /// Somebody asks somebody.
     pub(super) fn asks(&self, from: Party, to: Party, what: &str) -> Result<(), Failure> {
         let names = format!("{} → {}", from.name(), to.name());
-        let width = TELLING_AT - 4;
+        let width = TELLING_AT - MARGIN;
         let rest = " ".repeat(width.saturating_sub(names.chars().count()));
         let names = format!("{} → {}", self.terminal.paint(from.tone(), from.name()), self.terminal.paint(to.tone(), to.name()));
-        self.lines(&format!("    {names}{rest}"), TELLING_AT, what)
+        self.lines(&format!("{:MARGIN$}{names}{rest}", ""), TELLING_AT, what)
     }
 
     /// Somebody answers.
     pub(super) fn answers(&self, who: Party, status: u16, what: &str) -> Result<(), Failure> {
-        let name = format!("{:1$}", who.name(), TELLING_AT - 4);
+        let name = format!("{:1$}", who.name(), TELLING_AT - MARGIN);
         let tone = if status < 400 { Tone::Good } else { Tone::Bad };
-        let start = format!("    {}{}  ", self.terminal.paint(who.tone(), &name), self.terminal.paint(tone, &status.to_string()));
+        let start =
+            format!("{:MARGIN$}{}{}  ", "", self.terminal.paint(who.tone(), &name), self.terminal.paint(tone, &status.to_string()));
         self.lines(&start, DETAIL_AT, what)
     }
 
     /// Somebody does or sees something that is no request.
     pub(super) fn does(&self, who: Party, what: &str) -> Result<(), Failure> {
-        let name = format!("{:1$}", who.name(), TELLING_AT - 4);
-        self.lines(&format!("    {}", self.terminal.paint(who.tone(), &name)), TELLING_AT, what)
+        let name = format!("{:1$}", who.name(), TELLING_AT - MARGIN);
+        self.lines(&format!("{:MARGIN$}{}", "", self.terminal.paint(who.tone(), &name)), TELLING_AT, what)
     }
 
     /// A part of what was answered.

@@ -41,7 +41,7 @@ pub(super) async fn walk(story: &Story, cast: &Cast, mcp: Url, settings: &Settin
     let http = exchange::client()?;
     let agent = Agent::new(http.clone(), mcp);
     let (at, scope) = discover(story, &agent).await?;
-    let client_id = register(story, &agent, &at).await?;
+    let client_id = register(story, &agent, &at, started_at).await?;
     let browser = Browser::new(http.clone());
     let mut walk = Walk { story, cast, http, browser, agent, at, client_id, consents: 0 };
     let (attempt, code) = walk.sign_in_and_consent(&scope).await?;
@@ -55,7 +55,7 @@ pub(super) async fn walk(story: &Story, cast: &Cast, mcp: Url, settings: &Settin
 }
 
 async fn discover(story: &Story, agent: &Agent) -> Result<(Endpoints, String), Failure> {
-    story.step(1, "Discover", "The agent was told one address, that of an MCP server. It finds out the rest.")?;
+    story.step(1, "Discover", "The agent was told one address, an MCP server's. It finds out the rest.")?;
     story.asks(AGENT, NOTES, &format!("POST {}   tools/call read_notes, without a token", agent.mcp.path()))?;
     let answer = agent.call("read_notes", json!({}), None).await?.expect(401)?;
     let challenge = answer.challenge()?;
@@ -94,23 +94,21 @@ fn well_known(issuer: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
-async fn register(story: &Story, agent: &Agent, at: &Endpoints) -> Result<String, Failure> {
-    story.step(2, "Register", "Deputy has never heard of this agent, so it introduces itself. That gives it no rights yet.")?;
+async fn register(story: &Story, agent: &Agent, at: &Endpoints, started_at: Timestamp) -> Result<String, Failure> {
+    story.step(2, "Register", "The agent introduces itself. Anybody may, and that gives it no rights yet.")?;
     story.asks(AGENT, DEPUTY, &format!("POST {}   client_name \"{NAME}\"", at.registration_endpoint.path()))?;
     let answer = agent.register(at).await?.expect(201)?;
     let client_id = answer.text("client_id")?;
-    story.answers(DEPUTY, answer.status, "registered; the same again would be the same client")?;
+    let is_new = answer.json()?["client_id_issued_at"].as_i64().is_none_or(|issued_at| issued_at >= started_at.seconds());
+    let told = if is_new { "a new client; nobody vouches for its name" } else { "the client that it was in an earlier run" };
+    story.answers(DEPUTY, answer.status, told)?;
     story.detail("client_id", &client_id)?;
     Ok(client_id)
 }
 
 impl Walk<'_> {
     async fn sign_in_and_consent(&mut self, scope: &str) -> Result<(Attempt, String), Failure> {
-        self.story.step(
-            3,
-            "Sign in and consent",
-            "The agent sends its person to Deputy. What follows happens in the person's browser, where the agent sees nothing.",
-        )?;
+        self.story.step(3, "Sign in and consent", "The agent sends its person to Deputy. What they say there, it never sees.")?;
         let attempt = self.agent.attempt(&self.at, &self.client_id, scope);
         let code = self.authorize(&attempt).await?;
         Ok((attempt, code))
@@ -119,14 +117,14 @@ impl Walk<'_> {
     /// The person goes through whatever pages there are, and comes back with a code.
     async fn authorize(&mut self, attempt: &Attempt) -> Result<String, Failure> {
         let mut url = attempt.url.clone();
-        self.story.asks(PERSON, DEPUTY, &format!("GET {}   as the agent asked, for one resource, with PKCE", url.path()))?;
+        self.story.asks(PERSON, DEPUTY, &format!("GET {}   with what the agent asks for", url.path()))?;
         let mut answer = self.browser.open(&url).await?;
         for _ in 0..HOPS_MAX {
             if let Some(next) = answer.location(&url) {
                 if next.origin() != self.at.authorization_endpoint.origin() {
-                    self.story.answers(DEPUTY, answer.status, "back to the agent, with a code that works once, within a minute")?;
+                    self.story.answers(DEPUTY, answer.status, "back to the agent, with a code that works once")?;
                     let code = self.agent.code(&self.at, attempt, &next)?;
-                    self.story.does(AGENT, "state and iss are as expected: the answer is to its own question")?;
+                    self.story.does(AGENT, "finds its own state in the answer, and the right iss")?;
                     return Ok(code);
                 }
                 url = next;
@@ -194,30 +192,24 @@ impl Walk<'_> {
     }
 
     async fn redeem(&self, attempt: &Attempt, code: &str) -> Result<Tokens, Failure> {
-        self.story.step(
-            4,
-            "Token",
-            "The code becomes a token: for this person, this resource and these scopes, and short-lived.",
-        )?;
+        self.story.step(4, "Token", "For this person, this resource and these scopes only, and short-lived.")?;
         let path = self.at.token_endpoint.path();
-        self.story.asks(AGENT, DEPUTY, &format!("POST {path}   the code, and the secret behind the PKCE challenge"))?;
+        self.story.asks(AGENT, DEPUTY, &format!("POST {path}   the code, and the PKCE verifier"))?;
         let answer = self.agent.redeem(&self.at, &self.client_id, attempt, code).await?.expect(200)?;
         let tokens = Tokens::of(&answer)?;
         self.story.answers(DEPUTY, answer.status, &format!("a token for {}, good for {} s", tokens.scope, tokens.expires_in_s))?;
         self.story.detail("access", &shortened(&tokens.access_token))?;
         self.story.detail("refresh", &shortened(&tokens.refresh_token))?;
         let (header, claims) = tokens.decoded().ok_or_else(|| answer.lacks("a signed token"))?;
-        self.story.does(
-            AGENT,
-            &format!("can read what its token says: {}, signed with {}", said(&header["typ"]), said(&header["alg"])),
-        )?;
+        self.story
+            .does(AGENT, &format!("may look into its token: {}, signed with {}", said(&header["typ"]), said(&header["alg"])))?;
         for (claim, meaning) in [
             ("iss", ""),
-            ("aud", "   no other server takes it"),
+            ("aud", "   nowhere else"),
             ("sub", "   the person"),
             ("client_id", "   the agent"),
             ("scope", ""),
-            ("gid", "   the grant it ends with"),
+            ("gid", "   its grant"),
             ("jti", ""),
         ] {
             self.story.detail(claim, &format!("{}{meaning}", said(&claims[claim])))?;
@@ -243,13 +235,9 @@ impl Walk<'_> {
     }
 
     async fn step_up(&mut self, tokens: &Tokens) -> Result<Tokens, Failure> {
-        self.story.step(
-            6,
-            "More scope",
-            "Writing needs more than was allowed. The agent is told what, and the person is asked again.",
-        )?;
+        self.story.step(6, "More scope", "Writing needs more. The agent hears what, and the person decides again.")?;
         self.story.asks(AGENT, NOTES, &format!("POST {}   tools/call write_note", self.agent.mcp.path()))?;
-        let note = json!({"text": "Deputy let me write this."});
+        let note = json!({"text": "Milk, bread, ink"});
         let answer = self.agent.call("write_note", note.clone(), Some(&tokens.access_token)).await?.expect(403)?;
         let challenge = answer.challenge()?;
         self.story.answers(NOTES, answer.status, &challenge.in_short())?;
@@ -262,25 +250,21 @@ impl Walk<'_> {
         let answer = self.agent.redeem(&self.at, &self.client_id, &attempt, &code).await?.expect(200)?;
         let wider = Tokens::of(&answer)?;
         self.story.answers(DEPUTY, answer.status, &format!("a token for {}", wider.scope))?;
-        self.hand_back(tokens, "the narrower refresh token, which it needs no more").await?;
+        self.hand_back(tokens, "the narrower token, needed no more").await?;
         self.call("write_note", note, &wider).await?;
         self.call("read_notes", json!({}), &wider).await?;
         Ok(wider)
     }
 
     async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, Failure> {
-        self.story.step(
-            7,
-            "Refresh",
-            "Access tokens are short-lived. The agent gets the next one by itself, and a new refresh token with it.",
-        )?;
+        self.story.step(7, "Refresh", "Access tokens are short-lived. The agent gets the next one by itself.")?;
         self.story.asks(AGENT, DEPUTY, &format!("POST {}   the refresh token", self.at.token_endpoint.path()))?;
         let answer = self.agent.refresh(&self.at, &self.client_id, &tokens.refresh_token).await?.expect(200)?;
         let renewed = Tokens::of(&answer)?;
         if renewed.refresh_token == tokens.refresh_token {
             return Err(answer.lacks("a new refresh token"));
         }
-        self.story.answers(DEPUTY, answer.status, "both are new; a thief who uses the old one later ends the whole grant")?;
+        self.story.answers(DEPUTY, answer.status, "both are new, and the old one is used up")?;
         self.story.detail("access", &shortened(&renewed.access_token))?;
         self.story.detail("refresh", &shortened(&renewed.refresh_token))?;
         self.call("read_notes", json!({}), &renewed).await?;
@@ -288,11 +272,7 @@ impl Walk<'_> {
     }
 
     async fn revoke(&self, tokens: &Tokens) -> Result<(), Failure> {
-        self.story.step(
-            8,
-            "Revoke",
-            "The agent is done. The person could do the same at any time, on their page of connected apps.",
-        )?;
+        self.story.step(8, "Revoke", "The agent is done. The person could end it as well, on their account page.")?;
         self.hand_back(tokens, "the refresh token, and with it the grant").await
     }
 
@@ -303,11 +283,7 @@ impl Walk<'_> {
     }
 
     async fn be_refused(&self, tokens: &Tokens) -> Result<(), Failure> {
-        self.story.step(
-            9,
-            "Refused",
-            "Nothing of it works any more. The access token has minutes left, but notes asks Deputy about each one it gets.",
-        )?;
+        self.story.step(9, "Refused", "Nothing of it works now: notes asks Deputy about each token that it gets.")?;
         self.story.asks(AGENT, DEPUTY, &format!("POST {}   the refresh token", self.at.token_endpoint.path()))?;
         let answer = self.agent.refresh(&self.at, &self.client_id, &tokens.refresh_token).await?.expect(400)?;
         self.story.answers(DEPUTY, answer.status, &format!("{}: {}", answer.text("error")?, answer.text("error_description")?))?;
@@ -329,20 +305,16 @@ impl Walk<'_> {
 }
 
 async fn facts(story: &Story, settings: &Settings, started_at: Timestamp, tokens: &Tokens) -> Result<(), Failure> {
-    story.step(
-        10,
-        "On record",
-        "Each decision became a fact in the commit that made it. These are this run's, from the log on disk.",
-    )?;
+    story.step(10, "On record", "Each decision left a fact behind. From the log on disk:")?;
     let (_, claims) = tokens.decoded().unwrap_or_default();
     let mut facts = tokio::time::timeout(RELAY_MAX, until_ended(settings, started_at, &claims["gid"]))
         .await
         .map_err(|_| Failure(format!("the end of the grant is not in the log after {} s", RELAY_MAX.as_secs())))??;
     facts.sort_by_key(|fact| fact.at);
-    facts.iter().try_for_each(|fact| output::print(&words::line(fact, 4, story.terminal)))?;
+    facts.iter().try_for_each(|fact| output::print(&words::line(fact, 2, story.terminal)))?;
     let [person, client] = ["sub", "client_id"].map(|claim| words::short(&said(&claims[claim])));
     output::print("\n")?;
-    story.paragraph(4, &format!("{person} is the person, {client} the agent, opr_… the operator, who prepared all this."))
+    story.paragraph(2, &format!("{person} is the person, {client} the agent, opr_… the operator, who made them known."))
 }
 
 /// This run's facts, once the end of the grant is among them. They leave the database in the order of their commits, so those before

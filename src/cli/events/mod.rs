@@ -121,10 +121,8 @@ impl Printer {
         }
         let date = words::date(fact.at);
         if self.date.as_ref() != Some(&date) {
-            output::print(&format!(
-                "{}\n",
-                self.terminal.paint(Tone::Faint, &format!("{date}, UTC; the first fact here has offset {}", fact.offset))
-            ))?;
+            let heading = format!("{date} UTC, from offset {}", fact.offset);
+            output::print(&format!("{}\n", self.terminal.paint(Tone::Faint, &heading)))?;
             self.date = Some(date);
         }
         output::print(&words::line(fact, 0, self.terminal))

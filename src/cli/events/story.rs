@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use deputy::config::Settings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::output::{self, Reader};
@@ -96,22 +96,17 @@ fn is_identifier(text: &str) -> bool {
     text.starts_with("http") || text.split_once('_').is_some_and(|(prefix, digits)| prefix.len() == 3 && digits.len() == 26)
 }
 
-/// Every member of the event on a line of its own.
+/// Every member of the event on a line of its own: first those that all events have, then its own.
 fn in_full(fact: &Recorded) -> String {
     let event: Value = serde_json::from_slice(&fact.payload).unwrap_or_default();
-    let mut lines = serde_json::Map::new();
-    lines.insert("offset".to_owned(), fact.offset.into());
-    for (name, value) in event.as_object().into_iter().flatten() {
-        let shown = match name.as_str() {
-            "data" => continue,
-            "at" => fact.at.to_rfc3339().into(),
-            "actor" => value.as_object().and_then(|actor| actor.values().next()).unwrap_or(value).clone(),
-            _ => value.clone(),
-        };
-        lines.insert(name.clone(), shown);
-    }
-    lines.extend(event["data"].as_object().cloned().unwrap_or_default());
-    output::object(&Value::Object(lines), Reader::Person)
+    let actor = match &event["actor"] {
+        Value::Object(actor) => actor.values().next().cloned().unwrap_or_default(),
+        actor => actor.clone(),
+    };
+    let envelope =
+        json!({"id": event["id"], "type": event["type"], "at": fact.at.to_rfc3339(), "actor": actor, "offset": fact.offset});
+    let parts = [&envelope, &event["data"]].map(|part| output::object(part, Reader::Person));
+    parts.join("\n")
 }
 
 fn unknown(subject: &Subject, facts: &Facts) -> Failure {
@@ -125,8 +120,6 @@ fn unknown(subject: &Subject, facts: &Facts) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn names(subject: &str, event: &Value) -> (bool, Vec<String>) {

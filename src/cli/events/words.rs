@@ -85,18 +85,14 @@ fn by_whom(actor: &Actor) -> String {
 fn in_words(fact: &Fact) -> String {
     let short = |id: &dyn std::fmt::Display| short(&id.to_string());
     match fact {
-        Fact::TokenIssued { grant, grant_type, scope, .. } => format!("{scope}, by {} under {}", grant_type.as_str(), short(grant)),
+        Fact::TokenIssued { grant, scope, .. } => format!("{scope}, under {}", short(grant)),
         Fact::TokenRevoked { jti, grant, .. } => format!("{} of {}", short(jti), short(grant)),
-        Fact::RequestRefused { route, client: Some(client), code, reason } => {
-            format!("{route}: {code} ({reason}), in the name of {}", short(client))
-        }
-        Fact::RequestRefused { route, client: None, code, reason } => format!("{route}: {code} ({reason})"),
+        Fact::RequestRefused { route, client: Some(client), reason, .. } => format!("{reason} at {route}, as {}", short(client)),
+        Fact::RequestRefused { route, client: None, reason, .. } => format!("{reason} at {route}"),
         Fact::ConsentGiven { client, scope, resource, .. } => format!("{} may {}", short(client), reach(scope, resource.as_ref())),
         Fact::ConsentRefused { client, .. } => format!("{} may not", short(client)),
-        Fact::GrantStarted { grant, person, scope, resource, .. } => {
-            let person = person.as_ref().map_or_else(|| "itself".to_owned(), |person| short(person));
-            format!("{} for {person}: {}", short(grant), reach(scope, resource.as_ref()))
-        }
+        Fact::GrantStarted { grant, person: Some(person), scope, .. } => format!("{} for {}: {scope}", short(grant), short(person)),
+        Fact::GrantStarted { grant, person: None, scope, .. } => format!("{} for itself: {scope}", short(grant)),
         Fact::GrantEnded { grant, cause, .. } => format!("{}: {}", short(grant), why(*cause)),
         Fact::ClientRegistered { client, origin, name } => format!("{} “{name}”, {}", short(client), whence(*origin)),
         Fact::ClientChanged { client, change } => format!("{}: {change}", short(client)),
@@ -131,12 +127,12 @@ fn reach(scope: &Scopes, resource: Option<&ResourceIdentifier>) -> String {
 
 fn why(cause: EndCause) -> &'static str {
     match cause {
-        EndCause::Revoked => "its client revoked it",
+        EndCause::Revoked => "the client ended it",
         EndCause::Person => "the person ended it",
         EndCause::Operator => "an operator ended it",
-        EndCause::CodeReplayed => "its code was used twice",
+        EndCause::CodeReplayed => "the code was used twice",
         EndCause::RefreshReplayed => "an old refresh token was used",
-        EndCause::ClientDeleted => "its client was deleted",
+        EndCause::ClientDeleted => "the client was deleted",
     }
 }
 
@@ -156,7 +152,7 @@ mod tests {
 
     fn line_of(event: &Value) -> String {
         let payload = event.to_string().into_bytes();
-        line(&Recorded { offset: 0, at: Timestamp(1_795_449_900_000), payload }, 2, Terminal::plain(90))
+        line(&Recorded { offset: 0, at: Timestamp(1_795_449_900_000), payload }, 2, Terminal::plain(80))
     }
 
     fn started() -> Value {
@@ -171,8 +167,8 @@ mod tests {
         let told = line_of(&started());
         assert_eq!(
             told,
-            "  16:05:00  grant.started        cli_…e6g8h1  gra_…e6g8h2 for per_…e6g8h3: notes:read\n\
-             \x20                                              notes:write at https://notes.example/mcp\n"
+            "  16:05:00  grant.started        cli_…e6g8h1  gra_…e6g8h2 for per_…e6g8h3:\n\
+             \x20                                             notes:read notes:write\n"
         );
     }
 
