@@ -47,6 +47,27 @@ async fn a_crowded_pool_is_503_and_nobody_loses_anything() {
 }
 
 #[tokio::test]
+async fn too_many_requests_at_once_are_429_in_oauth_json() {
+    let deputy = Installation::start_on_postgres("requests_in_flight_max = 1\n").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let before = deputy.refusals_counted("server.overloaded").await;
+    // The first refresh waits for a row that somebody holds; the second finds no place.
+    let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
+    let crowd = futures_util::future::join_all((0..4).map(|_| agent.refresh(tokens.refresh_token()))).await;
+    held.release().await;
+    let refused: Vec<_> = crowd.into_iter().filter(|answer| answer.status == 429).collect();
+    assert_eq!(refused.len(), 3);
+    for answer in refused {
+        assert!(answer.header("retry-after").is_some());
+        answer.refused(429, "temporarily_unavailable");
+    }
+    assert_eq!(deputy.refusals_counted("server.overloaded").await, before + 3);
+    Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
 async fn a_full_disk_is_503_and_heals() {
     let deputy = Installation::start().await;
     deputy.resource().await;
