@@ -3,3 +3,4 @@
 mod support;
 mod rfc;
 mod house;
+mod simulation;
