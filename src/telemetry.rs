@@ -52,7 +52,18 @@ impl Telemetry {
     /// The exporter cannot be built, or this was called before.
     pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
         let traces = settings.otlp_endpoint.as_ref().map(provider).transpose()?;
-        subscriber(settings, std::io::stderr, traces.as_ref()).try_init()?;
+        let ink = if std::io::stderr().is_terminal() { Ink::Colour } else { Ink::Plain };
+        subscriber(settings, std::io::stderr, ink, traces.as_ref()).try_init()?;
+        Ok(Telemetry { traces })
+    }
+
+    /// As [`Telemetry::start`], with the log lines at the end of a file.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_in_file(settings: &Settings, file: std::fs::File) -> Result<Telemetry, TelemetryError> {
+        let traces = settings.otlp_endpoint.as_ref().map(provider).transpose()?;
+        subscriber(settings, file, Ink::Plain, traces.as_ref()).try_init()?;
         Ok(Telemetry { traces })
     }
 }
@@ -163,13 +174,25 @@ fn provider(collector: &Url) -> Result<SdkTracerProvider, TelemetryError> {
         .build())
 }
 
-fn subscriber<W>(settings: &Settings, writer: W, traces: Option<&SdkTracerProvider>) -> impl Subscriber + Send + Sync + use<W>
+/// Whether lines of text are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ink {
+    Colour,
+    Plain,
+}
+
+fn subscriber<W>(
+    settings: &Settings,
+    writer: W,
+    ink: Ink,
+    traces: Option<&SdkTracerProvider>,
+) -> impl Subscriber + Send + Sync + use<W>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match settings.log_format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(ink == Ink::Colour).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let spans = traces.map(|provider| {
@@ -238,7 +261,7 @@ mod tests {
         let settings = Settings::parse("test", configuration).expect("a right configuration");
         let lines = Lines::default();
         let writer = lines.clone();
-        let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), None), || {
+        let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), Ink::Plain, None), || {
             let request = RequestTrace::begin(&Method::GET, headers);
             request.span.in_scope(|| tracing::warn!(target: "deputy::http", "seen"));
             request.trace_id
@@ -293,7 +316,7 @@ mod tests {
         });
         let settings = Settings::parse("test", &format!("otlp_endpoint = \"{collector}\"")).expect("a right configuration");
         let traces = provider(settings.otlp_endpoint.as_ref().expect("it is set")).expect("an exporter");
-        tracing::subscriber::with_default(subscriber(&settings, std::io::sink, Some(&traces)), || {
+        tracing::subscriber::with_default(subscriber(&settings, std::io::sink, Ink::Plain, Some(&traces)), || {
             let request = RequestTrace::begin(&Method::POST, &headers());
             assert_eq!(request.trace_id, TRACE_ID);
             request.end(Some("/token"), StatusCode::OK, Duration::from_millis(1));

@@ -18,6 +18,8 @@ class Remote {
   asked = [];
   log = [];
   #child;
+  #urls = [];
+  #listening = 0;
   #answers = new Map();
   #next = 1;
   #ended;
@@ -31,11 +33,16 @@ class Remote {
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#hear(JSON.parse(line)));
     createInterface({ input: this.#child.stderr }).on("line", (line) => {
       this.log.push(line);
-      if (line.startsWith(`${ISSUER}/authorize?`)) this.#authorize(person, line).catch((error) => this.#fail(error));
+      if (line.startsWith(`${ISSUER}/authorize?`)) this.#urls.push(line);
+      if (line.includes("OAuth callback server running")) this.#listening += 1;
+      this.#authorize(person).catch((error) => this.#fail(error));
     });
   }
 
-  async #authorize(person, url) {
+  /** A person is slower than we are: by the time they answer, mcp-remote listens, which it may begin before or after it asks. */
+  async #authorize(person) {
+    const url = this.#urls[this.asked.length];
+    if (!url || this.asked.length >= this.#listening) return;
     this.asked.push(new URL(url).searchParams);
     const { redirect } = await person.authorize(url);
     const response = await fetch(redirect);

@@ -116,6 +116,7 @@ async fn oidc_3_1_2_1_prompt_and_max_age() {
         assert!(silent.parameter("code").is_some());
         let more = ada.open(&agent.authorization_url("notes:read notes:write", &[("prompt", "none")])).await;
         assert_eq!(more.parameter("error").as_deref(), Some("consent_required"));
+        assert_eq!(deputy.last_reason().await, "authorize.consent_required");
         let again = ada.open(&agent.authorization_url("notes:read", &[("prompt", "consent")])).await.page();
         assert!(again.body.contains("name=\"decision\""));
         deputy.later(100);
@@ -147,6 +148,7 @@ async fn a_person_can_narrow_and_refuse() {
         let seal = crate::support::person::field(&consent, "seal");
         let refused = ada.submit("/consent", &[("seal", &seal), ("decision", "refuse")]).await;
         assert_eq!(refused.parameter("error").as_deref(), Some("access_denied"));
+        assert_eq!(deputy.last_reason().await, "authorize.refused");
         assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
     })
     .await;

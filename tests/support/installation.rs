@@ -39,7 +39,8 @@ pub struct Installation {
     outbound: Outbound,
     // Kept as long as the installation.
     _folder: TempDir,
-    _database: Option<PrivateDatabase>,
+    /// PostgreSQL, if it is not the embedded engine.
+    database: Option<PrivateDatabase>,
 }
 
 /// Runs a story once on each engine.
@@ -92,7 +93,7 @@ impl Installation {
             settings,
             outbound,
             _folder: folder,
-            _database: database,
+            database,
         };
         installation.serve(listener).await;
         installation
@@ -133,6 +134,11 @@ impl Installation {
         &self.server.as_ref().expect("it runs").world
     }
 
+    /// The PostgreSQL database, of an installation that has one.
+    pub fn database(&self) -> &PrivateDatabase {
+        self.database.as_ref().expect("this installation is on PostgreSQL")
+    }
+
     /// Where it listens, whatever its issuer says.
     pub fn address(&self) -> std::net::SocketAddr {
         self.settings.listen
@@ -151,6 +157,21 @@ impl Installation {
                 == Progress::Advanced
             {}
         }
+    }
+
+    /// Does something while nothing can be committed.
+    pub async fn without_storage<T>(&self, doing: impl Future<Output = T>) -> T {
+        let faults = self.world().storage.faults().cloned();
+        match (&faults, &self.database) {
+            (Some(faults), _) => faults.fail_commits(u32::MAX),
+            (None, database) => database.as_ref().expect("it is PostgreSQL").go_away().await,
+        }
+        let done = doing.await;
+        match (&faults, &self.database) {
+            (Some(faults), _) => faults.fail_commits(0),
+            (None, database) => database.as_ref().expect("it is PostgreSQL").come_back().await,
+        }
+        done
     }
 
     /// Every fact on record, the oldest first.
@@ -180,7 +201,7 @@ impl Installation {
     /// The reason of the last refusal on record: what the answer itself never tells.
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
-        let last = facts.iter().rfind(|fact| fact["type"].as_str().is_some_and(|name| name.contains(".refused.")));
+        let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
         last.map_or_else(
             || panic!("no refusal on record: {facts:?}"),
             |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
@@ -196,12 +217,32 @@ impl Installation {
         Answer::of(self.http.post(format!("{}{path}", self.issuer)).form(form)).await
     }
 
-    /// Asks the admin API, with the token that the first start wrote.
+    /// How often a refusal was counted: also those that are not on record, because they are trouble that passes. The process
+    /// counts for all its servers, so compare before and after.
+    pub async fn refusals_counted(&self, reason: &str) -> u64 {
+        let line = format!("deputy_refusals_total{{reason=\"{reason}\"}} ");
+        let page = self.get("/metrics").await.ok().body;
+        page.lines().find_map(|text| text.strip_prefix(&line)).map_or(0, |count| count.parse().expect("a count"))
+    }
+
+    /// The token that the first start wrote.
+    pub fn operator_token(&self) -> String {
+        let text = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        text.trim().to_owned()
+    }
+
+    /// Asks the admin API.
     pub async fn operate(&self, method: &str, path: &str, body: Value) -> Answer {
-        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
         let method = method.parse().expect("a method");
-        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim());
+        let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(self.operator_token());
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    /// Whether a token is alive, as the resource of this registration asks.
+    pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
+        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+        let request = self.http.post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
+        Answer::of(request).await.ok().json()["active"] == true
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.

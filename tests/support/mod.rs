@@ -1,6 +1,7 @@
 //! The actors of the tests: an installation of Deputy, and those who deal with it over HTTP as anybody would.
 
 /// A private PostgreSQL.
+#[expect(dead_code, reason = "the tests of storage itself use more of it")]
 pub mod postgres;
 /// An installation: start it, restart it, read its facts.
 pub mod installation;
@@ -8,6 +9,10 @@ pub mod installation;
 pub mod person;
 /// Software that asks for tokens.
 pub mod agent;
+/// Software that proves itself by signature.
+pub mod workload;
+/// What is kept in storage.
+pub mod state;
 /// What an answer was.
 pub mod answer;
 
@@ -15,6 +20,7 @@ pub use agent::Agent;
 pub use answer::Answer;
 pub use installation::{Installation, each_engine};
 pub use person::Person;
+pub use workload::{Signer, Workload};
 
 /// The resource that tests protect, as it spells itself.
 pub const RESOURCE: &str = "https://notes.example/mcp";

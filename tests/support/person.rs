@@ -57,6 +57,11 @@ impl<'i> Person<'i> {
         Person::new(self.installation, &self.login, &self.password)
     }
 
+    /// The values of all cookies.
+    pub fn cookies(&self) -> Vec<String> {
+        self.jar().values().cloned().collect()
+    }
+
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar().get(name).cloned()
     }
