@@ -4,6 +4,8 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/deputy/target
 
 RELEASE := $(CARGO_TARGET_DIR)/release
+# Written by npm when all of the list is installed.
+PEERS := benches/peers/node_modules/.package-lock.json
 
 .PHONY: help run test bench tools
 
@@ -21,8 +23,12 @@ test: tools
 	tests/setup.sh
 	cargo test --locked
 
-bench: tools
-	cargo bench --locked
+bench: tools $(PEERS)
+	cargo bench --locked --bench hot_paths
+
+$(PEERS): benches/peers/package-lock.json
+	@command -v npm >/dev/null || { echo 'make: npm is missing: install Node.js as https://nodejs.org says' >&2; exit 1; }
+	npm ci --prefix benches/peers --loglevel=error
 
 tools:
 	@command -v cargo >/dev/null || { echo 'make: cargo is missing: install Rust as https://rustup.rs says' >&2; exit 1; }

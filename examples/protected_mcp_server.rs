@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::http::request::Parts;
 use clap::Parser;
-use deputy::resource_server::{ResourceServer, token::Token};
+use deputy::{domain::secret::Secret, resource_server::ResourceServer, resource_server::token::Token};
 use rmcp::handler::server::{tool::Extension, wrapper::Parameters};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -31,6 +31,9 @@ struct Options {
     /// The authorization server whose tokens are accepted
     #[arg(long, env = "NOTES_ISSUER", default_value = "http://127.0.0.1:9400")]
     issuer: String,
+    /// This resource's <ID>:<SECRET> there, to ask about each token: a revoked one is refused at once, and not when it expires
+    #[arg(long, env = "NOTES_CREDENTIALS", hide_env_values = true)]
+    credentials: Option<String>,
 }
 
 /// The notes of each person, by subject. Knows nothing of tokens but whose they are.
@@ -80,12 +83,15 @@ fn service(options: &Options) -> Result<Router, Box<dyn std::error::Error>> {
     let notes = Notes::default();
     let mcp = StreamableHttpService::new(move || Ok(notes.clone()), Arc::new(NeverSessionManager::default()), config);
 
-    let protect = ResourceServer::new(format!("http://{}/mcp", options.address), &options.issuer)
+    let resource = ResourceServer::new(format!("http://{}/mcp", options.address), &options.issuer)
         .name("Notes")
         .scopes_supported(["notes:read", "notes:write"])
         .required_scopes(["notes:read"])
-        .tool_scopes("write_note", ["notes:write"])
-        .layer()?;
+        .tool_scopes("write_note", ["notes:write"]);
+    let protect = match options.credentials.as_deref().and_then(|credentials| credentials.split_once(':')) {
+        Some((id, secret)) => resource.introspecting(id, Secret::new(secret.to_owned()), std::time::Duration::ZERO).layer()?,
+        None => resource.layer()?,
+    };
     Ok(Router::new().route_service("/mcp", mcp).layer(protect))
 }
 

@@ -64,6 +64,12 @@ impl Admin {
         Ok(Admin { server, token: operator_token(args, settings)?, http, reader })
     }
 
+    /// The admin API of the server that these settings are for, with the token that its first start wrote.
+    pub(crate) fn of_this_machine(settings: &Settings) -> Result<Admin, Failure> {
+        let args = AdminArgs { server: None, operator_token_file: Some(settings.operator_token_path()), json: false };
+        Admin::open(&args, settings)
+    }
+
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
         self.send(self.request(Method::GET, path, &[])).await
     }

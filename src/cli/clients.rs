@@ -26,7 +26,7 @@ pub(crate) enum ClientsCommand {
     Enable(OneClient),
     /// Forget a client and end all that was granted to it
     Delete(OneClient),
-    /// Make a token that lets its holder register one client, for `registration = "token"`
+    /// Make a token that lets its holder register clients for a week, for `registration = "token"`
     InitialAccessToken(AdminArgs),
 }
 

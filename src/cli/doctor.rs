@@ -9,12 +9,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use deputy::config::{self, ConfigError, DatabaseAddress, Settings};
 use deputy::domain::time::Timestamp;
+use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
 use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
+use deputy::world::open::log_path;
 use serde_json::Value;
 
 use super::output;
@@ -109,6 +112,7 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     findings.push(port(settings)?);
     findings.push(data_folder(&settings.data_dir));
     findings.push(wait_for(database(settings))?);
+    findings.extend(log(settings));
     findings.push(master_key(settings));
     findings.extend(operator_token(settings));
     findings.push(clock(settings, SystemTime::now()));
@@ -258,6 +262,23 @@ async fn database(settings: &Settings) -> Result<Finding, Failure> {
                 DatabaseAddress::Sqlite => "give the file to the user who runs the server, or restore it from a copy",
                 DatabaseAddress::Postgres(_) => "check that PostgreSQL runs there, and the host, user and password in database",
             },
+        ),
+    })
+}
+
+/// The log, if a server has run here.
+fn log(settings: &Settings) -> Option<Finding> {
+    let path = log_path(settings);
+    path.is_dir().then(|| match Reader::open(Arc::new(RealDisk::at(&path))) {
+        Ok(_) => Finding::fine("log", format!("the facts in {} can be read", path.display())),
+        Err(error @ LogError::Newer { .. }) => {
+            Finding::wrong("log", error.to_string(), "start the newer version again, or restore a copy from before its first start")
+        }
+        Err(error @ LogError::Damaged { .. }) => Finding::wrong("log", error.to_string(), "restore the folder from a copy"),
+        Err(error) => Finding::wrong(
+            "log",
+            format!("{} cannot be read: {error}", path.display()),
+            "run this as the user who runs the server, and give that user the folder",
         ),
     })
 }
@@ -425,6 +446,19 @@ mod tests {
             "{finding}"
         );
         assert!(!finding.to_string().contains("hunter2"), "{finding}");
+    }
+
+    #[test]
+    fn the_log_must_be_of_a_version_that_is_known() {
+        let folder = folder();
+        let settings = settings("", folder.path());
+        assert_eq!(log(&settings), None);
+        fs::create_dir(log_path(&settings)).expect("the folder is ours");
+        assert_eq!(log(&settings).map(|finding| finding.verdict), Some(Verdict::Fine));
+        let segment = [b"DLG\xff".as_slice(), &[0; 4096]].concat();
+        fs::write(log_path(&settings).join("facts.00000001.segment"), segment).expect("the folder is ours");
+        let finding = log(&settings).expect("there is a log");
+        assert!(finding.verdict == Verdict::Wrong && finding.what.contains("written by a newer release"), "{finding}");
     }
 
     #[test]

@@ -13,7 +13,13 @@ pub(crate) enum KeysCommand {
     /// List the keys: the one that signs, those to come, and those whose tokens are still valid
     List(PageArgs),
     /// Sign with a new key from now on; tokens signed before stay valid
-    Rotate(AdminArgs),
+    Rotate {
+        /// At once, for a key that leaked: who cached our key set may refuse new tokens until they read it again
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
 }
 
 const COLUMNS: &[Column] = &[("KEY", "kid"), ("ALGORITHM", "algorithm"), ("STATE", "state"), ("MADE", "created_at")];
@@ -21,9 +27,9 @@ const COLUMNS: &[Column] = &[("KEY", "kid"), ("ALGORITHM", "algorithm"), ("STATE
 pub(crate) async fn run(command: KeysCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
         KeysCommand::List(args) => list(&["keys"], &args, COLUMNS, settings).await,
-        KeysCommand::Rotate(args) => {
-            let admin = Admin::open(&args, settings)?;
-            let key = admin.post(&["keys", "rotate"], &json!({})).await?;
+        KeysCommand::Rotate { force, admin } => {
+            let admin = Admin::open(&admin, settings)?;
+            let key = admin.post(&["keys", "rotate"], &json!({"force": force})).await?;
             admin.show(&key)
         }
     }

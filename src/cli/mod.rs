@@ -7,13 +7,16 @@
 
 mod admin;
 mod clients;
+mod demo;
 mod doctor;
+mod events;
 mod keys;
 mod migrate;
 mod output;
 mod people;
 mod resources;
 mod serve;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +33,7 @@ Examples:
                                               Protect an MCP server
   deputy clients list                         See which agents there are
   deputy keys rotate                          Sign with a new key from now on
+  deputy events tail                          See what is decided, as it is decided
 
 Settings are read from deputy.toml and from the environment (DEPUTY_ISSUER and so on);
 `deputy doctor --reference` lists all of them.";
@@ -49,6 +53,8 @@ struct Cli {
 enum Command {
     /// Run the authorization server until it is told to stop
     Serve,
+    /// Run the server with an example MCP server, and show in the terminal what it is for
+    Demo(demo::DemoArgs),
     /// Bring the database to this version's schema; `serve` does it too, unless several servers share the database
     Migrate,
     /// See and rotate the keys that sign tokens
@@ -63,6 +69,9 @@ enum Command {
     /// See, make and end the resources: the servers that accept our tokens
     #[command(subcommand)]
     Resources(resources::ResourcesCommand),
+    /// Read the facts on record: every decision, who made it and when
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Check the configuration and its surroundings; say what is wrong and how to mend it
     Doctor(doctor::DoctorArgs),
 }
@@ -107,11 +116,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let settings = Settings::load(cli.config.as_deref(), environment()).map_err(|error| Failure(error.to_string()))?;
     match cli.command {
         Command::Serve => serve::run(settings),
+        Command::Demo(args) => demo::run(&args, settings),
         Command::Migrate => wait_for(migrate::run(&settings)),
         Command::Keys(command) => wait_for(keys::run(command, &settings)),
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
         Command::People(command) => wait_for(people::run(command, &settings)),
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
+        Command::Events(command) => wait_for(events::run(command, &settings)),
         Command::Doctor(_) => unreachable!("it was run above, since it must work without settings"),
     }?;
     Ok(ExitCode::SUCCESS)

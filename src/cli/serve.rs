@@ -1,7 +1,9 @@
 //! `deputy serve`: run the server until Ctrl-C or SIGTERM.
 
+use std::io::ErrorKind;
+
 use deputy::config::Settings;
-use deputy::server;
+use deputy::server::{self, ServerError};
 use deputy::telemetry::Telemetry;
 
 use super::Failure;
@@ -11,5 +13,15 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
     let _telemetry = Telemetry::start(&settings).map_err(|error| Failure::because("cannot start", &error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::because("cannot start", &error))?;
-    runtime.block_on(server::run(settings)).map_err(|error| Failure::because("cannot serve", &error))
+    runtime.block_on(server::run(settings)).map_err(failure)
+}
+
+/// Why there is no server, in one sentence.
+pub(crate) fn failure(error: ServerError) -> Failure {
+    match error {
+        ServerError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => Failure(format!(
+            "cannot serve: {address} is in use; stop what runs there, perhaps another Deputy, or set `listen` and `issuer` to another port"
+        )),
+        error => Failure::because("cannot serve", &error),
+    }
 }

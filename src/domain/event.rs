@@ -64,13 +64,6 @@ pub enum Fact {
         code: String,
         reason: String,
     },
-    #[serde(rename = "authorization.refused.v1")]
-    AuthorizationRefused {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        client: Option<ClientId>,
-        code: String,
-        reason: String,
-    },
     #[serde(rename = "consent.given.v1")]
     ConsentGiven {
         client: ClientId,
@@ -143,9 +136,7 @@ impl Fact {
             | Fact::TokenRevoked { grant, .. }
             | Fact::GrantStarted { grant, .. }
             | Fact::GrantEnded { grant, .. } => grant.to_string(),
-            Fact::RequestRefused { client, .. } | Fact::AuthorizationRefused { client, .. } => {
-                client.as_ref().map_or_else(String::new, ToString::to_string)
-            }
+            Fact::RequestRefused { client, .. } => client.as_ref().map_or_else(String::new, ToString::to_string),
             Fact::ConsentGiven { client, .. }
             | Fact::ConsentRefused { client, .. }
             | Fact::ClientRegistered { client, .. }

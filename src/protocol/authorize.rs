@@ -30,7 +30,7 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{client_metadata_document, parameters::Parameters, pkce, record_refusal, resource_indicators},
+    protocol::{client_metadata_document, parameters::Parameters, pkce, resource_indicators},
     storage::{StorageError, grants, one_time, outbox},
     world::World,
 };
@@ -128,18 +128,8 @@ pub struct Code {
     pub grant: Option<Id<GrantKind>>,
 }
 
-/// Reads and judges a request. A refusal is put on record.
+/// Reads and judges a request.
 pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
-    let judged = judge(world, query, now).await;
-    if let Err(Refused::Page(refusal) | Refused::Redirect { refusal, .. }) = &judged {
-        let client = Parameters::parse(query.as_bytes()).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
-        let fact = Fact::AuthorizationRefused { client, code: refusal.code.as_str().to_owned(), reason: refusal.reason.to_owned() };
-        record_refusal(world, refusal.code, refusal.reason, world.event(now, Actor::Anonymous, fact)).await;
-    }
-    judged
-}
-
-async fn judge(world: &World, query: &str, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
     let parameters = Parameters::parse(query.as_bytes())?;
     let client = find_client(world, parameters.require("client_id")?, now).await?;
     let redirect_uri = redirect_uri(&client, &parameters)?;
@@ -274,18 +264,22 @@ pub async fn allow(
 ) -> Result<String, Refused> {
     // `openid` is about who they are, which they told us by being here; everything else they could untick.
     let allowed = request.scopes.intersection(&chosen.union(&Scopes::of([scope::OPENID])));
-    if allowed.difference(&Scopes::of(scope::BUILT_IN)).is_empty() && request.resource.is_some() {
+    // A grant for a resource that may do nothing there is a refusal.
+    let asked_there = request.scopes.difference(&Scopes::of(scope::BUILT_IN));
+    let is_nothing_left = allowed.is_empty() || (!asked_there.is_empty() && allowed.intersection(&asked_there).is_empty());
+    if is_nothing_left {
         return refuse(world, request, person, now).await;
     }
     issue_code(world, request, session, person, allowed.clone(), Some(&allowed), now).await
 }
 
-/// The person refused. Answers where to send them.
+/// The person refused, which the client is told.
 pub async fn refuse(world: &World, request: &AuthorizationRequest, person: &Person, now: Timestamp) -> Result<String, Refused> {
     let event =
         world.event(now, Actor::Person(person.id), Fact::ConsentRefused { client: request.client.id.clone(), person: person.id });
     world.storage.write(move |tx| Box::pin(async move { outbox::put(tx, &event).await })).await?;
-    Ok(refusal_location(world, &request.redirect_uri, request.state.as_deref(), &CONSENT_REFUSED))
+    let location = refusal_location(world, &request.redirect_uri, request.state.as_deref(), &CONSENT_REFUSED);
+    Err(Refused::Redirect { refusal: CONSENT_REFUSED, location })
 }
 
 /// Makes a code, with the new consent and its event in the same commit if there is one.

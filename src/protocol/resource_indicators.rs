@@ -17,6 +17,10 @@ use crate::{
 pub async fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) -> Result<Option<Arc<Resource>>, OAuthError> {
     let resources = world.storage.resources().await?;
     if let Some(text) = parameters.get("resource") {
+        // Most clients spell it as the resource does, and then there is nothing to parse.
+        if let Some(resource) = resources.find_spelled(text) {
+            return Ok(Some(Arc::clone(resource)));
+        }
         let identifier = ResourceIdentifier::parse(text)?;
         return resources.find(&identifier).cloned().map(Some).ok_or(RESOURCE_UNKNOWN);
     }

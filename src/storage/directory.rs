@@ -48,6 +48,11 @@ impl Resources {
         self.1.get(&identifier.canonical()).map(|place| &self.0[*place])
     }
 
+    /// The resource that spells its identifier exactly so.
+    pub fn find_spelled(&self, identifier: &str) -> Option<&Arc<Resource>> {
+        self.0.iter().find(|resource| resource.identifier.as_str() == identifier)
+    }
+
     pub fn find_by_id(&self, id: Id<ResourceKind>) -> Option<&Arc<Resource>> {
         self.0.iter().find(|resource| resource.id == id)
     }

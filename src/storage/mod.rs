@@ -6,7 +6,8 @@
 //! was answered before it.
 //!
 //! 2026-11: SQLite through rusqlite, PostgreSQL through sqlx. sqlx hops threads for every SQLite statement, which costs more than an
-//! ES256 signature and an HTTP request together.
+//! ES256 signature and an HTTP request together. What awaits PostgreSQL is boxed: its futures of 5 kB would otherwise be part of
+//! every request's, and moved about also where SQLite answers at once.
 
 pub mod clients;
 pub mod people;
@@ -147,7 +148,7 @@ impl Storage {
     {
         match &*self.0 {
             Backend::Sqlite(sqlite) => sqlite.writer.write(work).await,
-            Backend::Postgres(postgres) => postgres.write(work).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.write(work)).await,
         }
     }
 
@@ -160,7 +161,7 @@ impl Storage {
     {
         match &*self.0 {
             Backend::Sqlite(sqlite) => sqlite.read(work).await,
-            Backend::Postgres(postgres) => postgres.read(work).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.read(work)).await,
         }
     }
 

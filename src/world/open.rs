@@ -119,7 +119,8 @@ impl World {
     }
 }
 
-fn create_data_folder(path: &Path) -> Result<(), OpenError> {
+/// Makes the data folder if it is missing, for its owner only.
+pub fn create_data_folder(path: &Path) -> Result<(), OpenError> {
     // Keys and people's data: nobody else's business on this machine.
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|source| OpenError::DataFolder { path: path.to_owned(), source })

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::{is_refused, repels, repels_by_redirect, repels_on_page};
 use crate::support::{
-    Agent, Answer, CALLBACK, Installation, RESOURCE, Signer, each_engine,
+    Agent, Answer, CALLBACK, Installation, RESOURCE, Signer,
     agent::{Tokens, VERIFIER},
+    each_engine,
     workload::unsigned,
 };
 
@@ -70,7 +71,8 @@ async fn cve_2026_67336_plain_and_none_are_not_offered() {
         let metadata = deputy.get(path).await.ok().json();
         assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
         for (name, values) in metadata.as_object().expect("an object").iter().filter(|(name, _)| name.contains("alg_values")) {
-            let none_or_shared = |value: &serde_json::Value| value == "none" || value.as_str().is_some_and(|alg| alg.starts_with("HS"));
+            let none_or_shared =
+                |value: &serde_json::Value| value == "none" || value.as_str().is_some_and(|alg| alg.starts_with("HS"));
             assert!(values.as_array().is_some_and(|values| !values.iter().any(none_or_shared)), "{name}: {values}");
         }
     }
@@ -194,7 +196,8 @@ async fn cve_2026_9793_no_request_object_is_read() {
     let deputy = Installation::start().await;
     deputy.resource().await;
     let agent = deputy.agent().await;
-    let payload = json!({"client_id": agent.client_id, "redirect_uri": "https://evil.example/cb", "scope": "notes:admin"}).to_string();
+    let payload =
+        json!({"client_id": agent.client_id, "redirect_uri": "https://evil.example/cb", "scope": "notes:admin"}).to_string();
     let signed = Signer::new().sign(&json!({"alg": "ES256"}), &payload);
     let none = format!("{}.", unsigned(&json!({"alg": "none"}), &payload));
     let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA";
@@ -202,7 +205,8 @@ async fn cve_2026_9793_no_request_object_is_read() {
         let url = agent.authorization_url("notes:read", &[("request", object)]);
         repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
         // What it says is not taken for what is asked.
-        let only = format!("/authorize?client_id={}&request={object}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", agent.client_id);
+        let only =
+            format!("/authorize?client_id={}&request={object}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", agent.client_id);
         repels_on_page(&deputy, &only, "authorize.redirect_uri_unregistered").await;
     }
     let ada = deputy.person("ada@example.com").await;

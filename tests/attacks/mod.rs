@@ -14,11 +14,15 @@ mod refresh;
 /// What a token is for, and for how much.
 mod audience;
 /// Signed tokens and assertions.
-//mod jwt;
+mod jwt;
 /// Registration, and everything that we fetch.
-//mod registration;
-/// Rules of drafts, and of what peers learned.
-//mod drafts;
+mod registration;
+/// Sign-in, forms, sessions and consent.
+mod sign_in;
+/// The admin API, cut-offs, secrets and cursors.
+mod administration;
+/// Denial of service, and rules of drafts and of what peers learned.
+mod drafts;
 
 use proptest::{
     strategy::{Strategy, ValueTree as _},

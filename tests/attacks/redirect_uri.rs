@@ -31,7 +31,11 @@ async fn cannot_be_registered(deputy: &Installation, uris: &[&str]) {
 #[tokio::test]
 async fn cve_2023_6291_prefix_match() {
     each_engine(async |deputy| {
-        let others = ["https://allowed.example/cb.evil.example/cb", "https://allowed.example.evil.example/cb", "https://allowed.example/cb2"];
+        let others = [
+            "https://allowed.example/cb.evil.example/cb",
+            "https://allowed.example.evil.example/cb",
+            "https://allowed.example/cb2",
+        ];
         is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
     })
     .await;
@@ -40,7 +44,8 @@ async fn cve_2023_6291_prefix_match() {
 #[tokio::test]
 async fn cve_2024_1132_encoded_traversal() {
     let deputy = Installation::start().await;
-    let others = ["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/../evil", "https://allowed.example/./cb"];
+    let others =
+        ["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/../evil", "https://allowed.example/./cb"];
     is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
     cannot_be_registered(&deputy, &["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/%2e%2e/evil"]).await;
 }
@@ -56,7 +61,12 @@ async fn cve_2022_3782_double_encoding() {
 #[tokio::test]
 async fn cve_2026_3872_path_parameter_traversal() {
     let deputy = Installation::start().await;
-    is_the_only_one(&deputy, "https://allowed.example/cb", &["https://allowed.example/cb/..;/evil", "https://allowed.example/cb;x"]).await;
+    is_the_only_one(
+        &deputy,
+        "https://allowed.example/cb",
+        &["https://allowed.example/cb/..;/evil", "https://allowed.example/cb;x"],
+    )
+    .await;
     cannot_be_registered(&deputy, &["https://allowed.example/cb/..;/evil"]).await;
 }
 
@@ -185,7 +195,14 @@ async fn cve_2025_4143_a_uri_of_another_client() {
 #[tokio::test]
 async fn cve_2026_67333_schemes_that_run() {
     let deputy = Installation::start().await;
-    let schemes = ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://a.example/1"];
+    let schemes = [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://a.example/1",
+    ];
     cannot_be_registered(&deputy, &schemes).await;
     deputy.resource().await;
     for (number, uri) in schemes.iter().enumerate() {
@@ -201,7 +218,11 @@ async fn cve_2026_67333_schemes_that_run() {
     let ada = deputy.person("ada@example.com").await;
     let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
     let consent = ada.sign_in_on(&page).await.page();
-    assert!(consent.body.contains("name=\"decision\"") && !consent.body.contains("<script>alert") && !consent.body.contains("<img src=x"));
+    assert!(
+        consent.body.contains("name=\"decision\"")
+            && !consent.body.contains("<script>alert")
+            && !consent.body.contains("<img src=x")
+    );
     assert!(consent.header("content-security-policy").is_some_and(|policy| !policy.contains("unsafe")));
 }
 
@@ -211,7 +232,9 @@ async fn cve_2020_15233_and_15234_loopback_override_and_case() {
     deputy.resource().await;
     let ada = deputy.person("ada@example.com").await;
     let native = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1:7777/Cb"]})).await;
-    for other in ["http://127.0.0.1:8888/other", "http://127.0.0.1:8888/Cb?x=1", "http://localhost:8888/Cb", "http://127.0.0.1:8888/cb"] {
+    for other in
+        ["http://127.0.0.1:8888/other", "http://127.0.0.1:8888/Cb?x=1", "http://localhost:8888/Cb", "http://127.0.0.1:8888/cb"]
+    {
         let url = native.authorization_url("notes:read", &[("redirect_uri", other)]);
         repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
     }
@@ -222,7 +245,8 @@ async fn cve_2020_15233_and_15234_loopback_override_and_case() {
 #[tokio::test]
 async fn cve_2020_26938_a_script_in_the_uri() {
     let deputy = Installation::start().await;
-    let scripts = ["https://agent.example/<script>alert(1)</script>", "https://agent.example/\"onload=x", "https://agent.example/'x"];
+    let scripts =
+        ["https://agent.example/<script>alert(1)</script>", "https://agent.example/\"onload=x", "https://agent.example/'x"];
     cannot_be_registered(&deputy, &scripts).await;
     deputy.resource().await;
     let agent = deputy.agent().await;
@@ -258,7 +282,10 @@ async fn cve_2026_29067_the_issuer_is_not_what_the_request_says() {
         let with = |url: &str| Answer::of(deputy.http.get(url).header(name, value));
         assert_eq!(with(&format!("{}/.well-known/oauth-authorization-server", deputy.issuer)).await.body, metadata.body, "{name}");
         let page = with(&page).await;
-        assert!(!page.body.contains("evil.example") && page.header("location").is_none_or(|to| !to.contains("evil.example")), "{name}");
+        assert!(
+            !page.body.contains("evil.example") && page.header("location").is_none_or(|to| !to.contains("evil.example")),
+            "{name}"
+        );
         let told = with(&told).await;
         let issuer = format!("iss={}", urlencoded(&deputy.issuer));
         assert!(told.header("location").is_some_and(|to| to.starts_with(CALLBACK) && to.contains(&issuer)), "{name}: {told:?}");

@@ -1,4 +1,7 @@
-"""Authlib: OAuth 2.0 and OpenID Connect from Python, its validators held against our metadata and tokens."""
+"""Authlib: OAuth 2.0 and OpenID Connect from Python, its validators held against our metadata and tokens.
+
+It holds providers to RS256, as OpenID Connect Discovery does, so the server signs with it here.
+"""
 
 import os
 import time
@@ -72,8 +75,9 @@ def session(server: dict, client_id: str, secret: object, method: str) -> OAuth2
     return made
 
 
-def claims_of(token: str, keys: KeySet, typ: str) -> jwt.Token:
-    decoded = jwt.decode(token, keys, algorithms=["ES256"])
+def claims_of(token: str, server: dict, typ: str) -> jwt.Token:
+    keys = KeySet.import_key_set(requests.get(server["jwks_uri"], timeout=TIMEOUT_S).json())
+    decoded = jwt.decode(token, keys, algorithms=server["id_token_signing_alg_values_supported"])
     same(decoded.header["typ"].lower(), typ, "typ")
     return decoded
 
@@ -88,8 +92,7 @@ def life_of_a_grant(name: str, server: dict, client: OAuth2Session) -> None:
     same(token["token_type"], "Bearer", "token_type")
     same(set(token["scope"].split()), set(SCOPE.split()), "scope")
 
-    keys = KeySet.import_key_set(requests.get(server["jwks_uri"], timeout=TIMEOUT_S).json())
-    decoded = claims_of(token["id_token"], keys, "jwt")
+    decoded = claims_of(token["id_token"], server, "jwt")
     identity = CodeIDToken(
         decoded.claims,
         decoded.header,
@@ -97,7 +100,7 @@ def life_of_a_grant(name: str, server: dict, client: OAuth2Session) -> None:
         {"nonce": nonce, "client_id": client.client_id, "access_token": token["access_token"]},
     )
     identity.validate(now=int(time.time()), leeway=5)
-    decoded = claims_of(token["access_token"], keys, "at+jwt")
+    decoded = claims_of(token["access_token"], server, "at+jwt")
     access = JWTAccessTokenClaims(decoded.claims, decoded.header, {"iss": {"value": ISSUER}, "aud": {"value": RESOURCE}})
     access.validate(now=int(time.time()), leeway=5)
     step(f"{name}: code, PKCE, an ID token and an access token that Authlib finds right")

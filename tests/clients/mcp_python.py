@@ -61,7 +61,9 @@ class Browser:
     async def catch(self) -> AuthorizationCodeResult:
         answer = {name: values[0] for name, values in self._answer.items()}
         same(answer.get("iss"), ISSUER, "iss of the answer")
-        return AuthorizationCodeResult(answer["code"], answer["state"], answer["iss"] if self._keep_iss else None)
+        return AuthorizationCodeResult(
+            code=answer["code"], state=answer["state"], iss=answer["iss"] if self._keep_iss else None
+        )
 
 
 def scopes(tokens: OAuthToken | None) -> set[str]:

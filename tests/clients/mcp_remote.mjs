@@ -9,8 +9,8 @@ import { fileURLToPath } from "node:url";
 import { Person } from "./person.mjs";
 import { check, environment, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, CLIENT_DOCUMENTS, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "CLIENT_DOCUMENTS", "SECRET_CLIENT_ID", "SECRET_CLIENT_SECRET");
+const { ISSUER, RESOURCE, LOGIN, PASSWORD, CLIENT_DOCUMENTS, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, CALLBACK_PORT } =
+  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "CLIENT_DOCUMENTS", "SECRET_CLIENT_ID", "SECRET_CLIENT_SECRET", "CALLBACK_PORT");
 const PROGRAM = fileURLToPath(new URL("node_modules/mcp-remote/dist/proxy.js", import.meta.url));
 
 /** One run of mcp-remote over a folder of credentials. */
@@ -18,6 +18,8 @@ class Remote {
   asked = [];
   log = [];
   #child;
+  #urls = [];
+  #listening = 0;
   #answers = new Map();
   #next = 1;
   #ended;
@@ -31,11 +33,16 @@ class Remote {
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#hear(JSON.parse(line)));
     createInterface({ input: this.#child.stderr }).on("line", (line) => {
       this.log.push(line);
-      if (line.startsWith(`${ISSUER}/authorize?`)) this.#authorize(person, line).catch((error) => this.#fail(error));
+      if (line.startsWith(`${ISSUER}/authorize?`)) this.#urls.push(line);
+      if (line.includes("OAuth callback server running")) this.#listening += 1;
+      this.#authorize(person).catch((error) => this.#fail(error));
     });
   }
 
-  async #authorize(person, url) {
+  /** A person is slower than we are: by the time they answer, mcp-remote listens, which it may begin before or after it asks. */
+  async #authorize(person) {
+    const url = this.#urls[this.asked.length];
+    if (!url || this.asked.length >= this.#listening) return;
     this.asked.push(new URL(url).searchParams);
     const { redirect } = await person.authorize(url);
     const response = await fetch(redirect);
@@ -118,7 +125,7 @@ async function lifeOfARegistration(folder, person) {
 
 async function metadataDocument(folder, person) {
   const client = `${CLIENT_DOCUMENTS}/mcp-remote.json`;
-  const remote = await new Remote(folder, person, "--client-metadata-url", client, "--protocol", "auto").initialize();
+  const remote = await new Remote(folder, person, CALLBACK_PORT, "--client-metadata-url", client, "--protocol", "auto").initialize();
   same(remote.asked[0].get("client_id"), client, "the client_id");
   await remote.call("read_notes");
   await remote.stop();

@@ -15,6 +15,7 @@ class Memory {
   asked = null;
   saved = [];
   #client;
+  #discovered;
   #verifier;
   #state;
 
@@ -29,6 +30,12 @@ class Memory {
   }
   saveClientInformation(client) {
     this.#client = client;
+  }
+  discoveryState() {
+    return this.#discovered;
+  }
+  saveDiscoveryState(discovered) {
+    this.#discovered = discovered;
   }
   tokens() {
     return this.saved.at(-1);
@@ -85,7 +92,7 @@ async function dynamicRegistration(person) {
   check(/^cli_/.test(provider.clientInformation().client_id), "the client registered itself");
   same(provider.clientInformation().issuer, ISSUER, "the issuer of the registration");
   same(asked.get("resource"), RESOURCE, "the resource that was asked for");
-  same(client.getNegotiatedProtocolVersion?.() ?? "2026-07-28", "2026-07-28", "the MCP revision");
+  same(client.getNegotiatedProtocolVersion(), "2026-07-28", "the MCP revision");
   said(await client.callTool({ name: "read_notes", arguments: {} }));
   step("a tool call with the token");
 
@@ -145,7 +152,7 @@ async function metadataDocument(person) {
 async function withoutPerson(name, provider) {
   const { client } = await connect(provider, "auto");
   await client.callTool({ name: "write_note", arguments: { text: name } });
-  same(said(await client.callTool({ name: "read_notes", arguments: {} })), name, "the client's own notes");
+  check(said(await client.callTool({ name: "read_notes", arguments: {} })).split("\n").includes(name), "the client's own notes");
   check(!provider.tokens().refresh_token, "no refresh token without a person");
   step(`client credentials: ${name}`);
   await client.close();

@@ -54,7 +54,7 @@ async function authorize(person, as, client, scope) {
   const redeem = (code, secret) =>
     oauth.authorizationCodeGrantRequest(as, client, oauth.None(), code, REDIRECT_URI, secret, { additionalParameters: { resource: RESOURCE }, ...http });
   const response = await redeem(answer, verifier);
-  const tokens = await oauth.processAuthorizationCodeResponse(as, client, response.clone(), { expectedNonce: nonce, requireIdToken: true });
+  const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, { expectedNonce: nonce, requireIdToken: true });
   await oauth.validateApplicationLevelSignature(as, response, http);
   return { tokens, redeemAgain: () => redeem(answer, verifier) };
 }

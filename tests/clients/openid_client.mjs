@@ -69,9 +69,10 @@ async function answersOfThePerson(config) {
   const loginRequired = await refused(silent.redeem, "prompt=none without a session");
   same(loginRequired.error, "login_required", "the error for prompt=none");
 
-  const narrowed = await authorize(person, config, { prompt: "consent" }, allowOnly("openid", "offline_access"));
+  const narrowed = await authorize(person, config, { prompt: "consent" }, allowOnly("openid", "notes:read"));
   const tokens = await narrowed.redeem();
-  check(!tokens.scope.split(" ").includes("notes:read"), `the person unticked notes:read: ${tokens.scope}`);
+  same(tokens.scope.split(" ").sort(), ["notes:read", "openid"], "what is left of the scope");
+  same((await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub)).email, undefined, "the e-mail that the person kept to themselves");
   step("a narrowed consent narrows the scope");
 
   const no = await authorize(person, config, { prompt: "consent" }, refuse);
@@ -105,7 +106,7 @@ run(async () => {
   const registered = await client.dynamicClientRegistration(
     new URL(ISSUER),
     { client_name: "openid-client", redirect_uris: [REDIRECT_URI], grant_types: ["authorization_code", "refresh_token"], response_types: ["code"], token_endpoint_auth_method: "client_secret_basic" },
-    undefined,
+    client.ClientSecretBasic(),
     options,
   );
   check(registered.clientMetadata().client_secret, "the registration brought a secret");

@@ -56,11 +56,8 @@ async fn oauth21_4_1_2_1_refusals_are_told_to_the_client_by_redirect() {
         let url = agent.authorization_url("notes:read", &changes);
         assert_eq!(told(&deputy, &url).await, (error.to_owned(), reason.to_owned()), "{changes:?}");
     }
-    // `prompt=none` is answered, not recorded: the request was good, only nobody was there.
-    let away = crate::support::Person::new(&deputy, "nobody", "")
-        .open(&agent.authorization_url("notes:read", &[("prompt", "none")]))
-        .await;
-    assert_eq!(away.parameter("error").as_deref(), Some("login_required"));
+    let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
+    assert_eq!(told(&deputy, &silent).await, ("login_required".to_owned(), "authorize.login_required".to_owned()));
 }
 
 #[tokio::test]
@@ -116,6 +113,7 @@ async fn oidc_3_1_2_1_prompt_and_max_age() {
         assert!(silent.parameter("code").is_some());
         let more = ada.open(&agent.authorization_url("notes:read notes:write", &[("prompt", "none")])).await;
         assert_eq!(more.parameter("error").as_deref(), Some("consent_required"));
+        assert_eq!(deputy.last_reason().await, "authorize.consent_required");
         let again = ada.open(&agent.authorization_url("notes:read", &[("prompt", "consent")])).await.page();
         assert!(again.body.contains("name=\"decision\""));
         deputy.later(100);
@@ -147,6 +145,7 @@ async fn a_person_can_narrow_and_refuse() {
         let seal = crate::support::person::field(&consent, "seal");
         let refused = ada.submit("/consent", &[("seal", &seal), ("decision", "refuse")]).await;
         assert_eq!(refused.parameter("error").as_deref(), Some("access_denied"));
+        assert_eq!(deputy.last_reason().await, "authorize.refused");
         assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
     })
     .await;

@@ -40,6 +40,11 @@ impl<'i> Agent<'i> {
         Agent::of(installation, &installation.operate("POST", "/clients", metadata).await.ok())
     }
 
+    /// Is known already.
+    pub fn with_secret(installation: &'i Installation, client_id: &str, client_secret: &str) -> Agent<'i> {
+        Agent { client_id: client_id.to_owned(), client_secret: Some(client_secret.to_owned()), installation }
+    }
+
     /// A public client that is registered already.
     pub fn known(installation: &'i Installation, client_id: &str) -> Agent<'i> {
         Agent { client_id: client_id.to_owned(), client_secret: None, installation }

@@ -48,4 +48,15 @@ impl Answer {
         assert!(self.json()["error_description"].as_str().is_some_and(|text| text.len() > 10), "{self:?}");
         self
     }
+
+    /// Fails unless this is a page that tells a person of this refusal: one that ends their way, or a form that comes back.
+    #[track_caller]
+    pub fn refused_on_page(self, status: u16, reason: &str) -> Answer {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        let is_told =
+            [format!("<code>{reason}</code>"), format!("data-reason=\"{reason}\"")].iter().any(|told| self.body.contains(told));
+        assert!(is_told, "no {reason} on {}", self.body);
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        self
+    }
 }

@@ -134,6 +134,11 @@ impl Installation {
         &self.server.as_ref().expect("it runs").world
     }
 
+    /// The PostgreSQL database, of an installation that has one.
+    pub fn database(&self) -> &PrivateDatabase {
+        self.database.as_ref().expect("this installation is on PostgreSQL")
+    }
+
     /// Where it listens, whatever its issuer says.
     pub fn address(&self) -> std::net::SocketAddr {
         self.settings.listen
@@ -202,7 +207,7 @@ impl Installation {
     /// The reason of the last refusal on record: what the answer itself never tells.
     pub async fn last_reason(&self) -> String {
         let facts = self.facts().await;
-        let last = facts.iter().rfind(|fact| fact["type"].as_str().is_some_and(|name| name.contains(".refused.")));
+        let last = facts.iter().rfind(|fact| fact["data"]["reason"].is_string());
         last.map_or_else(
             || panic!("no refusal on record: {facts:?}"),
             |fact| fact["data"]["reason"].as_str().unwrap_or_default().to_owned(),
@@ -237,6 +242,13 @@ impl Installation {
         let method = method.parse().expect("a method");
         let request = self.http.request(method, format!("{}/admin/v1{path}", self.issuer)).bearer_auth(self.operator_token());
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    /// Whether a token is alive, as the resource of this registration asks.
+    pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
+        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+        let request = self.http.post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
+        Answer::of(request).await.ok().json()["active"] == true
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.

@@ -54,6 +54,14 @@ impl PrivateDatabase {
         run(format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{}'", self.name)).await;
     }
 
+    /// Changes rows in a transaction that stays open, so that whoever else would change them waits.
+    pub async fn hold_rows(&self, sql: &'static str) -> HeldRows {
+        let mut holder = PgConnection::connect(&self.url()).await.expect("the private PostgreSQL answers");
+        holder.execute("BEGIN").await.expect("a transaction begins");
+        holder.execute(sql).await.expect("the rows are there");
+        HeldRows(holder)
+    }
+
     /// Takes the database away from whoever uses it, until `come_back`.
     pub async fn go_away(&self) {
         self.break_connections().await;
@@ -72,6 +80,17 @@ impl PrivateDatabase {
         let name = format!("test_{}", CREATED.fetch_add(1, Ordering::Relaxed));
         run(format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
         Self { name }
+    }
+}
+
+/// Rows that one open transaction has changed.
+pub struct HeldRows(PgConnection);
+
+impl HeldRows {
+    /// Undoes the change and lets the others go on.
+    pub async fn release(mut self) {
+        self.0.execute("ROLLBACK").await.expect("the transaction ends");
+        self.0.close().await.expect("the connection ends");
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use utoipa::{
-    Modify, OpenApi, PartialSchema as _, ToSchema,
+    Modify, OpenApi, ToSchema,
     openapi::{
         ContentBuilder, RefOr, ResponseBuilder, Server,
         path::Operation,

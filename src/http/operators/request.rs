@@ -79,7 +79,7 @@ fn refusal(error: &serde_json::Error) -> OAuthError {
     let told = match text.find(", expected") {
         Some(at) if text.starts_with("invalid ") => format!("A value is not of the right kind{}", &text[at..]),
         _ if text.starts_with("unknown ") || text.starts_with("missing ") || text.starts_with("duplicate ") => {
-            format!("The request body has an {text}")
+            format!("The request body is not right: {text}")
         }
         _ => "A value is not of the right form".to_owned(),
     };

@@ -174,7 +174,7 @@ async fn change_password(State(world): State<Arc<World>>, visit: Visit, form: Se
     let mut response = pages::respond(error::status(refusal.code), &page, Leads::Here);
     tell_when_to_return(&mut response, &refusal);
     // A wrong password is on record already, as what it is.
-    Ok(visit.answer(if is_wrong { response } else { on_record(response, &refusal) }))
+    Ok(visit.answer(if is_wrong { response } else { on_record(response, &refusal, None) }))
 }
 
 fn password(

@@ -55,9 +55,10 @@ async fn authorize(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
         None if query.len() > QUERY_BYTES_MAX => return Err(REQUEST_TOO_LARGE.into()),
         None => Continuing { query, asked_at: visit.now },
     };
-    let request = authorize::read(&world, &continuing.query, visit.now).await.map_err(TurnedAway::on_record)?;
+    let refused = |refused| TurnedAway::from_authorize(refused, &continuing.query);
+    let request = authorize::read(&world, &continuing.query, visit.now).await.map_err(refused)?;
     let signed_in = visit.signed_in(&world).await?;
-    match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await? {
+    match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await.map_err(refused)? {
         Next::Redirect { location } => Ok(visit.answer(see_other(&location))),
         Next::AskConsent { consented } if let Some(signed_in) = &signed_in => {
             Ok(ask(&world, visit, &request, &continuing, signed_in, &consented))

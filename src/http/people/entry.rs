@@ -75,7 +75,9 @@ async fn reread(
     afterwards: Afterwards,
 ) -> Result<Option<(AuthorizationRequest, Continuing)>, TurnedAway> {
     let Some(continuing) = afterwards else { return Ok(None) };
-    let request = authorize::read(world, &continuing.query, visit.now).await.map_err(TurnedAway::on_record)?;
+    let request = authorize::read(world, &continuing.query, visit.now)
+        .await
+        .map_err(|refused| TurnedAway::from_authorize(refused, &continuing.query))?;
     Ok(Some((request, continuing)))
 }
 
@@ -261,7 +263,7 @@ fn show(
         tell_when_to_return(&mut response, refusal);
         // A wrong password is on record already, as what it is.
         if refusal.reason != SIGN_IN_WRONG.reason {
-            response = on_record(response, refusal);
+            response = on_record(response, refusal, None);
         }
     }
     visit.answer(response)

@@ -34,7 +34,11 @@ use super::{
         refusal::{Obstacle, Refusal},
     },
 };
-use crate::{domain::refusal::OAuthError, protocol::authorize::Refused, world::World};
+use crate::{
+    domain::{client::ClientId, refusal::OAuthError},
+    protocol::{authorize::Refused, parameters::Parameters},
+    world::World,
+};
 
 pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
     Router::new()
@@ -58,38 +62,32 @@ async fn home(State(world): State<Arc<World>>) -> Response {
 #[derive(Debug, Clone)]
 enum TurnedAway {
     /// They see a page.
-    Here(OAuthError),
-    /// They see a page about a refusal that is on record already.
-    HereOnRecord(OAuthError),
+    Here { refusal: OAuthError, client: Option<ClientId> },
     /// The client is told.
-    ToClient { refusal: OAuthError, location: String },
-    /// The client is told of a refusal that is on record already.
-    ToClientOnRecord { location: String },
+    ToClient { refusal: OAuthError, client: Option<ClientId>, location: String },
     /// They are to sign in first.
     ToSignIn,
 }
 
 impl TurnedAway {
-    /// A refusal that `authorize::read` met and put on record.
-    fn on_record(refused: Refused) -> TurnedAway {
+    /// The refusal of an authorization request, on record with the client that its query names.
+    fn from_authorize(refused: Refused, query: &str) -> TurnedAway {
+        let client = Parameters::parse(query.as_bytes()).ok().and_then(|parameters| ClientId::parse(parameters.get("client_id")?));
         match refused {
-            Refused::Page(refusal) => TurnedAway::HereOnRecord(refusal),
-            Refused::Redirect { location, .. } => TurnedAway::ToClientOnRecord { location },
+            Refused::Page(refusal) => TurnedAway::Here { refusal, client },
+            Refused::Redirect { refusal, location } => TurnedAway::ToClient { refusal, client, location },
         }
     }
 }
 
-impl From<OAuthError> for TurnedAway {
-    fn from(refusal: OAuthError) -> TurnedAway {
-        TurnedAway::Here(refusal)
-    }
-}
 impl From<Refused> for TurnedAway {
     fn from(refused: Refused) -> TurnedAway {
-        match refused {
-            Refused::Page(refusal) => TurnedAway::Here(refusal),
-            Refused::Redirect { refusal, location } => TurnedAway::ToClient { refusal, location },
-        }
+        TurnedAway::from_authorize(refused, "")
+    }
+}
+impl From<OAuthError> for TurnedAway {
+    fn from(refusal: OAuthError) -> TurnedAway {
+        TurnedAway::Here { refusal, client: None }
     }
 }
 
@@ -108,10 +106,8 @@ async fn show_refusals(State(world): State<Arc<World>>, request: Request, next: 
     let mut response = next.run(request).await;
     let Some(turned_away) = response.extensions_mut().remove::<TurnedAway>() else { return response };
     match turned_away {
-        TurnedAway::Here(refusal) => on_record(refusal_page(&world, &refusal, request_id), &refusal),
-        TurnedAway::HereOnRecord(refusal) => refusal_page(&world, &refusal, request_id),
-        TurnedAway::ToClient { refusal, location } => on_record(see_other(&location), &refusal),
-        TurnedAway::ToClientOnRecord { location } => see_other(&location),
+        TurnedAway::Here { refusal, client } => on_record(refusal_page(&world, &refusal, request_id), &refusal, client),
+        TurnedAway::ToClient { refusal, client, location } => on_record(see_other(&location), &refusal, client),
         TurnedAway::ToSignIn => see_other(&format!("{}/sign-in", world.settings.issuer.path())),
     }
 }
@@ -131,8 +127,8 @@ fn tell_when_to_return(response: &mut Response, refusal: &OAuthError) {
 }
 
 /// Lets the outer layer put the refusal on record.
-fn on_record(mut response: Response, refusal: &OAuthError) -> Response {
-    response.extensions_mut().insert(error::Refused::by_nobody(refusal));
+fn on_record(mut response: Response, refusal: &OAuthError, client: Option<ClientId>) -> Response {
+    response.extensions_mut().insert(error::Refused { client, ..error::Refused::by_nobody(refusal) });
     response
 }
 

@@ -41,9 +41,17 @@ struct State {
 
 #[derive(Default)]
 struct Contents {
-    live: Vec<u8>,
-    durable: Vec<u8>,
+    live: Image,
+    durable: Image,
     unsynced: Vec<Change>,
+}
+
+/// What a file holds. Space that is set aside and not written yet takes no memory.
+#[derive(Clone, Default)]
+struct Image {
+    /// Up to the last byte that was written; from there on it reads as zeros.
+    written: Vec<u8>,
+    bytes: usize,
 }
 
 struct Change {
@@ -143,14 +151,15 @@ impl SimulatedDisk {
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         let file = state.names.get(name)?;
-        state.files.get(file).map(|contents| contents.live.clone())
+        state.files.get(file).map(|contents| contents.live.read(0..contents.live.bytes).expect("it is all of the file"))
     }
 
     /// Puts a file there, durable.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let file = state.make(name);
-        state.files.insert(file, Contents { live: bytes.clone(), durable: bytes, unsynced: Vec::new() });
+        let image = Image { bytes: bytes.len(), written: bytes };
+        state.files.insert(file, Contents { live: image.clone(), durable: image, unsynced: Vec::new() });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -166,7 +175,7 @@ impl Shared {
 
 impl State {
     fn bytes_used(&self) -> u64 {
-        self.names.values().filter_map(|file| self.files.get(file)).map(|contents| contents.live.len() as u64).sum()
+        self.names.values().filter_map(|file| self.files.get(file)).map(|contents| contents.live.bytes as u64).sum()
     }
 
     fn make(&mut self, name: &str) -> u64 {
@@ -234,17 +243,39 @@ impl Contents {
     }
 }
 
+impl Image {
+    fn zeros(bytes: usize) -> Image {
+        Image { written: Vec::new(), bytes }
+    }
+
+    /// `None` beyond the end.
+    fn read(&self, range: Range<usize>) -> Option<Vec<u8>> {
+        if range.end > self.bytes {
+            return None;
+        }
+        let written = self.written.get(range.start.min(self.written.len())..range.end.min(self.written.len()))?;
+        let mut found = vec![0; range.len()];
+        found[..written.len()].copy_from_slice(written);
+        Some(found)
+    }
+}
+
 /// Does the part of a change whose bytes are chosen.
-fn apply(file: &mut Vec<u8>, change: &ChangeKind, is_chosen: impl Fn(usize) -> bool) {
+fn apply(file: &mut Image, change: &ChangeKind, is_chosen: impl Fn(usize) -> bool) {
     match change {
-        ChangeKind::Truncate { bytes } if is_chosen(0) => file.resize(*bytes, 0),
+        ChangeKind::Truncate { bytes } if is_chosen(0) => {
+            file.written.truncate(*bytes);
+            file.bytes = *bytes;
+        }
         ChangeKind::Truncate { .. } => {}
         ChangeKind::Write { position, bytes } => {
-            if file.len() < position + bytes.len() {
-                file.resize(position + bytes.len(), 0);
+            let end = position + bytes.len();
+            if file.written.len() < end {
+                file.written.resize(end, 0);
             }
+            file.bytes = file.bytes.max(end);
             for (index, byte) in bytes.iter().enumerate().filter(|(index, _)| is_chosen(*index)) {
-                file[position + index] = *byte;
+                file.written[position + index] = *byte;
             }
         }
     }
@@ -307,7 +338,7 @@ impl Disk for SimulatedDisk {
         if bytes > state.capacity_bytes.saturating_sub(state.bytes_used()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let zeros = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+        let zeros = Image::zeros(usize::try_from(bytes).map_err(io::Error::other)?);
         state.files.insert(file, Contents { live: zeros.clone(), durable: zeros, unsynced: Vec::new() });
         Ok(Box::new(SimulatedFile { shared: self.shared.clone(), file, boot: state.boots }))
     }
@@ -354,14 +385,14 @@ fn contents(state: &mut State, file: u64) -> io::Result<&mut Contents> {
 
 impl DiskFile for SimulatedFile {
     fn bytes(&self) -> io::Result<u64> {
-        self.with(|state, file| Ok(contents(state, file)?.live.len() as u64))
+        self.with(|state, file| Ok(contents(state, file)?.live.bytes as u64))
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         self.with(|state, file| {
             let start = usize::try_from(position).map_err(io::Error::other)?;
-            let found = contents(state, file)?.live.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            buffer.copy_from_slice(found);
+            let found = contents(state, file)?.live.read(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            buffer.copy_from_slice(&found);
             Ok(())
         })
     }

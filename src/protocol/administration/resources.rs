@@ -189,9 +189,14 @@ async fn find(tx: &mut Tx, id: Id<ResourceKind>) -> Result<Resource, OAuthError>
 }
 
 fn identifier(world: &World, text: &str) -> Result<ResourceIdentifier, OAuthError> {
-    let parsed = ResourceIdentifier::parse(text).ok().filter(|_| text.starts_with("https://") || text.starts_with("http://"));
-    let identifier =
-        parsed.ok_or_else(|| ADMIN_VALUE.because("identifier must be an http or https URL without userinfo and fragment."))?;
+    let is_web = |identifier: &ResourceIdentifier| {
+        let canonical = identifier.canonical();
+        canonical.starts_with("https://") || canonical.starts_with("http://")
+    };
+    let identifier = ResourceIdentifier::parse(text)
+        .ok()
+        .filter(is_web)
+        .ok_or_else(|| ADMIN_VALUE.because("identifier must be an http or https URL without userinfo and fragment."))?;
     // Tokens that name no resource have the issuer as their audience: they are for our own userinfo endpoint.
     if identifier.canonical() == world.settings.issuer.as_str() {
         return Err(ADMIN_VALUE.because("identifier must not be the issuer: this server is no resource of its own."));

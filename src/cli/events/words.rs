@@ -1,0 +1,189 @@
+//! A fact as a line for people: when, what, who, and the rest in words.
+//!
+//! Identifiers are shortened to their last characters, which are random; `deputy events show` takes them in this form. Everything
+//! that a stranger chose is printed without control characters.
+
+use deputy::domain::client::Origin;
+use deputy::domain::event::{Actor, Event, Fact};
+use deputy::domain::grant::EndCause;
+use deputy::domain::resource::ResourceIdentifier;
+use deputy::domain::scope::Scopes;
+use deputy::domain::time::Timestamp;
+use serde_json::Value;
+
+use super::super::output::plain;
+use super::super::terminal::{Terminal, Tone};
+use super::facts::Recorded;
+
+/// How many characters of an identifier are shown.
+const TAIL_CHARS: usize = 6;
+/// The columns before the words: the moment, the type, who did it.
+const TIME_WIDTH: usize = 8;
+const TYPE_WIDTH: usize = 19;
+const ACTOR_WIDTH: usize = 11;
+const WORDS_AT: usize = TIME_WIDTH + 2 + TYPE_WIDTH + 2 + ACTOR_WIDTH + 2;
+
+/// The line of a fact, beginning after `indent` spaces; what does not fit goes on below its words.
+pub(crate) fn line(fact: &Recorded, indent: usize, terminal: Terminal) -> String {
+    let (name, actor, words) = tell(&fact.payload);
+    let tone = if name.contains("refused") || name.contains("ended") { Tone::Bad } else { Tone::Strong };
+    let margin = " ".repeat(indent);
+    let mut words = terminal.wrap(&plain(&words), indent + WORDS_AT).into_iter();
+    let mut text = format!(
+        "{margin}{}  {}  {:ACTOR_WIDTH$}  {}",
+        terminal.paint(Tone::Faint, &time_of_day(fact.at)),
+        terminal.paint(tone, &format!("{:TYPE_WIDTH$}", plain(&name))),
+        plain(&actor),
+        words.next().unwrap_or_default(),
+    );
+    for rest in words {
+        text += &format!("\n{margin}{:WORDS_AT$}{rest}", "");
+    }
+    text + "\n"
+}
+
+/// The date of a moment, for the line above the first fact of a day.
+pub(crate) fn date(at: Timestamp) -> String {
+    at.to_rfc3339().split('T').next().unwrap_or_default().to_owned()
+}
+
+/// `gra_…4e6g8h` for an identifier of ours, everything else as it is.
+pub(crate) fn short(id: &str) -> String {
+    match id.split_once('_') {
+        Some((prefix, digits)) if prefix.len() == 3 && digits.len() == 26 && digits.is_ascii() => {
+            format!("{prefix}_…{}", &digits[digits.len() - TAIL_CHARS..])
+        }
+        _ => id.to_owned(),
+    }
+}
+
+fn time_of_day(at: Timestamp) -> String {
+    at.to_rfc3339().split('T').nth(1).unwrap_or_default().trim_end_matches('Z').to_owned()
+}
+
+/// The type without its version, the actor, the words. A fact that a later release invented is told as its JSON.
+fn tell(payload: &[u8]) -> (String, String, String) {
+    let value: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let name = value["type"].as_str().unwrap_or("unknown");
+    let unversioned = name.rsplit_once(".v").map_or(name, |(name, _)| name).to_owned();
+    match serde_json::from_value::<Event>(value.clone()) {
+        Ok(event) => (unversioned, by_whom(&event.actor), in_words(&event.fact)),
+        Err(_) => (unversioned, String::new(), value["data"].to_string()),
+    }
+}
+
+fn by_whom(actor: &Actor) -> String {
+    match actor {
+        Actor::Person(id) => short(&id.to_string()),
+        Actor::Client(id) => short(id.as_str()),
+        Actor::Operator(id) => short(&id.to_string()),
+        Actor::Anonymous => "somebody".to_owned(),
+        Actor::Deputy => "deputy".to_owned(),
+    }
+}
+
+fn in_words(fact: &Fact) -> String {
+    let short = |id: &dyn std::fmt::Display| short(&id.to_string());
+    match fact {
+        Fact::TokenIssued { grant, scope, .. } => format!("{scope}, under {}", short(grant)),
+        Fact::TokenRevoked { jti, grant, .. } => format!("{} of {}", short(jti), short(grant)),
+        Fact::RequestRefused { route, client: Some(client), reason, .. } => format!("{reason} at {route}, as {}", short(client)),
+        Fact::RequestRefused { route, client: None, reason, .. } => format!("{reason} at {route}"),
+        Fact::ConsentGiven { client, scope, resource, .. } => format!("{} may {}", short(client), reach(scope, resource.as_ref())),
+        Fact::ConsentRefused { client, .. } => format!("{} may not", short(client)),
+        Fact::GrantStarted { grant, person: Some(person), scope, .. } => format!("{} for {}: {scope}", short(grant), short(person)),
+        Fact::GrantStarted { grant, person: None, scope, .. } => format!("{} for itself: {scope}", short(grant)),
+        Fact::GrantEnded { grant, cause, .. } => format!("{}: {}", short(grant), why(*cause)),
+        Fact::ClientRegistered { client, origin, name } => format!("{} “{name}”, {}", short(client), whence(*origin)),
+        Fact::ClientChanged { client, change } => format!("{}: {change}", short(client)),
+        Fact::ClientDeleted { client } => short(client),
+        Fact::ResourceRegistered { resource, identifier } | Fact::ResourceDeleted { resource, identifier } => {
+            format!("{} {}", short(resource), identifier.as_str())
+        }
+        Fact::ResourceChanged { resource } => short(resource),
+        Fact::PersonInvited { expires_at } | Fact::InitialAccessTokenIssued { expires_at } => {
+            format!("good until {}", expires_at.to_rfc3339())
+        }
+        Fact::PersonCreated { person }
+        | Fact::PersonLocked { person }
+        | Fact::PersonUnlocked { person }
+        | Fact::PersonPasswordChanged { person } => short(person),
+        Fact::SessionStarted { session, person } | Fact::SessionEnded { session, person } => {
+            format!("{} of {}", short(session), short(person))
+        }
+        Fact::SignInRefused { person: Some(person), reason } => format!("{}: {reason}", short(person)),
+        Fact::SignInRefused { person: None, reason } => format!("nobody we know: {reason}"),
+        Fact::KeyRotated { active, next } => format!("{} signs, {} is next", short(active), short(next)),
+        Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
+    }
+}
+
+fn reach(scope: &Scopes, resource: Option<&ResourceIdentifier>) -> String {
+    match resource {
+        Some(resource) => format!("{scope} at {}", resource.as_str()),
+        None => scope.to_string(),
+    }
+}
+
+fn why(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Revoked => "the client ended it",
+        EndCause::Person => "the person ended it",
+        EndCause::Operator => "an operator ended it",
+        EndCause::CodeReplayed => "the code was used twice",
+        EndCause::RefreshReplayed => "an old refresh token was used",
+        EndCause::ClientDeleted => "the client was deleted",
+    }
+}
+
+fn whence(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Operator => "made by an operator",
+        Origin::Dynamic => "registered itself",
+        Origin::MetadataDocument => "by its metadata document",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line_of(event: &Value) -> String {
+        let payload = event.to_string().into_bytes();
+        line(&Recorded { offset: 0, at: Timestamp(1_795_449_900_000), payload }, 2, Terminal::plain(80))
+    }
+
+    fn started() -> Value {
+        json!({"id": "evt_01kb6v3q5wf6y8z0c2d4e6g8h0", "at": 0, "actor": {"client": "cli_01kb6v3q5wf6y8z0c2d4e6g8h1"},
+            "type": "grant.started.v1", "data": {"grant": "gra_01kb6v3q5wf6y8z0c2d4e6g8h2", "client": "cli_01kb6v3q5wf6y8z0c2d4e6g8h1",
+            "person": "per_01kb6v3q5wf6y8z0c2d4e6g8h3", "resource": "https://notes.example/mcp", "scope": "notes:read notes:write",
+            "expires_at": 5}})
+    }
+
+    #[test]
+    fn a_fact_is_a_line_that_fits_and_goes_on_below_its_words() {
+        let told = line_of(&started());
+        assert_eq!(
+            told,
+            "  16:05:00  grant.started        cli_…e6g8h1  gra_…e6g8h2 for per_…e6g8h3:\n\
+             \x20                                             notes:read notes:write\n"
+        );
+    }
+
+    #[test]
+    fn a_fact_of_a_later_release_is_told_as_it_is() {
+        let told = line_of(&json!({"actor": "deputy", "type": "moon.risen.v2", "data": {"phase": "full"}}));
+        assert!(told.contains("moon.risen ") && told.contains("{\"phase\":\"full\"}"), "{told}");
+        assert!(line_of(&json!(null)).contains("unknown"));
+    }
+
+    #[test]
+    fn what_strangers_chose_cannot_steer_the_terminal() {
+        let told = line_of(&json!({"id": "evt_01kb6v3q5wf6y8z0c2d4e6g8h0", "at": 0, "actor": "anonymous",
+            "type": "client.registered.v1", "data": {"client": "cli_01kb6v3q5wf6y8z0c2d4e6g8h1", "origin": "dynamic",
+            "name": "\u{1b}[31mEvil"}}));
+        assert!(told.contains("Evil”, registered itself") && !told.contains('\u{1b}'), "{told}");
+    }
+}

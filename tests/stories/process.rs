@@ -1,0 +1,223 @@
+//! `deputy serve` as a process: what it says when it cannot start, how it stops, and what a `kill -9` costs.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Answer, RESOURCE};
+
+/// The binary, told to serve these data at this address.
+fn serve(data: &Path, address: SocketAddr) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deputy"));
+    command.arg("serve").env_clear().current_dir(data.parent().unwrap_or(data)).stderr(Stdio::piped());
+    command
+        .env("DEPUTY_DATA_DIR", data)
+        .env("DEPUTY_LISTEN", address.to_string())
+        .env("DEPUTY_ISSUER", format!("http://{address}"));
+    command
+}
+
+/// An address that was free just now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// A server that runs; killed when it is dropped.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+    issuer: String,
+}
+
+impl Running {
+    fn start(data: &Path, address: SocketAddr) -> Running {
+        let mut child = serve(data, address).spawn().expect("the binary runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("it was asked for"));
+        let mut line = String::new();
+        while !line.contains("serving") {
+            line.clear();
+            assert!(lines.read_line(&mut line).expect("its lines are text") > 0, "it ended before it served");
+        }
+        Running { child, lines, issuer: format!("http://{address}") }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("it is ours to kill");
+        self.child.wait().expect("it was ours");
+    }
+
+    async fn operate(&self, data: &Path, path: &str, body: Value) -> Value {
+        let token = std::fs::read_to_string(data.join("operator.token")).expect("the first start wrote a token");
+        let request = http().post(format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim()).json(&body);
+        Answer::of(request).await.ok().json()
+    }
+
+    async fn token(&self, client: &Value) -> Answer {
+        let (id, secret) = (client["client_id"].as_str().expect("text"), client["client_secret"].as_str());
+        let form = [("grant_type", "client_credentials"), ("resource", RESOURCE)];
+        Answer::of(http().post(format!("{}/token", self.issuer)).basic_auth(id, secret).form(&form)).await
+    }
+
+    async fn is_active(&self, resource: &Value, token: &str) -> bool {
+        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+        let request = http().post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
+        Answer::of(request).await.ok().json()["active"] == true
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone, if the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client")
+}
+
+/// Runs to its end; the exit code and what it said.
+fn refusal_to_start(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the binary runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("its lines are text"))
+}
+
+#[test]
+fn a_used_port_is_told_in_a_sentence() {
+    let folder = TempDir::new().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound");
+    let (code, said) = refusal_to_start(serve(&folder.path().join("data"), address));
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&address.to_string()) && said.contains("is in use"), "{said}");
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_told_in_a_sentence() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "not a folder").expect("it is ours");
+    let (code, said) = refusal_to_start(serve(&file, free_address()));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("data folder") && said.contains("a file") && !said.contains("panic"), "{said}");
+}
+
+#[test]
+fn data_of_a_newer_version_are_left_alone() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    Running::start(folder.path(), address).kill();
+    let database = rusqlite::Connection::open(folder.path().join("deputy.db")).expect("it is ours");
+    database.execute("INSERT INTO deputy_migrations VALUES (9999, 'from_the_future', 'x', 0)", []).expect("the ledger exists");
+    drop(database);
+    let (code, said) = refusal_to_start(serve(folder.path(), address));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("9999") && said.contains("newer version"), "{said}");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let _first = Running::start(folder.path(), free_address());
+    let (code, said) = refusal_to_start(serve(folder.path(), free_address()));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("another deputy process"), "{said}");
+}
+
+#[test]
+fn a_lost_master_key_is_never_replaced() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    Running::start(folder.path(), address).kill();
+    let key = folder.path().join("master.key");
+    let kept = std::fs::read(&key).expect("the first start wrote it");
+    std::fs::remove_file(&key).expect("it is ours");
+    let (code, said) = refusal_to_start(serve(folder.path(), address));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("master key") && said.contains("restore") && !key.exists(), "{said}");
+    std::fs::write(&key, kept).expect("it is ours");
+    Running::start(folder.path(), address).kill();
+}
+
+#[test]
+fn secrets_on_disk_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = Running::start(&data, free_address());
+    for (name, mode) in [("", 0o700), ("operator.token", 0o600), ("master.key", 0o600), ("deputy.db", 0o600)] {
+        let permissions = std::fs::metadata(data.join(name)).unwrap_or_else(|error| panic!("{name}: {error}")).permissions();
+        assert_eq!(permissions.mode() & 0o777, mode, "{name}");
+    }
+    running.kill();
+}
+
+#[tokio::test]
+async fn kill_9_loses_nothing_that_was_answered() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let running = Running::start(folder.path(), address);
+    let scopes = json!([{"name": "notes:read", "description": "Read your notes"}]);
+    let resource =
+        running.operate(folder.path(), "/resources", json!({"identifier": RESOURCE, "name": "Notes", "scopes": scopes})).await;
+    let service = json!({"client_name": "A service", "grant_types": ["client_credentials"], "scope": "notes:read",
+        "token_endpoint_auth_method": "client_secret_basic"});
+    let client = running.operate(folder.path(), "/clients", service).await;
+    let (kept, revoked) = (running.token(&client).await.text("access_token"), running.token(&client).await.text("access_token"));
+    let (id, secret) = (client["client_id"].as_str().expect("text"), client["client_secret"].as_str());
+    Answer::of(http().post(format!("{}/revoke", running.issuer)).basic_auth(id, secret).form(&[("token", &revoked)])).await.ok();
+    running.kill();
+
+    let running = Running::start(folder.path(), address);
+    assert!(running.is_active(&resource, &kept).await, "the key, the grant and the client are there");
+    assert!(!running.is_active(&resource, &revoked).await, "what was revoked stays revoked");
+    running.token(&client).await.ok();
+    let facts = events(folder.path());
+    let count = |name: &str| facts.iter().filter(|fact| fact["type"] == name).count();
+    assert!(count("token.issued.v1") >= 2, "promise 1: {facts:?}");
+    running.kill();
+}
+
+#[tokio::test]
+async fn sigterm_finishes_what_is_in_flight() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let mut running = Running::start(folder.path(), address);
+    let issuer = running.issuer.clone();
+    let requests: Vec<_> = (0..20)
+        .map(|number| {
+            let body = json!({"client_name": format!("Agent {number}"), "redirect_uris": ["https://agent.example/cb"]});
+            tokio::spawn(Answer::of(http().post(format!("{issuer}/register")).json(&body)))
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(request.await.expect("no request panics").ok().text("client_id"));
+    }
+    let pid = i32::try_from(running.child.id()).expect("a process identifier");
+    assert_eq!(terminate(pid), 0);
+    let mut said = String::new();
+    running.lines.read_to_string(&mut said).expect("its lines are text");
+    assert!(running.child.wait().expect("it was ours").success(), "{said}");
+    assert!(said.contains("stopping"), "{said}");
+    let registered: Vec<_> = events(folder.path()).into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
+    assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
+}
+
+/// Sends SIGTERM by the command that every Unix has.
+fn terminate(pid: i32) -> i32 {
+    Command::new("kill").args(["-TERM", &pid.to_string()]).status().ok().and_then(|status| status.code()).unwrap_or(-1)
+}
+
+/// The facts in the log of a data folder, read beside the server.
+fn events(data: &Path) -> Vec<Value> {
+    use deputy::log::{disk::RealDisk, embedded::reader::Reader};
+    let mut reader = Reader::open(std::sync::Arc::new(RealDisk::at(&data.join("log")))).expect("the log is readable");
+    reader.refresh().expect("the log is whole");
+    let entries = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole");
+    entries.iter().map(|entry| serde_json::from_slice(&entry.payload).expect("facts are JSON")).collect()
+}

@@ -1,0 +1,87 @@
+//! Promise 12: when something we need is down we say so, and never with an error that makes a client throw its credentials away.
+
+use crate::support::{Answer, Installation, agent::Tokens};
+
+fn is_transient(answer: &Answer) -> bool {
+    answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
+}
+
+/// The request itself was never looked at.
+fn is_overload(answer: &Answer) -> bool {
+    is_transient(answer) && answer.json()["error_description"].as_str().is_some_and(|text| text.contains("Too many requests"))
+}
+
+#[tokio::test]
+async fn broken_connections_are_503_and_heal() {
+    let deputy = Installation::start_on_postgres("").await;
+    let resource = deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let mut tokens = agent.authorize(&ada, "notes:read").await;
+    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+    for _ in 0..3 {
+        deputy.database().break_connections().await;
+        let request = deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret);
+        let introspected = Answer::of(request.form(&[("token", &tokens.access_token)])).await;
+        assert!(introspected.json()["active"] == true || is_transient(&introspected), "{introspected:?}");
+        deputy.database().break_connections().await;
+        // The pool may still hold some of the broken connections; each costs at most one answer.
+        let mut answer = agent.refresh(tokens.refresh_token()).await;
+        for _ in 0..8 {
+            if answer.status.is_success() {
+                break;
+            }
+            assert!(is_transient(&answer), "{answer:?}");
+            answer = agent.refresh(tokens.refresh_token()).await;
+        }
+        tokens = Tokens::of(answer);
+    }
+}
+
+#[tokio::test]
+async fn a_crowded_pool_is_503_and_nobody_loses_anything() {
+    let deputy = Installation::start_on_postgres("").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    // One transaction holds the grant's row; everybody else waits for it, with a connection each, until the pool is empty.
+    let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
+    let crowd = futures_util::future::join_all((0..24).map(|_| agent.refresh(tokens.refresh_token()))).await;
+    assert!(crowd.iter().all(is_transient), "{crowd:?}");
+    held.release().await;
+    Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_503_in_oauth_json() {
+    let deputy = Installation::start_on_postgres("requests_in_flight_max = 1\n").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let before = deputy.refusals_counted("server.overloaded").await;
+    // The first refresh waits for a row that somebody holds; the second finds no place.
+    let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
+    let crowd = futures_util::future::join_all((0..4).map(|_| agent.refresh(tokens.refresh_token()))).await;
+    held.release().await;
+    let refused: Vec<_> = crowd.into_iter().filter(is_overload).collect();
+    assert_eq!(refused.len(), 3);
+    for answer in refused {
+        answer.refused(503, "temporarily_unavailable");
+    }
+    assert_eq!(deputy.refusals_counted("server.overloaded").await, before + 3);
+    Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_503_and_heals() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let faults = deputy.world().storage.faults().expect("the embedded engine takes orders").clone();
+    faults.fail_commits(1);
+    let answer = agent.refresh(tokens.refresh_token()).await;
+    assert!(is_transient(&answer), "{answer:?}");
+    assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
+    let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+    assert_ne!(again.refresh_token, tokens.refresh_token);
+}
