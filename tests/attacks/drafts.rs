@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{repels, repels_by_redirect, samples};
-use crate::support::{Answer, CALLBACK, Installation, Person, RESOURCE, agent::Tokens, each_engine, person::field};
+use crate::support::{Agent, Answer, CALLBACK, Installation, Person, RESOURCE, agent::Tokens, each_engine, person::field};
 
 #[tokio::test]
 async fn cve_2026_4634_a_huge_scope_is_refused_early() {
@@ -50,7 +50,9 @@ async fn cve_2026_9803_a_malformed_header_is_no_500() {
     ];
     let before = deputy.state().await;
     for header in headers {
-        for (method, path) in [("GET", "/userinfo"), ("POST", "/introspect"), ("POST", "/token"), ("POST", "/revoke"), ("GET", "/admin/v1/people")] {
+        for (method, path) in
+            [("GET", "/userinfo"), ("POST", "/introspect"), ("POST", "/token"), ("POST", "/revoke"), ("GET", "/admin/v1/people")]
+        {
             let request = deputy.http.request(method.parse().expect("a method"), format!("{}{path}", deputy.issuer));
             let form = [("grant_type", "client_credentials"), ("token", "x")];
             let answer = Answer::of(request.header("authorization", header).form(&form)).await;
@@ -91,7 +93,10 @@ async fn cve_2026_16100_no_label_comes_from_a_request() {
 async fn authority_only_shrinks() {
     let scopes = ["notes:read", "notes:write", "notes:admin"];
     let some = || prop::collection::btree_set(prop::sample::select(scopes.to_vec()), 0..=3);
-    let chains = (some().prop_filter("something is granted", |scopes| !scopes.is_empty()), prop::collection::vec((some(), 0..900u64), 1..=8));
+    let chains = (
+        some().prop_filter("something is granted", |scopes| !scopes.is_empty()),
+        prop::collection::vec((some(), 0..900u64), 1..=8),
+    );
     let deputy = Installation::start_with("grant_ttl_s = 3600\n").await;
     deputy.resource().await;
     let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
@@ -169,19 +174,23 @@ async fn step_up_grants_only_what_was_ticked() {
 }
 
 #[tokio::test]
-async fn a_resource_without_scopes_yields_no_empty_token() {
+async fn nothing_in_common_is_no_empty_token() {
     let deputy = Installation::start().await;
-    let bare = "https://bare.example/mcp";
-    deputy.operate("POST", "/resources", json!({"identifier": bare, "name": "Bare", "scopes": []})).await.ok();
     deputy.resource().await;
-    let (agent, service) = (deputy.agent().await, deputy.service("notes:read").await);
-    let url = agent.authorization_url("", &[("resource", bare)]);
+    let other = "https://other.example/mcp";
+    let scopes = json!([{"name": "other:read", "description": "Read others"}]);
+    deputy.operate("POST", "/resources", json!({"identifier": other, "name": "Other", "scopes": scopes})).await.ok();
+    let metadata = json!({"client_name": "Bounded", "redirect_uris": [CALLBACK], "scope": "notes:read",
+        "grant_types": ["authorization_code", "client_credentials"]});
+    let agent = Agent::made_by_operator(&deputy, metadata).await;
+    // It names no scope, and of what it is registered for there is nothing there.
+    let url = agent.authorization_url("", &[("resource", other), ("scope", "")]);
     repels_by_redirect(&deputy, &url, CALLBACK, "invalid_scope", "scope.empty").await;
-    let at_bare = [("resource", bare)];
-    repels(&deputy, service.client_credentials(&at_bare), 400, "invalid_scope", "scope.empty").await;
+    let elsewhere = [("resource", other)];
+    repels(&deputy, agent.client_credentials(&elsewhere), 400, "invalid_scope", "scope.empty").await;
     let unnamed = agent.authorization_url("notes:read", &[("resource", "")]);
     repels_by_redirect(&deputy, &unnamed, CALLBACK, "invalid_target", "resource.missing").await;
-    service.client_credentials(&[]).await.ok();
+    agent.client_credentials(&[]).await.ok();
 }
 
 #[tokio::test]
@@ -190,7 +199,10 @@ async fn cve_2026_104850_and_115563_iss_is_advertised_and_sent() {
         deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
-        assert_eq!((&metadata["authorization_response_iss_parameter_supported"], &metadata["issuer"]), (&true.into(), &deputy.issuer.clone().into()));
+        assert_eq!(
+            (&metadata["authorization_response_iss_parameter_supported"], &metadata["issuer"]),
+            (&true.into(), &deputy.issuer.clone().into())
+        );
         let mut answers = vec![ada.authorize(&agent.authorization_url("notes:read", &[])).await];
         let nobody = Person::new(&deputy, "nobody", "");
         for changes in [
@@ -212,8 +224,9 @@ async fn cve_2026_104850_and_115563_iss_is_advertised_and_sent() {
         let page = ada.open(&agent.authorization_url("notes:write", &[])).await.page();
         answers.push(ada.submit("/consent", &[("seal", &field(&page, "seal")), ("decision", "refuse")]).await.away());
         for answer in answers {
-            let issuers: Vec<_> = answer.query_pairs().filter(|(name, _)| name == "iss").map(|(_, value)| value.into_owned()).collect();
-            assert_eq!(issuers, [deputy.issuer.clone()], "{answer}");
+            let issuers: Vec<_> =
+                answer.query_pairs().filter(|(name, _)| name == "iss").map(|(_, value)| value.into_owned()).collect();
+            assert_eq!(issuers, [deputy.issuer.as_str()], "{answer}");
             assert_eq!(answer.fragment(), None);
         }
     })

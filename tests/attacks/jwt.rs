@@ -46,7 +46,9 @@ async fn cve_2026_25537_neither_in_access_tokens() {
     let protected = Protected::at(&deputy, RESOURCE);
     let exp = claims["exp"].as_i64().expect("a number");
     let wrong = [json!(exp.to_string()), json!(null), json!(-1), json!(1e300), json!(exp as f64 + 0.5), json!([exp]), json!(true)];
-    for (name, value) in wrong.iter().flat_map(|value| [("exp", value), ("iat", value)]).chain([("nbf", &json!("x")), ("jti", &json!(1))]) {
+    let (text, number) = (json!("x"), json!(1));
+    let others = [("iat", &text), ("iat", &wrong[1]), ("iat", &wrong[3]), ("nbf", &text), ("jti", &number)];
+    for (name, value) in wrong.iter().map(|value| ("exp", value)).chain(others) {
         let mut altered = claims.clone();
         altered[name] = value.clone();
         let token = deputy.world().keys.sign(TokenType::AccessToken, &altered);
@@ -256,7 +258,9 @@ async fn cve_2026_23552_an_assertion_names_its_client_and_this_server() {
             ];
             repels(&deputy, deputy.post("/token", &form), 401, "invalid_client", "client_assertion.issuer").await;
         }
-        for audience in [json!("https://other.example"), json!(format!("{}/token", deputy.issuer)), json!([deputy.issuer, "x"]), json!([])] {
+        for audience in
+            [json!("https://other.example"), json!(format!("{}/token", deputy.issuer)), json!([deputy.issuer, "x"]), json!([])]
+        {
             let claims = one.claims_with("aud", audience);
             repels(&deputy, one.prove(&claims), 401, "invalid_client", "client_assertion.audience").await;
         }

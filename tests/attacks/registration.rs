@@ -68,7 +68,8 @@ async fn cve_2026_54885_nor_loopback_by_a_server_that_is_not() {
         let answer = Answer::of(deputy.http.get(format!("http://{}/authorize?client_id={id}", deputy.address()))).await;
         assert!(answer.status == 400 && answer.body.contains("client_document.refused"), "{id}: {answer:?}");
     }
-    let answer = Answer::of(deputy.http.get(format!("http://{}/authorize?client_id=http://127.0.0.1/c.json", deputy.address()))).await;
+    let answer =
+        Answer::of(deputy.http.get(format!("http://{}/authorize?client_id=http://127.0.0.1/c.json", deputy.address()))).await;
     assert!(answer.body.contains("client_document.url"), "{answer:?}");
     assert!(deputy.web.calls().is_empty());
 }
@@ -148,9 +149,8 @@ async fn cve_2026_53513_a_redirect_is_not_followed() {
     let id = "https://agent.example/client.json";
     let agent = Agent::known(&deputy, id);
     for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::SEE_OTHER, StatusCode::TEMPORARY_REDIRECT] {
-        let headers = [("location", "https://10.0.0.1/client.json")].map(|(name, value)| {
-            (name.parse().expect("a header's name"), reqwest::header::HeaderValue::from_static(value))
-        });
+        let headers = [("location", "https://10.0.0.1/client.json")]
+            .map(|(name, value)| (name.parse().expect("a header's name"), reqwest::header::HeaderValue::from_static(value)));
         let answer = outbound::Answer::Complete { status, headers: headers.into_iter().collect(), body: Vec::new() };
         deputy.web.answer(&id.parse().expect("a URL"), answer);
         repels_on_page(&deputy, &agent.authorization_url("notes:read", &[]), "client_document.invalid").await;
@@ -277,9 +277,11 @@ async fn cve_2025_6514_metadata_holds_web_addresses_only() {
         let path = deputy.issuer.parse::<reqwest::Url>().expect("a URL").path().trim_end_matches('/').to_owned();
         let url = format!("http://{}/.well-known/oauth-authorization-server{path}", deputy.address());
         let metadata = Answer::of(deputy.http.get(url)).await.ok().json();
-        let addresses = metadata.as_object().expect("an object").iter().filter(|(name, _)| {
-            name.ends_with("_endpoint") || name.ends_with("_uri") || *name == "issuer"
-        });
+        let addresses = metadata
+            .as_object()
+            .expect("an object")
+            .iter()
+            .filter(|(name, _)| name.ends_with("_endpoint") || name.ends_with("_uri") || *name == "issuer");
         let addresses: Vec<_> = addresses.map(|(_, value)| value.as_str().expect("text")).collect();
         assert!(addresses.len() > 6 && addresses.iter().all(|address| address.starts_with(&deputy.issuer)), "{addresses:?}");
         assert!(deputy.issuer.starts_with("https://") || deputy.issuer.starts_with("http://127.0.0.1:"));

@@ -35,7 +35,9 @@ async fn rfc6749_2_3_1_basic_is_read_decoded_then_raw() {
         with_header(&deputy, &basic(&service.client_id, &secret).replace("Basic", "bAsIc")).await.ok();
         let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
         with_header(&deputy, &basic(&service.client_id, &encoded)).await.ok();
-        for malformed in ["Basic", "Basic x", "Basic !", "Bearer x", &basic("", "x"), &format!("Basic {}", STANDARD.encode("no colon"))] {
+        for malformed in
+            ["Basic", "Basic x", "Basic !", "Bearer x", &basic("", "x"), &format!("Basic {}", STANDARD.encode("no colon"))]
+        {
             let answer = with_header(&deputy, malformed).await.refused(401, "invalid_client");
             assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
             assert_eq!(deputy.last_reason().await, "client.credentials_malformed", "{malformed}");

@@ -4,10 +4,7 @@ use deputy::outbound;
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine,
-    workload::ASSERTION_TYPE,
-};
+use crate::support::{Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, workload::ASSERTION_TYPE};
 
 const ID: &str = "https://agent.example/client.json";
 
@@ -37,7 +34,10 @@ async fn refused(deputy: &Installation, agent: &Agent<'_>, reason: &str) -> u16 
 async fn cimd_3_a_document_is_a_registration() {
     each_engine(async |deputy| {
         deputy.resource().await;
-        serve(&deputy, outbound::Answer::json(&document(json!({"unknown": 1, "grant_types": ["authorization_code", "refresh_token", "x"]}))));
+        serve(
+            &deputy,
+            outbound::Answer::json(&document(json!({"unknown": 1, "grant_types": ["authorization_code", "refresh_token", "x"]}))),
+        );
         let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
         let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
         let consent = ada.sign_in_on(&page).await.page();

@@ -29,7 +29,9 @@ async fn rfc7591_3_2_1_the_answer_says_what_was_registered() {
         ] {
             assert_eq!(told[member], value, "{member}");
         }
-        assert!(told["client_id_issued_at"].is_i64() && told.get("client_secret").is_none() && told.get("something_unknown").is_none());
+        assert!(
+            told["client_id_issued_at"].is_i64() && told.get("client_secret").is_none() && told.get("something_unknown").is_none()
+        );
         assert!(told.as_object().expect("an object").values().all(|value| !value.is_null()), "a null breaks clients");
         let registered = deputy.facts_of("client.registered.v1").await;
         assert_eq!((registered.len(), &registered[0]["client"]), (1, &told["client_id"]));

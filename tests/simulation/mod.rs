@@ -78,7 +78,10 @@ fn simulate(seed: u64) {
         }
     };
     let told: Vec<_> = moves.iter().enumerate().map(|(number, told)| format!("{number:4} {told}")).collect();
-    panic!("{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n", told.join("\n"));
+    panic!(
+        "{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n",
+        told.join("\n")
+    );
 }
 
 async fn run(seed: u64, moves: &mut Vec<String>) -> Checked {
