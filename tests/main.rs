@@ -6,3 +6,4 @@ mod rfc;
 mod attacks;
 mod clients;
 mod house;
+mod simulation;

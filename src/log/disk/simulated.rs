@@ -254,8 +254,8 @@ impl Image {
             return None;
         }
         let written = self.written.get(range.start.min(self.written.len())..range.end.min(self.written.len()))?;
-        let mut found = written.to_vec();
-        found.resize(range.len(), 0);
+        let mut found = vec![0; range.len()];
+        found[..written.len()].copy_from_slice(written);
         Some(found)
     }
 }

@@ -284,11 +284,17 @@ impl Known {
 pub(super) fn tail(file: &dyn DiskFile, name: &str, position: u64, salt: Option<u32>) -> Result<Tail, LogError> {
     let size = file.bytes()?;
     let mut tail = Tail::Clean;
-    let mut chunk = Vec::new();
+    let zeros = vec![0; CHUNK_BYTES.min(size.saturating_sub(position)) as usize];
+    let mut chunk = zeros.clone();
     let mut chunk_start = position;
     while chunk_start < size {
-        chunk.resize(CHUNK_BYTES.min(size - chunk_start) as usize, 0);
+        chunk.truncate(usize::try_from(size - chunk_start).unwrap_or(usize::MAX));
         file.read_at(&mut chunk, chunk_start)?;
+        // What was only set aside, which is most of it, is compared as a whole.
+        if chunk == zeros[..chunk.len()] {
+            chunk_start += chunk.len() as u64;
+            continue;
+        }
         for (index, word) in chunk.chunks(frame::ALIGNMENT).enumerate() {
             if word.iter().all(|byte| *byte == 0) {
                 continue;

@@ -1,0 +1,352 @@
+//! The whole server without sockets: its router is called directly, its disk, clock, entropy and web are simulated, and its
+//! stages run when they are stepped.
+
+use std::{future::Future, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http};
+use deputy::{
+    config::Settings,
+    domain::time::Timestamp,
+    log::disk::simulated::SimulatedDisk,
+    outbound::{Outbound, OutboundPolicy},
+    protocol::administration,
+    server::STAGES,
+    world::{
+        FACTS, Progress, World,
+        clock::SimulatedClock,
+        entropy::SeededEntropy,
+        open::Outside,
+    },
+};
+use futures_util::future::join_all;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::{random::Random, request::Request};
+use crate::support::Answer;
+
+const CONFIGURATION: &str = "
+    issuer = \"https://deputy.example\"
+    access_token_ttl_s = 300
+    refresh_token_idle_ttl_s = 7200
+    refresh_grace_s = 30
+    grant_ttl_s = 28800
+    facts_retention_s = 864000
+    registrations_per_minute_max = 100000
+";
+/// Where all requests come from.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
+/// When simulations begin: 2027-01-15T08:00:00Z.
+const START: Timestamp = Timestamp(1_800_000_000_000);
+/// How often a batch is polled before what holds it up ends: enough for its requests to come to where they must wait.
+const POLLS: usize = 300;
+/// Steps of one stage that a simulation's facts could need at most.
+const STEPS_MAX: usize = 1000;
+
+/// A server on a machine that has misfortunes.
+pub struct Machine {
+    pub clock: Arc<SimulatedClock>,
+    pub disk: SimulatedDisk,
+    settings: Settings,
+    entropy: Arc<SeededEntropy>,
+    outbound: Outbound,
+    running: Option<Running>,
+    // Kept as long as the machine.
+    _folder: TempDir,
+}
+
+struct Running {
+    world: Arc<World>,
+    router: Router,
+}
+
+/// What befalls the machine while it serves.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// So many commits find the disk full.
+    FullStorage(u32),
+    SlowStorage,
+    CrashBeforeCommit,
+    CrashAfterCommit,
+    /// These operations of the log's disk fail.
+    FailingLog(Range<u64>),
+    /// The log has to begin a new file, and there is no space for one.
+    FullLog,
+    /// No sync of the log ends until everybody has waited for it.
+    SlowLog,
+    /// The power fails at this operation of the log's disk.
+    PowerFailure(u64),
+    /// The callers hang up.
+    Impatience,
+}
+
+impl Fault {
+    /// Whether who is answered with trouble cannot know what was done.
+    pub fn ends_the_process(&self) -> bool {
+        matches!(self, Fault::CrashBeforeCommit | Fault::CrashAfterCommit | Fault::PowerFailure(_))
+    }
+}
+
+impl Machine {
+    pub async fn start(seed: u64) -> Machine {
+        let folder = TempDir::new().expect("a folder for the database");
+        let lines = format!("data_dir = {:?}\n{CONFIGURATION}", folder.path());
+        let mut machine = Machine {
+            clock: Arc::new(SimulatedClock::at(START)),
+            disk: SimulatedDisk::new(seed),
+            settings: Settings::parse("the simulation's configuration", &lines).expect("the configuration is good"),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
+            running: None,
+            _folder: folder,
+        };
+        machine.open().await.expect("a new installation opens");
+        machine
+    }
+
+    /// The token that the first start wrote.
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.settings.operator_token_path()).expect("the first start wrote a token");
+        token.trim().to_owned()
+    }
+
+    pub fn world(&self) -> &Arc<World> {
+        &self.running.as_ref().expect("the server runs").world
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.world().now()
+    }
+
+    /// Lets time pass.
+    pub fn later(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Sends one request.
+    pub async fn call(&self, request: &Request) -> Answer {
+        self.calling(request).await
+    }
+
+    /// Sends requests side by side, the first one first, while a fault befalls the machine; then the machine heals. Who hung up
+    /// has no answer.
+    pub async fn serve(&mut self, requests: &[Request], fault: Option<&Fault>) -> Vec<Option<Answer>> {
+        self.order(fault);
+        let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
+        let mut serving = Box::pin(join_all(
+            requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
+        ));
+        let is_over = tokio::select! {
+            biased;
+            _ = &mut serving => true,
+            () = polls(POLLS), if matches!(fault, Some(Fault::SlowLog | Fault::Impatience)) => false,
+        };
+        if !is_over && matches!(fault, Some(Fault::SlowLog)) {
+            self.disk.release_syncs();
+            serving.await;
+        } else {
+            drop(serving);
+        }
+        self.heal(fault).await;
+        answers
+    }
+
+    /// Like `serve` on a slow log, but tells who was answered before any sync ended.
+    pub async fn answered_before_sync(&mut self, requests: &[Request]) -> Vec<Answer> {
+        self.disk.hold_syncs();
+        let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
+        let serving = Box::pin(join_all(
+            requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
+        ));
+        tokio::select! {
+            biased;
+            _ = serving => {}
+            () = polls(POLLS) => {}
+        }
+        self.disk.release_syncs();
+        answers.into_iter().flatten().collect()
+    }
+
+    /// Loses the process, and the power: what was not durable meets its fate.
+    pub async fn crash(&mut self) {
+        self.die().await;
+        self.open().await.expect("what a crash left opens again");
+    }
+
+    /// Crashes, and loses the power again while it starts.
+    pub async fn crash_twice(&mut self, operations: u64) {
+        self.die().await;
+        self.disk.power_off_after(operations);
+        if self.open().await.is_ok() {
+            self.die().await;
+        } else {
+            self.disk.power_off();
+            self.disk.restart();
+        }
+        self.open().await.expect("what two crashes left opens again");
+    }
+
+    /// Stops as a good process does, and starts again.
+    pub async fn restart(&mut self) {
+        let running = self.running.take().expect("the server runs");
+        running.world.close().await;
+        drop(running);
+        self.open().await.expect("what a stop left opens again");
+    }
+
+    /// Runs every stage until it rests.
+    pub async fn settle(&self) -> Result<(), String> {
+        let world = self.world();
+        for stage in STAGES {
+            for step in 0.. {
+                match (stage.step)(world, world.now()).await {
+                    Ok(Progress::Advanced) if step < STEPS_MAX => {}
+                    Ok(Progress::Advanced) => return Err(format!("the stage {} never rests", stage.name)),
+                    Ok(Progress::Idle) => break,
+                    Err(error) => return Err(format!("the stage {} fails on a healthy machine: {error}", stage.name)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps every stage once while a fault befalls the machine.
+    pub async fn step(&mut self, fault: Option<&Fault>) {
+        self.order(fault);
+        let world = Arc::clone(self.world());
+        let stepping = async {
+            for stage in STAGES {
+                // It stands still and tries again; what it must not do is lose or double a fact.
+                let _ = (stage.step)(&world, world.now()).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stepping => {}
+            () = polls(POLLS), if matches!(fault, Some(Fault::SlowLog | Fault::Impatience)) => {}
+        }
+        drop(world);
+        self.heal(fault).await;
+    }
+
+    /// The facts on record from the given offset on, and where they end.
+    pub async fn facts(&self, mut from: u64) -> Result<(Vec<Value>, u64), String> {
+        let log = &self.world().log;
+        let (start, end) = log.bounds(FACTS, 0).map_err(|error| error.to_string())?;
+        if end < from {
+            return Err(format!("the log of facts ended at {from} and now ends at {end}"));
+        }
+        let mut facts = Vec::new();
+        from = from.max(start);
+        while from < end {
+            for entry in log.read(FACTS, 0, from, 1 << 20).await.map_err(|error| error.to_string())? {
+                facts.push(serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?);
+                from = entry.offset + 1;
+            }
+        }
+        Ok((facts, from))
+    }
+
+    fn calling(&self, request: &Request) -> impl Future<Output = Answer> + use<> {
+        let router = self.running.as_ref().expect("the server runs").router.clone();
+        let Request { method, path, headers, body } = request.clone();
+        let mut builder = http::Request::builder().method(method).uri(path).extension(ConnectInfo(PEER));
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        let request = builder.body(Body::from(body)).expect("the request is well-formed");
+        async move {
+            let (head, body) = router.oneshot(request).await.expect("the router never fails").into_parts();
+            let body = body.collect().await.expect("answers are whole").to_bytes();
+            Answer { status: head.status, headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() }
+        }
+    }
+
+    fn order(&self, fault: Option<&Fault>) {
+        let storage = self.world().storage.faults().expect("the simulator runs on SQLite");
+        match fault {
+            None | Some(Fault::Impatience) => {}
+            Some(Fault::FullStorage(commits)) => storage.fail_commits(*commits),
+            Some(Fault::SlowStorage) => storage.slow_commits(3, Duration::from_millis(1)),
+            Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(),
+            Some(Fault::CrashAfterCommit) => storage.crash_after_commit(),
+            Some(Fault::FailingLog(operations)) => self.disk.fail(operations.clone()),
+            Some(Fault::FullLog) => {
+                self.disk.fail(0..1);
+                self.disk.set_capacity(self.disk.bytes_used());
+            }
+            Some(Fault::SlowLog) => self.disk.hold_syncs(),
+            Some(Fault::PowerFailure(operations)) => self.disk.power_off_after(*operations),
+        }
+    }
+
+    async fn heal(&mut self, fault: Option<&Fault>) {
+        if fault.is_some_and(Fault::ends_the_process) {
+            return self.crash().await;
+        }
+        if let Some(storage) = self.world().storage.faults() {
+            storage.fail_commits(0);
+            storage.slow_commits(0, Duration::ZERO);
+        }
+        self.disk.fail(0..0);
+        self.disk.set_capacity(u64::MAX);
+        self.disk.release_syncs();
+        if matches!(fault, Some(Fault::Impatience)) {
+            // Whoever hung up is not waited for: what they asked for is done when what comes after them is.
+            self.world().storage.ping().await.expect("a healthy machine's storage answers");
+        }
+    }
+
+    async fn die(&mut self) {
+        let running = self.running.take().expect("the server runs");
+        running.world.storage.crash().await;
+        self.disk.power_off();
+        drop(running);
+        self.disk.restart();
+    }
+
+    async fn open(&mut self) -> Result<(), String> {
+        let outside = Outside {
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            disk: Arc::new(self.disk.clone()),
+            outbound: self.outbound.clone(),
+        };
+        let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
+        if let Err(error) = administration::first_operator(&world).await {
+            // As the process does: it ends, and somebody starts it again.
+            return Err(error.to_string());
+        }
+        let router = deputy::http::router(&world);
+        self.running = Some(Running { world, router });
+        Ok(())
+    }
+}
+
+/// Lets everybody else go on so often.
+async fn polls(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Which fault, if any.
+pub fn fault(random: &mut Random) -> Option<Fault> {
+    Some(match random.within(0..20) {
+        0 => Fault::FullStorage(random.within(1..4) as u32),
+        1 => Fault::SlowStorage,
+        2 => Fault::CrashBeforeCommit,
+        3 => Fault::CrashAfterCommit,
+        4 => {
+            let from = random.within(0..3);
+            Fault::FailingLog(from..from + random.within(1..6))
+        }
+        5 => Fault::FullLog,
+        6 => Fault::SlowLog,
+        7 => Fault::PowerFailure(random.within(0..6)),
+        8 => Fault::Impatience,
+        _ => return None,
+    })
+}

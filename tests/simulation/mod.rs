@@ -1,0 +1,142 @@
+//! The whole server under a seed: its requests, its misfortunes and its time follow from one number, and after every move the
+//! promises 1 to 6, 11 and 12 of the house are held against what it said.
+//!
+//! A failure prints its seed and its moves. `DEPUTY_SIMULATION_SEED` repeats one seed, `DEPUTY_SIMULATION_SEEDS` asks for more of
+//! them. Threads that write to disks are real, so how requests fall together into commits may differ between two runs of a seed;
+//! what was asked, and in which order, does not.
+
+/// Choices that follow from a seed.
+mod random;
+/// A request that can be sent again.
+mod request;
+/// The server, and what befalls it.
+mod machine;
+/// A person's browser.
+mod browser;
+/// What was promised to whom.
+mod model;
+/// Everything that was logged.
+mod lines;
+/// The state of a simulation.
+mod simulation;
+/// Clients and codes that come.
+mod arrivals;
+/// Requests side by side.
+mod plan;
+mod redeem;
+mod refresh;
+mod own;
+mod revoke;
+mod operator;
+/// What must hold after every move.
+mod checks;
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt as _;
+
+use model::{Checked, Kind};
+use simulation::Simulation;
+
+/// Seeds that every run of the tests tries, beside those that were kept.
+const SEEDS: u64 = 24;
+const MOVES: usize = 60;
+/// Seeds that once found something, and what.
+const KEPT: [(u64, &str); 0] = [];
+
+#[test]
+fn the_promises_hold_under_every_seed() {
+    let seeds = match variable("DEPUTY_SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("DEPUTY_SIMULATION_SEEDS").unwrap_or(SEEDS),
+    };
+    seeds.for_each(simulate);
+}
+
+#[test]
+fn seeds_that_found_something_stay_quiet() {
+    for (seed, _) in KEPT {
+        simulate(seed);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a wish of whoever runs the tests, no setting of Deputy")]
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("it is a number"))
+}
+
+fn simulate(seed: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut moves = Vec::new();
+    let outcome = runtime.block_on(AssertUnwindSafe(run(seed, &mut moves)).catch_unwind());
+    let broken = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(sentence)) => sentence,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("panicked: {}", text.unwrap_or("without a word"))
+        }
+    };
+    let told: Vec<_> = moves.iter().enumerate().map(|(number, told)| format!("{number:4} {told}")).collect();
+    panic!("{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n", told.join("\n"));
+}
+
+async fn run(seed: u64, moves: &mut Vec<String>) -> Checked {
+    let mut simulation = Simulation::start(seed).await?;
+    for _ in 0..MOVES {
+        let done = AssertUnwindSafe(one_move(&mut simulation)).catch_unwind().await;
+        moves.append(&mut simulation.moves);
+        match done {
+            Ok(done) => done?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    simulation.check_all().await
+}
+
+async fn one_move(simulation: &mut Simulation) -> Checked {
+    match simulation.random.weighted(&[(60, 0), (14, 1), (2, 2), (10, 3), (3, 4), (2, 5), (2, 6), (4, 7), (3, 8)]) {
+        0 => simulation.serve_batch().await?,
+        1 => simulation.authorize().await?,
+        2 => simulation.add_client(Kind::Public).await?,
+        3 => pass_time(simulation),
+        4 => {
+            simulation.moves.push("crash".to_owned());
+            simulation.machine.crash().await;
+        }
+        5 => {
+            let operations = simulation.random.within(0..8);
+            simulation.moves.push(format!("crash, and again after {operations} operations of the log's disk"));
+            simulation.machine.crash_twice(operations).await;
+        }
+        6 => {
+            simulation.moves.push("restart".to_owned());
+            simulation.machine.restart().await;
+        }
+        7 => {
+            let fault = machine::fault(&mut simulation.random);
+            simulation.moves.push(format!("step the stages, {fault:?}"));
+            simulation.machine.step(fault.as_ref()).await;
+        }
+        _ => {
+            simulation.moves.push("settle".to_owned());
+            simulation.check_settled().await?;
+        }
+    }
+    simulation.check_move().await
+}
+
+fn pass_time(simulation: &mut Simulation) {
+    let random = &mut simulation.random;
+    let (seconds, word) = match random.within(0..20) {
+        0..8 => (random.within(1..20), "pass"),
+        8..12 => (random.within(20..70), "pass"),
+        12..16 => (random.within(60..900), "pass"),
+        16..18 => (random.within(3600..9 * 3600), "pass"),
+        _ => (random.within(1..900), "are taken back by the clock"),
+    };
+    simulation.moves.push(format!("{seconds} s {word}"));
+    let (clock, by) = (&simulation.machine.clock, Duration::from_secs(seconds));
+    let now = simulation.machine.now();
+    clock.set(if word == "pass" { now.plus(by) } else { now.minus(by) });
+}
