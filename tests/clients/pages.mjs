@@ -36,7 +36,7 @@ const LOOKS = {
 };
 // WCAG 2.2 AA and below, and axe's own advice.
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 const VERIFIER = "a.verifier~of-the_unreserved.alphabet~0123456789";
 const OTHER_PASSWORD = "quite another long password";
 
