@@ -4,14 +4,15 @@
 //!
 //! Nothing here ever sees a token, a code, a phone number or a body: spans carry method, route, status and trace id only.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::{TraceContextExt, TraceId, TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -86,42 +87,80 @@ pub struct RequestTrace {
     /// 32 hexadecimal digits: the caller's trace if it sent one, else a new one. Fit to be shown as a reference.
     pub trace_id: String,
     method: &'static str,
+    is_exported: bool,
 }
 
 impl RequestTrace {
     /// Begins the trace of a request, continuing the one that a `traceparent` header names.
     pub fn begin(method: &Method, headers: &HeaderMap) -> RequestTrace {
-        let method = known(method);
-        // The level is that of errors so that no log_level hides the span, and with it the trace id of the lines inside.
+        // The level is that of errors so that no log_level hides the span, and with it the trace id of the lines inside. A field
+        // costs when it gets its value: the lines need one, the others are for a collector.
         let span = error_span!(
             "request",
-            otel.kind = "server",
-            http.request.method = method,
+            trace_id = Empty,
+            otel.kind = Empty,
+            http.request.method = Empty,
             http.route = Empty,
-            http.response.status_code = Empty,
-            trace_id = Empty
+            http.response.status_code = Empty
         );
-        let caller = TraceContextPropagator::new().extract(&Headers(headers));
-        // Refused when no traces are sent, or the span is not seen by anyone: then there is nothing to connect.
-        let _ = span.set_parent(caller.clone());
-        let known_ids = [span.context(), caller].map(|context| context.span().span_context().trace_id());
-        let trace_id = known_ids.into_iter().find(|id| *id != opentelemetry::TraceId::INVALID);
-        let trace_id = trace_id.unwrap_or_else(|| RandomIdGenerator::default().new_trace_id()).to_string();
+        let mut caller = TraceId::INVALID;
+        if headers.contains_key("traceparent") {
+            let context = TraceContextPropagator::new().extract(&Headers(headers));
+            caller = context.span().span_context().trace_id();
+            // Refused when no traces are sent: then there is nothing to connect.
+            let _ = span.set_parent(context);
+        }
+        let exported = span.context().span().span_context().trace_id();
+        let known = [exported, caller].into_iter().find(|id| *id != TraceId::INVALID);
+        let trace_id = known.unwrap_or_else(|| RandomIdGenerator::default().new_trace_id()).to_string();
         span.record("trace_id", trace_id.as_str());
-        RequestTrace { span, trace_id, method }
+        RequestTrace { span, trace_id, method: known_method(method), is_exported: exported != TraceId::INVALID }
     }
 
     /// Ends it with what came of it. `route` is the pattern that matched, never the path, so that metrics stay bounded.
     pub fn end(self, route: Option<&str>, status: StatusCode, took: Duration) {
         let route = route.unwrap_or("unmatched");
-        self.span.record("http.route", route);
-        self.span.record("http.response.status_code", status.as_u16());
-        let labels = [("route", route.to_owned())];
-        metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
-        let [route] = labels;
-        let status = ("status", status.as_str().to_owned());
-        metrics::counter!("http_requests_total", &[route, status, ("method", self.method.to_owned())]).increment(1);
+        if self.is_exported {
+            self.span.record("otel.kind", "server");
+            self.span.record("http.request.method", self.method);
+            self.span.record("http.route", route);
+            self.span.record("http.response.status_code", status.as_u16());
+        }
+        count(route, self.method, status, took);
     }
+}
+
+/// What is counted of one route. These are handles: to find them by their labels would cost more than to count.
+struct Counted {
+    durations: metrics::Histogram,
+    answers: Vec<(&'static str, StatusCode, metrics::Counter)>,
+}
+
+/// By route: the process's, as the collector is.
+static COUNTED: RwLock<BTreeMap<String, Counted>> = RwLock::new(BTreeMap::new());
+
+fn count(route: &str, method: &'static str, status: StatusCode, took: Duration) {
+    let is_it = |(known_method, known_status, _): &&(&str, StatusCode, _)| *known_method == method && *known_status == status;
+    if let Some(counted) = COUNTED.read().unwrap_or_else(PoisonError::into_inner).get(route)
+        && let Some((.., answers)) = counted.answers.iter().find(is_it)
+    {
+        counted.durations.record(took.as_secs_f64());
+        answers.increment(1);
+        return;
+    }
+    // A handle that is asked for before there is a collector counts nothing, for ever.
+    metrics();
+    let mut all = COUNTED.write().unwrap_or_else(PoisonError::into_inner);
+    let counted = all.entry(route.to_owned()).or_insert_with(|| Counted {
+        durations: metrics::histogram!("http_request_duration_seconds", "route" => route.to_owned()),
+        answers: Vec::new(),
+    });
+    let labels = [("route", route.to_owned()), ("status", status.as_str().to_owned()), ("method", method.to_owned())];
+    let answers = metrics::counter!("http_requests_total", &labels);
+    counted.durations.record(took.as_secs_f64());
+    answers.increment(1);
+    // Twice if two met here, which harms nobody: both count the same.
+    counted.answers.push((method, status, answers));
 }
 
 /// Bounds of the duration histogram in seconds, from a cached answer to a client's patience.
@@ -203,7 +242,7 @@ where
 }
 
 /// The method by name; unknown ones share one, since a stranger chooses them.
-fn known(method: &Method) -> &'static str {
+fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -397,7 +397,7 @@ pub const LOG_UNAVAILABLE: OAuthError = OAuthError::new(
     "The record of events cannot be written at the moment. Try again.",
 );
 pub const OVERLOADED: OAuthError =
-    OAuthError::new(Code::TooManyRequests, "server.overloaded", "Too many requests at once. Try again in a moment.");
+    OAuthError::new(Code::TemporarilyUnavailable, "server.overloaded", "Too many requests at once. Try again in a moment.");
 pub const INTERNAL: OAuthError =
     OAuthError::new(Code::ServerError, "server.internal", "Something went wrong here. It is on record under the request id.");
 

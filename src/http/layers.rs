@@ -41,7 +41,10 @@ pub(crate) struct RequestId(pub(crate) String);
 
 /// Lets a request in, or tells it to come again; traces it; puts its refusal on record.
 pub(crate) async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let Ok(_place) = admission.places.try_acquire() else { return OVERLOADED.into_response() };
+    let Ok(_place) = admission.places.try_acquire() else {
+        metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
+        return OVERLOADED.into_response();
+    };
     let started = Instant::now();
     let trace = RequestTrace::begin(request.method(), request.headers());
     request.extensions_mut().insert(RequestId(trace.trace_id.clone()));

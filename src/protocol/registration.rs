@@ -242,16 +242,11 @@ pub fn check_keys(jwks: Option<&serde_json::Value>, jwks_uri: Option<&Url>) -> R
 
 /// Equal for registrations that differ in nothing but the ports of loopback redirects.
 fn registration_hash(metadata: &ClientMetadata) -> String {
-    let mut metadata = metadata.clone();
-    for uri in &mut metadata.redirect_uris {
-        if uri.is_loopback() {
-            let mut url = Url::parse(uri.as_str()).expect("it was parsed at construction");
-            let _ = url.set_port(None);
-            *uri = RedirectUri::parse(url.as_str()).unwrap_or_else(|_| uri.clone());
-        }
-    }
-    metadata.redirect_uris.sort();
-    let text = serde_json::to_string(&metadata).expect("our own types serialise to JSON");
+    let text_of = |uri: &RedirectUri| uri.loopback_without_port().unwrap_or_else(|| uri.as_str().to_owned());
+    let mut redirect_uris: Vec<_> = metadata.redirect_uris.iter().map(text_of).collect();
+    redirect_uris.sort();
+    let rest = ClientMetadata { redirect_uris: Vec::new(), ..metadata.clone() };
+    let text = serde_json::to_string(&(redirect_uris, rest)).expect("our own types serialise to JSON");
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 

@@ -25,7 +25,8 @@ type Authorized = AuthClient<reqwest::Client>;
 #[tokio::test]
 async fn rmcp_with_a_registration() {
     let surroundings = Surroundings::start().await;
-    let request = AuthorizationRequest::new(REDIRECT_URI).with_client_name("rmcp").with_challenge(challenge(&surroundings).await);
+    let request = AuthorizationRequest::new(REDIRECT_URI).with_client_name("rmcp").with_initial_scope_selection();
+    let request = request.with_challenge(challenge(&surroundings).await);
     let (client, asked) = authorize(&surroundings, request).await;
     assert!(parameter(&asked, "client_id").starts_with("cli_"), "{asked}");
     assert_eq!(parameter(&asked, "resource"), surroundings.resource);

@@ -1,7 +1,10 @@
 //! The server as it is shipped, with everything around it that a client meets: an MCP server, metadata documents, a person with an
 //! account, and clients that an operator made.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicU16, Ordering},
+};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -215,8 +218,15 @@ fn key_pair() -> (String, Value) {
     (pem, json!({"keys": [jwk]}))
 }
 
-/// Ports that were free a moment ago, all different: the programs must be told theirs before they start.
+/// Ports that nothing listens on and that are nobody else's: the programs must be told theirs before they start.
+///
+/// They lie below those that the system hands out by itself, so that none is taken by a connection in the meantime. Each test process
+/// begins at another place.
 fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let listeners: [TcpListener; COUNT] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 300).expect("it is below 300") * 64;
+    std::array::from_fn(|_| {
+        let mut candidates = std::iter::repeat_with(|| first + TAKEN.fetch_add(1, Ordering::Relaxed));
+        candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("there is always another")
+    })
 }

@@ -56,11 +56,8 @@ async fn oauth21_4_1_2_1_refusals_are_told_to_the_client_by_redirect() {
         let url = agent.authorization_url("notes:read", &changes);
         assert_eq!(told(&deputy, &url).await, (error.to_owned(), reason.to_owned()), "{changes:?}");
     }
-    // `prompt=none` is answered, not recorded: the request was good, only nobody was there.
-    let away = crate::support::Person::new(&deputy, "nobody", "")
-        .open(&agent.authorization_url("notes:read", &[("prompt", "none")]))
-        .await;
-    assert_eq!(away.parameter("error").as_deref(), Some("login_required"));
+    let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
+    assert_eq!(told(&deputy, &silent).await, ("login_required".to_owned(), "authorize.login_required".to_owned()));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What people, agents and operators achieve, told from the outside.
 
+/// What a newcomer sees: the demo, and the facts on record.
+mod demo;
 /// The process: how it starts, refuses to start, stops, and survives being killed.
 mod process;
 /// The database is away, slow or crowded: 503, and nobody loses anything.

@@ -6,6 +6,11 @@ fn is_transient(answer: &Answer) -> bool {
     answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
 }
 
+/// The request itself was never looked at.
+fn is_overload(answer: &Answer) -> bool {
+    is_transient(answer) && answer.json()["error_description"].as_str().is_some_and(|text| text.contains("Too many requests"))
+}
+
 #[tokio::test]
 async fn broken_connections_are_503_and_heal() {
     let deputy = Installation::start_on_postgres("").await;
@@ -43,6 +48,26 @@ async fn a_crowded_pool_is_503_and_nobody_loses_anything() {
     let crowd = futures_util::future::join_all((0..24).map(|_| agent.refresh(tokens.refresh_token()))).await;
     assert!(crowd.iter().all(is_transient), "{crowd:?}");
     held.release().await;
+    Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_503_in_oauth_json() {
+    let deputy = Installation::start_on_postgres("requests_in_flight_max = 1\n").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let before = deputy.refusals_counted("server.overloaded").await;
+    // The first refresh waits for a row that somebody holds; the second finds no place.
+    let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
+    let crowd = futures_util::future::join_all((0..4).map(|_| agent.refresh(tokens.refresh_token()))).await;
+    held.release().await;
+    let refused: Vec<_> = crowd.into_iter().filter(is_overload).collect();
+    assert_eq!(refused.len(), 3);
+    for answer in refused {
+        answer.refused(503, "temporarily_unavailable");
+    }
+    assert_eq!(deputy.refusals_counted("server.overloaded").await, before + 3);
     Tokens::of(agent.refresh(tokens.refresh_token()).await);
 }
 

@@ -169,7 +169,13 @@ impl Installation {
         let done = doing.await;
         match (&faults, &self.database) {
             (Some(faults), _) => faults.fail_commits(0),
-            (None, database) => database.as_ref().expect("it is PostgreSQL").come_back().await,
+            (None, database) => {
+                database.as_ref().expect("it is PostgreSQL").come_back().await;
+                // Each connection of the pool is found broken once.
+                for _ in 0..self.settings.database_connections_max {
+                    let _ = self.world().storage.ping().await;
+                }
+            }
         }
         done
     }

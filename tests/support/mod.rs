@@ -11,6 +11,8 @@ pub mod person;
 pub mod agent;
 /// Software that proves itself by signature.
 pub mod workload;
+/// A resource server in Rust.
+pub mod protected;
 /// What is kept in storage.
 pub mod state;
 /// What an answer was.
@@ -20,6 +22,7 @@ pub use agent::Agent;
 pub use answer::Answer;
 pub use installation::{Installation, each_engine};
 pub use person::Person;
+pub use protected::Protected;
 pub use workload::{Signer, Workload};
 
 /// The resource that tests protect, as it spells itself.

@@ -57,6 +57,13 @@ impl<'i> Person<'i> {
         Person::new(self.installation, &self.login, &self.password)
     }
 
+    /// The same browser in the hands of somebody else.
+    pub fn takes_over(&self, other: &Person<'i>) -> Person<'i> {
+        let person = other.at_another_browser();
+        person.jar().clone_from(&self.jar());
+        person
+    }
+
     /// The values of all cookies.
     pub fn cookies(&self) -> Vec<String> {
         self.jar().values().cloned().collect()
