@@ -118,6 +118,12 @@ impl Assert {
         Some(Assert { client, assertion, count, was: if is_on { Was::Fresh } else { Was::Disabled } })
     }
 
+    /// A race for a new assertion.
+    pub fn race(simulation: &mut Simulation, count: usize) -> Option<Assert> {
+        let client = any(simulation, Kind::Signing)?;
+        Some(Assert { client, assertion: sign(simulation, client), count, was: Was::Fresh })
+    }
+
     pub fn describe(&self) -> String {
         format!("Assert {{ client: {}, count: {}, was: {:?} }}", self.client, self.count, self.was)
     }

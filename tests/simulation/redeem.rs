@@ -81,6 +81,11 @@ impl Redeem {
         Some(Redeem { code, attempts, stranger, was })
     }
 
+    /// A race for a code that is good.
+    pub fn race(code: usize, racers: usize) -> Redeem {
+        Redeem { code, attempts: vec![Attempt::Right; racers], stranger: None, was: Was::Fresh }
+    }
+
     pub fn requests(&self, simulation: &Simulation) -> Vec<Request> {
         self.attempts.iter().map(|attempt| self.request(simulation, *attempt)).collect()
     }

@@ -63,6 +63,13 @@ impl Refresh {
         Some(Refresh { grant, client: stranger.unwrap_or(own), generation, count, narrowed, due })
     }
 
+    /// A race with a family's live token.
+    pub fn race(simulation: &Simulation, grant: usize, count: usize) -> Option<Refresh> {
+        let known = &simulation.model.grants[grant];
+        let generation = known.family.as_ref()?.live;
+        Some(Refresh { grant, client: known.client, generation, count, narrowed: None, due: Due::Successor })
+    }
+
     fn due(simulation: &Simulation, grant: usize, client: usize, generation: u32) -> Due {
         let (model, now, known) = (&simulation.model, simulation.machine.now(), &simulation.model.grants[grant]);
         let Some(family) = &known.family else { return Due::Refused };
