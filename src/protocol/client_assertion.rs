@@ -84,6 +84,10 @@ pub fn subject(assertion: &str) -> Result<String, OAuthError> {
 /// Verifies an assertion against the client's keys and uses its `jti` up.
 pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timestamp) -> Result<(), OAuthError> {
     let header = jsonwebtoken::decode_header(assertion).map_err(|_| CLIENT_ASSERTION_MALFORMED)?;
+    // We understand no critical extension, so there must be none ([RFC 7515 §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11)).
+    if header.crit.is_some() || !header.typ.as_deref().is_none_or(is_assertion_type) {
+        return Err(CLIENT_ASSERTION_MALFORMED);
+    }
     if !ALGORITHMS.iter().any(|known| known.parse() == Ok(header.alg)) {
         return Err(CLIENT_ASSERTION_ALGORITHM);
     }
@@ -99,6 +103,13 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
         })
         .await?;
     if is_first { Ok(()) } else { Err(CLIENT_ASSERTION_REPLAYED) }
+}
+
+/// Whether a JWT of this type may be an assertion. Software says this one, `JWT`, or nothing; what says that it is something else
+/// was signed for something else ([RFC 8725 §3.11](https://www.rfc-editor.org/rfc/rfc8725#section-3.11)).
+fn is_assertion_type(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "client-authentication+jwt")
 }
 
 async fn keys(world: &World, client: &Client) -> Result<Arc<JwkSet>, OAuthError> {

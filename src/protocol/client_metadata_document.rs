@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
-    protocol::registration::check_keys,
+    protocol::registration::{check_address, check_keys},
     storage::{StorageError, clients, outbox},
     world::World,
 };
@@ -49,6 +49,7 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
     }
     let fetched = fetch(world, id, &url).await?;
     let metadata = read(id, &fetched.body)?;
+    check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;
     let fresh_until = now.plus(freshness(&fetched));
     let client = Client {
         id: id.clone(),
@@ -138,8 +139,11 @@ struct Document {
     client_secret_expires_at: Option<serde_json::Value>,
 }
 
+fn invalid(what: &str) -> OAuthError {
+    DOCUMENT_INVALID.because(format!("The client ID metadata document is not valid: {what}."))
+}
+
 fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
-    let invalid = |what: &str| DOCUMENT_INVALID.because(format!("The client ID metadata document is not valid: {what}."));
     let document: Document = serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?;
     if document.client_id != id.as_str() {
         return Err(invalid("its client_id is not the URL that it was fetched from"));
@@ -152,9 +156,13 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     if redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
         return Err(invalid("it must have 1 to 32 redirect_uris, one of them acceptable here"));
     }
-    let name = &document.client_name;
+    let name = document.client_name.as_str();
     if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(invalid("client_name must have 1 to 200 characters and no control characters"));
+        return Err(invalid("client_name must have 1 to 200 characters, none of them a control character"));
+    }
+    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+    if document.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
+        return Err(invalid("client_uri must be an http or https URL"));
     }
     let has_keys = document.jwks.is_some() || document.jwks_uri.is_some();
     let offered =

@@ -102,6 +102,7 @@ pub async fn respond(
 ) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
+    check_address(world, metadata.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
     let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
     let hash = (!has_secret).then(|| registration_hash(&metadata));
     if let Some(known) = find(world, hash.as_deref()).await? {
@@ -238,6 +239,12 @@ pub fn check_keys(jwks: Option<&serde_json::Value>, jwks_uri: Option<&Url>) -> R
         (Some(_), Some(_)) => Err("send jwks or jwks_uri, not both"),
         (None, None) => Err("private_key_jwt needs jwks or jwks_uri"),
     }
+}
+
+/// Whether keys may be fetched from there, as far as the URL itself tells. The error says what is wrong.
+pub fn check_address(world: &World, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
+    let is_refused = jwks_uri.is_some_and(|uri| world.outbound.check(uri).is_err());
+    if is_refused { Err("jwks_uri is at an address that this server does not call") } else { Ok(()) }
 }
 
 /// Equal for registrations that differ in nothing but the ports of loopback redirects.

@@ -29,18 +29,30 @@ impl Simulation {
         let key = (kind == Kind::Signing).then(new_key);
         let registration = match kind {
             Kind::Public => Request::json(axum::http::Method::POST, "/register", &public_client(&name)),
-            Kind::Web => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"],
-                "token_endpoint_auth_method": "client_secret_basic",
-            })),
-            Kind::Service => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read notes:write",
-                "token_endpoint_auth_method": "client_secret_basic",
-            })),
-            Kind::Signing => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read",
-                "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks(key.as_deref().unwrap_or_default()),
-            })),
+            Kind::Web => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"],
+                    "token_endpoint_auth_method": "client_secret_basic",
+                }),
+            ),
+            Kind::Service => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read notes:write",
+                    "token_endpoint_auth_method": "client_secret_basic",
+                }),
+            ),
+            Kind::Signing => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read",
+                    "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks(key.as_deref().unwrap_or_default()),
+                }),
+            ),
         };
         let fault = fault(&mut self.random);
         self.moves.push(format!("register a {kind:?} client, {fault:?}"));

@@ -71,7 +71,8 @@ fn seeds_that_found_something_stay_quiet() {
 /// Nobody wins twice, whatever befalls the machine in the middle of a race.
 #[test]
 fn a_thousand_race_under_every_fault() {
-    let faults = [None, Some(Fault::CrashBeforeCommit), Some(Fault::CrashAfterCommit), Some(Fault::FullStorage(3)), Some(Fault::Impatience)];
+    let faults =
+        [None, Some(Fault::CrashBeforeCommit), Some(Fault::CrashAfterCommit), Some(Fault::FullStorage(3)), Some(Fault::Impatience)];
     for (seed, fault) in faults.into_iter().enumerate() {
         told(seed as u64, |moves| Box::pin(race(seed as u64, fault, moves)));
     }
@@ -82,7 +83,10 @@ async fn race(seed: u64, fault: Option<Fault>, moves: &mut Vec<String>) -> Check
     while simulation.model.codes.is_empty() {
         simulation.authorize().await?;
     }
-    let plans = [Plan::Redeem(Redeem::race(0, RACERS / 2)), Plan::Assert(Assert::race(&mut simulation, RACERS / 2).ok_or("no client signs")?)];
+    let plans = [
+        Plan::Redeem(Redeem::race(0, RACERS / 2)),
+        Plan::Assert(Assert::race(&mut simulation, RACERS / 2).ok_or("no client signs")?),
+    ];
     let done = simulation.serve_plans(&plans, fault.clone()).await;
     moves.append(&mut simulation.moves);
     done?;
@@ -116,7 +120,10 @@ fn told(seed: u64, run: impl for<'m> FnOnce(&'m mut Vec<String>) -> LocalBoxFutu
         }
     };
     let told: Vec<_> = moves.iter().enumerate().map(|(number, told)| format!("{number:4} {told}")).collect();
-    panic!("{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n", told.join("\n"));
+    panic!(
+        "{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n",
+        told.join("\n")
+    );
 }
 
 async fn run(seed: u64, moves: &mut Vec<String>) -> Checked {

@@ -211,7 +211,8 @@ impl Model {
     fn adopt(&mut self, stored: StoredGrant, allowed: &mut Allowed) -> Checked {
         let client = self.clients.iter().position(|client| client.id == stored.client.as_str());
         let person = stored.person.map(|id| self.people.iter().position(|person| person.id == id.to_string()));
-        let resource = self.resources.iter().position(|known| stored.resource.as_ref().is_some_and(|r| r.as_str() == known.identifier));
+        let resource =
+            self.resources.iter().position(|known| stored.resource.as_ref().is_some_and(|r| r.as_str() == known.identifier));
         let begins = allowed.begins.iter_mut().find(|begins| {
             begins.count_max > 0
                 && Some(begins.client) == client
@@ -256,7 +257,8 @@ impl Model {
             return if token.is_from_the_future { Life::Doubtful } else { Life::Dead };
         }
         let issued_at = Timestamp::from_seconds(token.issued_at_s);
-        let is_doubtful = standings.iter().flatten().any(|standing| standing.doubtful_until.is_some_and(|until| issued_at <= until));
+        let is_doubtful =
+            standings.iter().flatten().any(|standing| standing.doubtful_until.is_some_and(|until| issued_at <= until));
         if is_doubtful { Life::Doubtful } else { Life::Alive }
     }
 

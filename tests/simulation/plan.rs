@@ -188,7 +188,8 @@ impl Simulation {
         }
         self.absorb(allowed).await?;
         // Operators last: what was issued beside them counts as issued before.
-        let (operations, others): (Vec<_>, Vec<_>) = plans.iter().enumerate().partition(|(_, plan)| matches!(plan, Plan::Operate(_)));
+        let (operations, others): (Vec<_>, Vec<_>) =
+            plans.iter().enumerate().partition(|(_, plan)| matches!(plan, Plan::Operate(_)));
         for (index, plan) in others.into_iter().chain(operations) {
             let mut meanwhile = Meanwhile::default();
             for (_, other) in plans.iter().enumerate().filter(|(other, _)| *other != index) {

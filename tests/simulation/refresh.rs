@@ -43,8 +43,7 @@ impl Refresh {
         let has_tokens = |at: &usize| model.grants[*at].family.as_ref().is_some_and(|family| !family.tokens.is_empty());
         let lives = |at: &usize| has_tokens(at) && !model.grants[*at].has_ended;
         let wants_live = simulation.random.chance(85);
-        let grants: Vec<usize> =
-            (0..model.grants.len()).filter(|at| if wants_live { lives(at) } else { has_tokens(at) }).collect();
+        let grants: Vec<usize> = (0..model.grants.len()).filter(|at| if wants_live { lives(at) } else { has_tokens(at) }).collect();
         let grant = *simulation.random.pick(&grants)?;
         let family = model.grants[grant].family.as_ref()?;
         let known: Vec<u32> = family.tokens.keys().rev().copied().collect();

@@ -19,7 +19,10 @@ pub struct Revoke {
 enum What {
     AccessToken(usize),
     /// The refresh token of a grant, of this generation.
-    RefreshToken { grant: usize, generation: u32 },
+    RefreshToken {
+        grant: usize,
+        generation: u32,
+    },
 }
 
 impl Revoke {
