@@ -173,8 +173,9 @@ fn epilogue(story: &Story, settings: &Settings, cast: &Cast, mcp: &Url) -> Resul
     if let Ok(program) = std::env::current_exe() {
         story.row("deputy", &format!("is {}", program.display()))?;
     }
-    story.row("operate", &format!("deputy clients list, deputy people list; token in {data}/operator.token"))?;
-    story.row("look", &format!("deputy events show gra_…; log lines are in {}", log_path(settings).display()))?;
+    story.row("operate", &format!("deputy clients list, deputy people list; with {data}/operator.token"))?;
+    story.row("look", "deputy events tail, deputy events show gra_…")?;
+    story.row("", &format!("log lines: {}", log_path(settings).display()))?;
     story.row("stop", "Ctrl-C")?;
     story.heading("What is decided from now on")
 }
