@@ -67,8 +67,16 @@ pub fn refreshed_scopes(
 }
 
 /// Whether an earlier consent, given after `given_after`, covers the whole request, so that the person need not be asked again.
-pub fn is_covered(consent: Option<&Consent>, given_after: Timestamp, client_hash: &str, resource: Option<&Resource>, requested: &Scopes) -> bool {
-    let Some(consent) = consent.filter(|consent| consent.client_hash == client_hash && consent.given_at > given_after) else { return false };
+pub fn is_covered(
+    consent: Option<&Consent>,
+    given_after: Timestamp,
+    client_hash: &str,
+    resource: Option<&Resource>,
+    requested: &Scopes,
+) -> bool {
+    let Some(consent) = consent.filter(|consent| consent.client_hash == client_hash && consent.given_at > given_after) else {
+        return false;
+    };
     let covered = resource.map_or_else(|| consent.scopes.clone(), |resource| resource.closure(&consent.scopes));
     requested.is_subset(&covered)
 }

@@ -31,9 +31,9 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     }
     let log = identity(world).await?;
     if !world.storage.is_exclusive() {
-        let hold = world.storage.write(move |tx| {
-            Box::pin(async move { leases::hold(tx, "relay", &log.to_string(), now, now.plus(LEASE)).await })
-        });
+        let hold = world
+            .storage
+            .write(move |tx| Box::pin(async move { leases::hold(tx, "relay", &log.to_string(), now, now.plus(LEASE)).await }));
         if !hold.await? {
             return Ok(Progress::Idle);
         }

@@ -199,7 +199,8 @@ impl Rotation {
     /// Writes the rotation. `false` if another node rotated first.
     pub async fn write(&self, tx: &mut Tx) -> Result<bool, StorageError> {
         // In this order there is never a second active key.
-        let is_first = signing_keys::retire(tx, self.retire, self.now).await? && signing_keys::activate(tx, self.activate, self.now).await?;
+        let is_first =
+            signing_keys::retire(tx, self.retire, self.now).await? && signing_keys::activate(tx, self.activate, self.now).await?;
         if !is_first {
             return Ok(false);
         }

@@ -229,8 +229,7 @@ pub async fn advance(
         .await?;
     // A consent holds as long as a grant of it would; what the client says of itself may have changed since.
     let (given_after, hash) = (now.minus(World::seconds(world.settings.grant_ttl_s)), client_hash(&request.client));
-    let is_covered =
-        policy::is_covered(consent.as_ref(), given_after, &hash, request.resource.as_deref(), &request.scopes);
+    let is_covered = policy::is_covered(consent.as_ref(), given_after, &hash, request.resource.as_deref(), &request.scopes);
     if is_covered && may_be_silent(request) && !request.prompt.demands_consent() {
         let location = issue_code(world, request, session, person, request.scopes.clone(), None, now).await?;
         return Ok(Next::Redirect { location });

@@ -14,8 +14,11 @@ use crate::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
-        refusal::{BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError, REGISTRATION_LIMIT},
-            time::Timestamp,
+        refusal::{
+            BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError,
+            REGISTRATION_LIMIT,
+        },
+        time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
     protocol::registration::check_keys,
@@ -63,7 +66,11 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
 /// of it still counts, so that the trouble of another host costs nobody their tokens (promise 12).
 pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     match resolve(world, id, now).await {
-        Err(refusal) if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY].iter().any(|known| known.reason == refusal.reason) => {
+        Err(refusal)
+            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
+                .iter()
+                .any(|known| known.reason == refusal.reason) =>
+        {
             world.storage.client(id).await?.ok_or(refusal)
         }
         resolved => resolved,
@@ -169,7 +176,11 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
         grant_types: grant_types.collect(),
         token_endpoint_auth_method: method,
         auth_method_chosen: true,
-        application_type: if document.application_type.as_deref() == Some("native") { ApplicationType::Native } else { ApplicationType::Web },
+        application_type: if document.application_type.as_deref() == Some("native") {
+            ApplicationType::Native
+        } else {
+            ApplicationType::Web
+        },
         client_uri: document.client_uri,
         // What a document lists is a wish, as at registration: the person decides.
         scope: None,

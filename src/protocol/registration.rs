@@ -170,8 +170,8 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
     if client_name.chars().count() > NAME_CHARS_MAX || client_name.chars().any(char::is_control) {
         return Err(REGISTRATION_METADATA.because("client_name must have at most 200 characters and no control characters."));
     }
-    let is_https = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
-    if request.client_uri.as_ref().is_some_and(|uri| !is_https(uri)) {
+    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
+    if request.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
         return Err(REGISTRATION_METADATA.because("client_uri must be an http or https URL."));
     }
     let all_loopback = redirect_uris.iter().all(RedirectUri::is_loopback);

@@ -11,13 +11,15 @@ pub async fn put(tx: &mut Tx, event: &Event) -> Result<(), StorageError> {
 
 /// Gives the oldest unclaimed rows, at most `limit`, to batch number `batch` of a log.
 pub async fn claim(tx: &mut Tx, log: i64, batch: i64, limit: i64) -> Result<u64, StorageError> {
-    let sql = "UPDATE outbox SET log = $1, batch = $2 WHERE seq IN (SELECT seq FROM outbox WHERE log IS NULL ORDER BY seq LIMIT $3)";
+    let sql =
+        "UPDATE outbox SET log = $1, batch = $2 WHERE seq IN (SELECT seq FROM outbox WHERE log IS NULL ORDER BY seq LIMIT $3)";
     tx.exec(sql, &[log.into(), batch.into(), limit.into()]).await
 }
 
 /// The events of the oldest batch of a log that is not forgotten, in order, with the batch's number.
 pub async fn oldest_batch(tx: &mut Tx, log: i64) -> Result<Option<(i64, Vec<Event>)>, StorageError> {
-    let sql = "SELECT batch, event FROM outbox WHERE log = $1 AND batch = (SELECT min(batch) FROM outbox WHERE log = $1) ORDER BY seq";
+    let sql =
+        "SELECT batch, event FROM outbox WHERE log = $1 AND batch = (SELECT min(batch) FROM outbox WHERE log = $1) ORDER BY seq";
     let rows: Vec<(i64, Event)> = tx.rows(sql, &[log.into()], |row| Ok((row.int(0)?, row.json(1)?))).await?;
     Ok(rows.first().map(|(batch, _)| *batch).map(|batch| (batch, rows.into_iter().map(|(_, event)| event).collect())))
 }

@@ -31,7 +31,8 @@ use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
     let (id, generation) = world.secrets.read_refresh_token(parameters.require("refresh_token")?).ok_or(REFRESH_INVALID)?;
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let (grant, consent) = world.storage.read(move |tx| Box::pin(async move { find(tx, id).await })).await?.ok_or(REFRESH_INVALID)?;
+    let (grant, consent) =
+        world.storage.read(move |tx| Box::pin(async move { find(tx, id).await })).await?.ok_or(REFRESH_INVALID)?;
     if grant.client != client.id {
         return Err(REFRESH_INVALID);
     }
