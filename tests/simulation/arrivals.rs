@@ -100,6 +100,7 @@ impl Simulation {
             } else if answer.body.contains("name=\"decision\"") {
                 granted = asked.intersection(&chosen.union(&Scopes::of(["openid"])));
                 answer = self.allow(person, &answer, &granted, fault.as_ref()).await?;
+                self.model.consent(client, person, resource, &asked, &granted);
             } else {
                 return Err(format!("neither sign-in nor consent: {} {}", answer.status, answer.body));
             }

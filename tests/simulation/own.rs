@@ -69,7 +69,8 @@ impl Own {
                     ensure(may_end || !simulation.model.grants[grant].has_ended, || format!("{self:?} yields a dead token"))?;
                     successes += 1;
                 }
-                401 => ensure(self.secret == Secret::Wrong || !self.is_on || is_disturbed, tell)?,
+                401 => ensure(self.secret == Secret::Wrong, tell)?,
+                400 if answer.json()["error"] == "unauthorized_client" => ensure(!self.is_on || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }
@@ -150,6 +151,10 @@ impl Assert {
                     successes += 1;
                 }
                 401 => refusals += 1,
+                400 if answer.json()["error"] == "unauthorized_client" => {
+                    ensure(self.was == Was::Disabled || is_disturbed, tell)?;
+                    refusals += 1;
+                }
                 _ => return Err(tell()),
             }
         }

@@ -142,7 +142,7 @@ impl Redeem {
                 }
                 (400, "invalid_grant") => refusals += 1,
                 (400, "invalid_target") => ensure(*attempt == Attempt::OtherResource, tell)?,
-                (401, "invalid_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }
