@@ -157,9 +157,17 @@ mod tests {
     #[test]
     fn the_help_reads_like_this() {
         insta::assert_snapshot!("help", help(&[]));
-        for path in [["clients", "create"], ["people", "create"], ["resources", "create"], ["clients", "list"]] {
+        for path in [
+            ["clients", "create"],
+            ["people", "create"],
+            ["resources", "create"],
+            ["clients", "list"],
+            ["events", "tail"],
+            ["events", "show"],
+        ] {
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(&path));
         }
+        insta::assert_snapshot!("help_demo", help(&["demo"]));
         insta::assert_snapshot!("help_doctor", help(&["doctor"]));
     }
 

@@ -27,7 +27,8 @@ pub(crate) enum Tone {
     Bad,
     Agent,
     Person,
-    Server,
+    Deputy,
+    Notes,
 }
 
 /// Wider lines are no easier to read, and narrower columns hold no words.
@@ -60,7 +61,8 @@ impl Terminal {
             Tone::Bad => "31",
             Tone::Agent => "36",
             Tone::Person => "35",
-            Tone::Server => "33",
+            Tone::Deputy => "33",
+            Tone::Notes => "94",
         };
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }

@@ -14,8 +14,10 @@ use crate::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
-        refusal::{BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError},
-        scope::Scopes,
+        refusal::{
+            BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError,
+            REGISTRATION_LIMIT,
+        },
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
@@ -41,6 +43,10 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
     if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now) {
         return Ok(Arc::clone(known));
     }
+    // Each new one is a row of ours, as a registration is.
+    if known.is_none() && world.memory.registrations.check().is_err() {
+        return Err(REGISTRATION_LIMIT);
+    }
     let fetched = fetch(world, id, &url).await?;
     let metadata = read(id, &fetched.body)?;
     check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;
@@ -57,11 +63,17 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
     keep(world, known.as_deref(), client, now).await
 }
 
-/// The client of a document at the token endpoint: if the document cannot be had now, what we know of it still counts, so that
-/// the trouble of another host costs nobody their tokens.
+/// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
+/// of it still counts, so that the trouble of another host costs nobody their tokens (promise 12).
 pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     match resolve(world, id, now).await {
-        Err(refusal) if refusal == DOCUMENT_UNAVAILABLE => world.storage.client(id).await?.ok_or(refusal),
+        Err(refusal)
+            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
+                .iter()
+                .any(|known| known.reason == refusal.reason) =>
+        {
+            world.storage.client(id).await?.ok_or(refusal)
+        }
         resolved => resolved,
     }
 }
@@ -105,7 +117,7 @@ async fn fetch(world: &World, id: &ClientId, url: &Url) -> Result<Fetched, OAuth
 struct Document {
     client_id: String,
     client_name: String,
-    redirect_uris: Vec<RedirectUri>,
+    redirect_uris: Vec<String>,
     #[serde(default)]
     client_uri: Option<String>,
     #[serde(default)]
@@ -116,9 +128,7 @@ struct Document {
     #[serde(default)]
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
-    application_type: ApplicationType,
-    #[serde(default)]
-    scope: Option<Scopes>,
+    application_type: Option<String>,
     #[serde(default)]
     jwks: Option<serde_json::Value>,
     #[serde(default)]
@@ -141,8 +151,10 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
         return Err(invalid("it must not hold a client secret"));
     }
-    if document.redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
-        return Err(invalid("it must have 1 to 32 redirect_uris"));
+    // A URI that we do not redirect to is ignored; the document serves other servers too.
+    let redirect_uris: Vec<_> = document.redirect_uris.iter().filter_map(|text| RedirectUri::parse(text).ok()).collect();
+    if redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
+        return Err(invalid("it must have 1 to 32 redirect_uris, one of them acceptable here"));
     }
     let name = document.client_name.as_str();
     if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
@@ -168,13 +180,18 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
         .filter(|known| asked.iter().any(|word| word == known.as_str()));
     Ok(ClientMetadata {
         client_name: document.client_name,
-        redirect_uris: document.redirect_uris,
+        redirect_uris,
         grant_types: grant_types.collect(),
         token_endpoint_auth_method: method,
         auth_method_chosen: true,
-        application_type: document.application_type,
+        application_type: if document.application_type.as_deref() == Some("native") {
+            ApplicationType::Native
+        } else {
+            ApplicationType::Web
+        },
         client_uri: document.client_uri,
-        scope: document.scope,
+        // What a document lists is a wish, as at registration: the person decides.
+        scope: None,
         resources: None,
         jwks: document.jwks,
         jwks_uri: document.jwks_uri,

@@ -100,6 +100,7 @@ impl Simulation {
             } else if answer.body.contains("name=\"decision\"") {
                 granted = asked.intersection(&chosen.union(&Scopes::of(["openid"])));
                 answer = self.allow(person, &answer, &granted, fault.as_ref()).await?;
+                self.model.consent(client, person, resource, &asked, &granted);
             } else {
                 return Err(format!("neither sign-in nor consent: {} {}", answer.status, answer.body));
             }
@@ -190,12 +191,12 @@ fn public_client(name: &str) -> Value {
     json!({"client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"]})
 }
 
-fn new_key() -> Vec<u8> {
+pub fn new_key() -> Vec<u8> {
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("a key is made");
     document.as_ref().to_vec()
 }
 
-fn jwks(pkcs8: &[u8]) -> Value {
+pub fn jwks(pkcs8: &[u8]) -> Value {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).expect("it was made just now");
     // An uncompressed point: 4, then x and y of 32 bytes each.
     let point = pair.public_key().as_ref();

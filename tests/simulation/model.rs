@@ -3,7 +3,7 @@
 //! It learns from answers only. Where an answer was lost it looks at what is stored, and accepts what the lost request may have
 //! done, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deputy::domain::{
     grant::Grant as StoredGrant,
@@ -31,6 +31,8 @@ pub struct Model {
     pub grants: Vec<Grant>,
     pub tokens: Vec<Token>,
     pub assertions: Vec<Assertion>,
+    /// By client, person and resource: what the person allows now.
+    pub consents: HashMap<(usize, usize, usize), Scopes>,
 }
 
 pub struct Resource {
@@ -243,6 +245,19 @@ impl Model {
             family,
         });
         Ok(())
+    }
+
+    /// A person's new decision: what was offered is decided anew, what was not offered stays as it was.
+    pub fn consent(&mut self, client: usize, person: usize, resource: usize, offered: &Scopes, allowed: &Scopes) {
+        let consent = self.consents.entry((client, person, resource)).or_default();
+        *consent = consent.difference(offered).union(allowed);
+    }
+
+    /// The scopes that a refresh yields: the grant's, as far as its person still allows them.
+    pub fn renewable(&self, grant: usize) -> Scopes {
+        let grant = &self.grants[grant];
+        let consent = grant.person.and_then(|person| self.consents.get(&(grant.client, person, grant.resource)));
+        consent.map_or_else(Scopes::default, |consent| grant.scopes.intersection(consent))
     }
 
     /// What a token is good for at `now`.

@@ -166,7 +166,12 @@ impl Simulation {
             }
         }
         let fault = fault(&mut self.random);
-        for plan in &plans {
+        self.serve_plans(&plans, fault).await
+    }
+
+    /// The same for these plans and this fault.
+    pub async fn serve_plans(&mut self, plans: &[Plan], fault: Option<Fault>) -> Checked {
+        for plan in plans {
             self.moves.push(format!("{}, {fault:?}", plan.describe()));
         }
         let groups: Vec<Vec<Request>> = plans.iter().map(|plan| plan.requests(self)).collect();
@@ -178,7 +183,7 @@ impl Simulation {
         }
 
         let mut allowed = Allowed::default();
-        for plan in &plans {
+        for plan in plans {
             plan.allow(self, &mut allowed);
         }
         self.absorb(allowed).await?;

@@ -83,6 +83,11 @@ impl Redeem {
         Some(Redeem { code, attempts, stranger, was })
     }
 
+    /// A race for a code that is good.
+    pub fn race(code: usize, racers: usize) -> Redeem {
+        Redeem { code, attempts: vec![Attempt::Right; racers], stranger: None, was: Was::Fresh }
+    }
+
     pub fn requests(&self, simulation: &Simulation) -> Vec<Request> {
         self.attempts.iter().map(|attempt| self.request(simulation, *attempt)).collect()
     }
@@ -137,7 +142,7 @@ impl Redeem {
                 }
                 (400, "invalid_grant") => refusals += 1,
                 (400, "invalid_target") => ensure(*attempt == Attempt::OtherResource, tell)?,
-                (401, "invalid_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }

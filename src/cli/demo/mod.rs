@@ -45,6 +45,13 @@ pub(crate) struct DemoArgs {
     once: bool,
 }
 
+/// Whether this is the first run in its data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Data {
+    New,
+    Kept,
+}
+
 pub(crate) fn run(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
     check(args, &settings)?;
     // Dropped last: what the stop itself says is written too.
@@ -91,11 +98,11 @@ fn log_path(settings: &Settings) -> PathBuf {
 }
 
 async fn demonstrate(args: &DemoArgs, settings: Settings) -> Result<(), Failure> {
-    let is_first = !settings.operator_token_path().exists();
+    let data = if settings.operator_token_path().exists() { Data::Kept } else { Data::New };
     let server = Server::start(settings.clone()).await.map_err(serve::failure)?;
     let mut notes = None;
     let outcome = tokio::select! {
-        outcome = play(args, &settings, &server, is_first, &mut notes) => outcome,
+        outcome = play(args, &settings, &server, data, &mut notes) => outcome,
         () = server::stop_signal() => print("\n"),
     };
     if let Some(notes) = notes {
@@ -111,7 +118,7 @@ async fn play(
     args: &DemoArgs,
     settings: &Settings,
     server: &Server,
-    is_first: bool,
+    data: Data,
     notes: &mut Option<NotesServer>,
 ) -> Result<(), Failure> {
     let story = Story { terminal: Terminal::of_stdout() };
@@ -124,7 +131,7 @@ async fn play(
     let program = args.mcp_server.canonicalize().map_err(|error| Failure::because("the example MCP server is gone", &error))?;
     let started = NotesServer::start(&program, args.mcp_address, settings.issuer.as_str(), &credentials).await?;
     let notes = notes.insert(started);
-    prologue(&story, settings, &mcp, is_first)?;
+    prologue(&story, settings, &mcp, data)?;
     tokio::select! {
         walked = walk::walk(&story, &cast, mcp.clone(), settings, started_at) => walked?,
         ended = notes.ended() => return Err(ended),
@@ -140,12 +147,15 @@ async fn play(
     }
 }
 
-fn prologue(story: &Story, settings: &Settings, mcp: &Url, is_first: bool) -> Result<(), Failure> {
+fn prologue(story: &Story, settings: &Settings, mcp: &Url, data: Data) -> Result<(), Failure> {
     story.heading(&format!("Deputy {}: an agent acts for a person, as far as the person allows", env!("CARGO_PKG_VERSION")))?;
-    let (issuer, data) = (&settings.issuer, settings.data_dir.display());
-    let age = if is_first { "new" } else { "kept from earlier runs" };
+    let (issuer, folder) = (&settings.issuer, settings.data_dir.display());
+    let age = match data {
+        Data::New => "new",
+        Data::Kept => "kept from earlier runs",
+    };
     story.row("deputy", &format!("the authorization server: {issuer}"))?;
-    story.row("", &format!("its data, {age}: {data}"))?;
+    story.row("", &format!("its data, {age}: {folder}"))?;
     story.row("notes", &format!("an MCP server that takes its tokens: {mcp}"))?;
     story.row("agent", "an MCP client that wants to read a person's notes")?;
     story.row("person", "somebody with a browser, who decides")
@@ -163,8 +173,9 @@ fn epilogue(story: &Story, settings: &Settings, cast: &Cast, mcp: &Url) -> Resul
     if let Ok(program) = std::env::current_exe() {
         story.row("deputy", &format!("is {}", program.display()))?;
     }
-    story.row("operate", &format!("deputy clients list, deputy people list; token in {data}/operator.token"))?;
-    story.row("look", &format!("deputy events show gra_…; log lines are in {}", log_path(settings).display()))?;
+    story.row("operate", &format!("deputy clients list, deputy people list; with {data}/operator.token"))?;
+    story.row("look", "deputy events tail, deputy events show gra_…")?;
+    story.row("", &format!("log lines: {}", log_path(settings).display()))?;
     story.row("stop", "Ctrl-C")?;
     story.heading("What is decided from now on")
 }

@@ -52,9 +52,9 @@ impl NotesServer {
             .process_group(0)
             .spawn()
             .map_err(|error| Failure::because("the example MCP server cannot be started", &error))?;
-        let (Some(leash), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            unreachable!("all three are piped");
-        };
+        let leash = child.stdin.take().expect("it is piped");
+        let output = child.stdout.take().expect("it is piped");
+        let errors = child.stderr.take().expect("it is piped");
         let complaints = tokio::spawn(async move {
             let (mut lines, mut last) = (BufReader::new(errors).lines(), None);
             while let Ok(Some(line)) = lines.next_line().await {

@@ -42,7 +42,8 @@ impl Party {
         match self {
             Party::Agent => Tone::Agent,
             Party::Person => Tone::Person,
-            Party::Deputy | Party::Notes => Tone::Server,
+            Party::Deputy => Tone::Deputy,
+            Party::Notes => Tone::Notes,
         }
     }
 }

@@ -37,15 +37,20 @@ pub(crate) struct TailArgs {
     /// Stop when all is printed that is there
     #[arg(long)]
     no_follow: bool,
-    /// Print the events as they are stored, one JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// An event, grant, client, person, session, resource, token or key, by its identifier; gra_…4e6g8h is enough
     subject: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct Format {
     /// Print the events as they are stored, one JSON object a line
     #[arg(long)]
     json: bool,
@@ -60,14 +65,20 @@ pub(crate) async fn run(command: EventsCommand, settings: &Settings) -> Result<(
             outcome = tail(&args, settings) => outcome,
             _ = tokio::signal::ctrl_c() => Ok(()),
         },
-        EventsCommand::Show(args) => story::show(&args.subject, reader(args.json), settings),
+        EventsCommand::Show(args) => story::show(&args.subject, args.format.reader(), settings),
+    }
+}
+
+impl Format {
+    fn reader(&self) -> Reader {
+        if self.json { Reader::Program } else { Reader::Person }
     }
 }
 
 async fn tail(args: &TailArgs, settings: &Settings) -> Result<(), Failure> {
     let place = args.from.map_or(Place::BeforeEnd(args.last), |from| from.place(now()));
     let mut facts = Facts::open(settings, place)?;
-    let mut printer = Printer::new(reader(args.json));
+    let mut printer = Printer::new(args.format.reader());
     let mut newest = VecDeque::new();
     loop {
         let read = facts.read()?;
@@ -139,10 +150,6 @@ impl Printer {
     fn end(&self) -> Result<(), Failure> {
         if self.date.is_some() || self.reader == Reader::Program { Ok(()) } else { output::print("There are no facts here.\n") }
     }
-}
-
-fn reader(json: bool) -> Reader {
-    if json { Reader::Program } else { Reader::Person }
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no World here; the machine's clock says what two hours ago means")]

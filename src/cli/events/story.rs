@@ -40,7 +40,11 @@ pub(super) fn show(subject: &str, reader: Reader, settings: &Settings) -> Result
         ([event], true) if reader == Reader::Person => output::print(&in_full(event)),
         _ => {
             let mut printer = Printer::new(reader);
-            story.iter().try_for_each(|fact| printer.print(fact))
+            story.iter().try_for_each(|fact| printer.print(fact))?;
+            if story.len() == FACTS_MAX && reader == Reader::Person {
+                output::print(&format!("The story may go on: these are its first {FACTS_MAX} facts.\n"))?;
+            }
+            Ok(())
         }
     }
 }
