@@ -3,7 +3,7 @@
 //!
 //! Claims are typed: one of the wrong JSON type is an error, never "absent". Each `jti` is good once.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
@@ -112,36 +112,25 @@ fn is_assertion_type(typ: &str) -> bool {
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "client-authentication+jwt")
 }
 
-async fn keys(world: &World, client: &Client) -> Result<Arc<JwkSet>, OAuthError> {
+async fn keys(world: &World, client: &Client) -> Result<JwkSet, OAuthError> {
     match (&client.metadata.jwks, &client.metadata.jwks_uri) {
-        (Some(jwks), _) => Ok(Arc::new(key_set(jwks))),
+        (Some(jwks), _) => Ok(key_set(jwks)),
         (None, Some(uri)) => fetched_keys(world, client, uri).await,
         (None, None) => Err(CLIENT_ASSERTION_SIGNATURE),
     }
 }
 
-/// The keys at a `jwks_uri`, asked for once in a while only: nobody can make us knock at a stranger's door all day.
-async fn fetched_keys(world: &World, client: &Client, uri: &Url) -> Result<Arc<JwkSet>, OAuthError> {
-    if let Some(known) = world.memory.client_keys.get(uri) {
-        return known.ok_or(CLIENT_KEYS_UNAVAILABLE);
-    }
+/// The keys at a `jwks_uri` as they are now, so that a rotation counts at once.
+async fn fetched_keys(world: &World, client: &Client, uri: &Url) -> Result<JwkSet, OAuthError> {
     let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
-    let fetched = world.outbound.get(uri, KEYS_LIMITS).await;
-    let keys = match fetched {
-        Ok(fetched) if fetched.status == http::StatusCode::OK => {
-            serde_json::from_slice(&fetched.body).ok().map(|document| Arc::new(key_set(&document)))
-        }
-        Ok(fetched) => {
-            tracing::warn!(client = %client.id, status = fetched.status.as_u16(), "a client's jwks_uri cannot be read");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
-            None
-        }
-    };
-    world.memory.client_keys.insert(uri.clone(), keys.clone());
-    keys.ok_or(CLIENT_KEYS_UNAVAILABLE)
+    let fetched = world.outbound.get(uri, KEYS_LIMITS).await.map_err(|error| {
+        tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
+        CLIENT_KEYS_UNAVAILABLE
+    })?;
+    if fetched.status != http::StatusCode::OK {
+        return Err(CLIENT_KEYS_UNAVAILABLE);
+    }
+    serde_json::from_slice(&fetched.body).map(|document| key_set(&document)).map_err(|_| CLIENT_KEYS_UNAVAILABLE)
 }
 
 /// The keys that we can read; others are skipped ([RFC 7517 §5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).

@@ -90,7 +90,12 @@ async fn race(seed: u64, fault: Option<Fault>, moves: &mut Vec<String>) -> Check
     let done = simulation.serve_plans(&plans, fault.clone()).await;
     moves.append(&mut simulation.moves);
     done?;
-    if let Some(grant) = simulation.model.grants.iter().position(|grant| !grant.has_ended && grant.family.as_ref().is_some_and(|family| !family.tokens.is_empty())) {
+    if let Some(grant) = simulation
+        .model
+        .grants
+        .iter()
+        .position(|grant| !grant.has_ended && grant.family.as_ref().is_some_and(|family| !family.tokens.is_empty()))
+    {
         let plan = Refresh::race(&simulation, grant, 100).ok_or("a grant without a family")?;
         simulation.serve_plans(&[Plan::Refresh(plan)], fault).await?;
     }
