@@ -180,7 +180,13 @@ impl Machine {
             self.disk.power_off();
             self.disk.restart();
         }
-        self.open().await.expect("what two crashes left opens again");
+        let mut opened = self.open().await;
+        // A start that failed has ended when its process has, and here it goes on for a moment.
+        while opened.as_ref().is_err_and(|error| error.contains("another deputy process")) {
+            std::thread::yield_now();
+            opened = self.open().await;
+        }
+        opened.expect("what two crashes left opens again");
     }
 
     /// Stops as a good process does, and starts again.
