@@ -115,6 +115,8 @@ CREATE TABLE signing_keys (
     activated_at INTEGER,
     retired_at INTEGER
 );
+-- One key signs and one is next, whoever rotates at the same moment.
+CREATE UNIQUE INDEX signing_keys_state ON signing_keys (state) WHERE state <> 'retiring';
 
 CREATE TABLE operators (
     id TEXT PRIMARY KEY,
@@ -124,9 +126,10 @@ CREATE TABLE operators (
     CONSTRAINT operators_digest UNIQUE (digest)
 );
 
--- Facts on their way to the log. A batch number is given when the relay claims a row.
+-- Facts on their way to a log. When a relay claims a row it notes for which log, and in which of that log's batches.
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    log INTEGER,
     batch INTEGER,
     event TEXT NOT NULL
 );

@@ -133,12 +133,15 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
+        let next = async {
+            let place = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|(stream, peer)| (place, stream, peer))
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
             _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
         };
-        let (stream, peer) = match accepted {
+        let (place, stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -150,7 +153,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         tokio::spawn(async move {
             // A connection that breaks is its client's affair.
             let _ = connection.await;
-            drop(permit);
+            drop(place);
         });
     }
     drop(listener);

@@ -165,7 +165,7 @@ pub const KEYS: &[Key] = &[
         unit: "seconds",
         default: "600",
         form: Form::Whole { min: 60, max: 3600 },
-        meaning: "How long an access token is valid, unless its resource asks for less.",
+        meaning: "How long an access token is valid, unless its resource says otherwise.",
     },
     Key {
         name: "refresh_token_idle_ttl_s",
@@ -200,7 +200,7 @@ pub const KEYS: &[Key] = &[
         unit: "registrations",
         default: "60",
         form: Form::Whole { min: 1, max: 100_000 },
-        meaning: "How many new clients may register without a token, over all addresses.",
+        meaning: "How many new clients may register by themselves, over all addresses.",
     },
     Key {
         name: "client_metadata_documents",

@@ -5,9 +5,10 @@
 use super::{
     client::Client,
     grant::Consent,
-    refusal::{OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED, SCOPE_WIDENED},
+    refusal::{GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED, SCOPE_WIDENED},
     resource::Resource,
     scope::{self, Scopes},
+    time::Timestamp,
 };
 
 /// The scopes that `client` may ask a person for at `resource`. A request without `scope` asks for all that the client is
@@ -41,18 +42,41 @@ pub fn own_scopes(client: &Client, resource: &Resource, requested: &Scopes) -> R
     if requested.is_subset(&resource.closure(&registered)) { Ok(requested.clone()) } else { Err(SCOPE_UNREGISTERED) }
 }
 
-/// The scopes of a refreshed token: those of the grant, or fewer if the client asks for fewer
-/// ([RFC 6749 §6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
-pub fn refreshed_scopes(granted: &Scopes, requested: &Scopes) -> Result<Scopes, OAuthError> {
-    if requested.is_empty() {
-        return Ok(granted.clone());
+/// The scopes of a refreshed token: those of the grant that registration and consent still allow, or fewer if the client asks
+/// for fewer ([RFC 6749 §6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
+pub fn refreshed_scopes(
+    client: &Client,
+    resource: Option<&Resource>,
+    consent: &Consent,
+    granted: &Scopes,
+    requested: &Scopes,
+) -> Result<Scopes, OAuthError> {
+    check_resource(client, resource)?;
+    let closure = |scopes: &Scopes| resource.map_or_else(|| scopes.clone(), |resource| resource.closure(scopes));
+    let mut allowed = granted.intersection(&closure(&consent.scopes));
+    if let Some(registered) = &client.metadata.scope {
+        allowed = allowed.intersection(&closure(registered).union(&Scopes::of(scope::BUILT_IN)));
     }
-    if requested.is_subset(granted) { Ok(requested.clone()) } else { Err(SCOPE_WIDENED) }
+    if allowed.is_empty() {
+        return Err(GRANT_CONSENT);
+    }
+    if requested.is_empty() {
+        return Ok(allowed);
+    }
+    if requested.is_subset(&allowed) { Ok(requested.clone()) } else { Err(SCOPE_WIDENED) }
 }
 
-/// Whether an earlier consent covers the whole request, so that the person need not be asked again.
-pub fn is_covered(consent: Option<&Consent>, client_hash: &str, resource: Option<&Resource>, requested: &Scopes) -> bool {
-    let Some(consent) = consent.filter(|consent| consent.client_hash == client_hash) else { return false };
+/// Whether an earlier consent, given after `given_after`, covers the whole request, so that the person need not be asked again.
+pub fn is_covered(
+    consent: Option<&Consent>,
+    given_after: Timestamp,
+    client_hash: &str,
+    resource: Option<&Resource>,
+    requested: &Scopes,
+) -> bool {
+    let Some(consent) = consent.filter(|consent| consent.client_hash == client_hash && consent.given_at > given_after) else {
+        return false;
+    };
     let covered = resource.map_or_else(|| consent.scopes.clone(), |resource| resource.closure(&consent.scopes));
     requested.is_subset(&covered)
 }

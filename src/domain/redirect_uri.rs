@@ -77,8 +77,9 @@ impl RedirectUri {
         is_loopback(&Url::parse(&self.0).expect("it was parsed at construction"))
     }
 
-    /// The text with its port cut out, if this is an http loopback URI. Cut from the text, so that nothing is normalised.
-    fn loopback_without_port(&self) -> Option<String> {
+    /// The text with its port cut out, if this is an http loopback URI: equal for URIs that admit each other. Cut from the text,
+    /// so that nothing is normalised.
+    pub fn loopback_without_port(&self) -> Option<String> {
         let url = Url::parse(&self.0).ok()?;
         if url.scheme() != "http" || !is_loopback(&url) {
             return None;

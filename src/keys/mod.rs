@@ -23,17 +23,19 @@ use crate::{
         time::Timestamp,
         token::AccessTokenClaims,
     },
-    storage::{Storage, StorageError, revocations::ACCESS_TOKEN_TTL_MAX, signing_keys, signing_keys::StoredKey},
+    storage::{Storage, StorageError, Tx, revocations::ACCESS_TOKEN_TTL_MAX, signing_keys, signing_keys::StoredKey},
 };
 use secrets::Secrets;
 use signing::{Algorithm, SigningKey, TokenType, VerifyingKey};
 
-/// How long others may cache our JWKS; a key signs only when it has been published for longer.
+/// How long others may cache our JWKS.
 pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
 /// How long a key stays published after it stopped signing.
 const RETIRED_FOR: Duration = ACCESS_TOKEN_TTL_MAX.saturating_mul(2);
 /// How often a node looks whether another node rotated.
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
+/// How long a key is published before it signs: until the slowest node has read it, and the caches filled from that node are old.
+const PUBLISHED_MIN: Duration = JWKS_MAX_AGE.saturating_add(RELOAD_EVERY.saturating_mul(4));
 
 /// Why keys could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,7 @@ pub enum KeyError {
     Storage(#[from] StorageError),
     #[error("the signing keys cannot be opened with this master key; restore the master key that this data was made with")]
     WrongMasterKey,
-    #[error("the next key has been published for less than {} seconds, so caches may not have it yet; wait, or force the rotation", JWKS_MAX_AGE.as_secs())]
+    #[error("the next key has been published for less than {} seconds, so caches may not have it yet; wait, or force the rotation", PUBLISHED_MIN.as_secs())]
     TooSoon,
     #[error("another node rotated the keys at the same moment")]
     Raced,
@@ -89,20 +91,13 @@ impl Keyring {
             fresh_key(&secrets, algorithm, now, "active"),
             fresh_key(&secrets, algorithm, now.plus(Duration::from_millis(1)), "next"),
         ];
-        let stored = storage
-            .write(move |tx| {
-                Box::pin(async move {
-                    let known = signing_keys::list(tx).await?;
-                    if !known.is_empty() {
-                        return Ok::<_, StorageError>(known);
-                    }
-                    for key in &fresh {
-                        signing_keys::insert(tx, key).await?;
-                    }
-                    signing_keys::list(tx).await
-                })
-            })
-            .await?;
+        let made = storage.write(move |tx| Box::pin(async move { make_first(tx, &fresh).await })).await;
+        match made {
+            // Another node made the first keys at the same moment: its keys are ours.
+            Ok(()) | Err(StorageError::Unique(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stored = storage.read(|tx| Box::pin(async move { signing_keys::list(tx).await })).await?;
         let ring = RwLock::new(Arc::new(Ring::new(&secrets, stored, now)?));
         Ok(Keyring { algorithm, rotation_interval, secrets, ring })
     }
@@ -147,7 +142,7 @@ impl Keyring {
         let (Some((retire, _)), Some((activate, published_at))) = (find("active"), find("next")) else {
             return Err(KeyError::Raced);
         };
-        if pace == Pace::AfterCaches && now.since(published_at) < JWKS_MAX_AGE {
+        if pace == Pace::AfterCaches && now.since(published_at) < PUBLISHED_MIN {
             return Err(KeyError::TooSoon);
         }
         Ok(Rotation { retire, activate, publish: fresh_key(&self.secrets, self.algorithm, now, "next"), now })
@@ -156,7 +151,7 @@ impl Keyring {
     /// Whether the schedule, or a changed `signing_algorithm`, asks for a rotation.
     pub fn is_rotation_due(&self, now: Timestamp) -> bool {
         let ring = self.ring();
-        let active_since = ring.stored.iter().find(|key| key.state == "active").and_then(|key| key.activated_at);
+        let active_since = ring.stored.iter().rfind(|key| key.state == "active").and_then(|key| key.activated_at);
         let aged = active_since.is_some_and(|since| now.since(since) >= self.rotation_interval);
         (aged || ring.active.algorithm != self.algorithm) && self.plan_rotation(now, Pace::AfterCaches).is_ok()
     }
@@ -202,11 +197,13 @@ pub struct Rotation {
 
 impl Rotation {
     /// Writes the rotation. `false` if another node rotated first.
-    pub async fn write(&self, tx: &mut crate::storage::Tx) -> Result<bool, StorageError> {
-        if !signing_keys::activate(tx, self.activate, self.now).await? {
+    pub async fn write(&self, tx: &mut Tx) -> Result<bool, StorageError> {
+        // In this order there is never a second active key.
+        let is_first =
+            signing_keys::retire(tx, self.retire, self.now).await? && signing_keys::activate(tx, self.activate, self.now).await?;
+        if !is_first {
             return Ok(false);
         }
-        signing_keys::retire(tx, self.retire, self.now).await?;
         signing_keys::insert(tx, &self.publish).await?;
         Ok(true)
     }
@@ -222,6 +219,16 @@ impl Ring {
         let jwks = format!("{{\"keys\":[{}]}}", stored.iter().map(|key| key.public_jwk.as_str()).collect::<Vec<_>>().join(","));
         Ok(Ring { active, published, jwks, stored, read_at })
     }
+}
+
+async fn make_first(tx: &mut Tx, fresh: &[StoredKey; 2]) -> Result<(), StorageError> {
+    if !signing_keys::list(tx).await?.is_empty() {
+        return Ok(());
+    }
+    for key in fresh {
+        signing_keys::insert(tx, key).await?;
+    }
+    Ok(())
 }
 
 fn fresh_key(secrets: &Secrets, algorithm: Algorithm, now: Timestamp, state: &str) -> StoredKey {

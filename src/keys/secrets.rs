@@ -39,9 +39,7 @@ pub enum Purpose {
     Invitation,
     SessionCookie,
     Attempt,
-    AccessToken,
     Form,
-    Registration,
     Cursor,
 }
 
@@ -58,9 +56,7 @@ impl Purpose {
             Purpose::Invitation => "invitation",
             Purpose::SessionCookie => "session_cookie",
             Purpose::Attempt => "attempt",
-            Purpose::AccessToken => "access_token",
             Purpose::Form => "form",
-            Purpose::Registration => "registration",
             Purpose::Cursor => "cursor",
         }
     }

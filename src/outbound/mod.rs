@@ -146,12 +146,21 @@ impl Outbound {
         self.send(Call::get(url), limits).await
     }
 
+    /// Judges a URL as far as that can be done without a name look-up, so that whoever brings one that will never be called hears
+    /// so at once.
+    ///
+    /// # Errors
+    /// `OutboundError::Refused`.
+    pub fn check(&self, url: &Url) -> Result<(), OutboundError> {
+        address::check_url(url, self.policy).map_err(OutboundError::Refused)
+    }
+
     /// Makes one call; there are no retries.
     ///
     /// # Errors
     /// See [`OutboundError`]. An unwelcome status is not an error.
     pub async fn send(&self, call: Call, limits: Limits) -> Result<Fetched, OutboundError> {
-        address::check_url(&call.url, self.policy).map_err(OutboundError::Refused)?;
+        self.check(&call.url)?;
         let exchange = async {
             match &self.transport {
                 Transport::Network(client) => exchange(client, call, limits.body_bytes_max).await,

@@ -227,8 +227,9 @@ pub async fn advance(
         .storage
         .read(move |tx| Box::pin(async move { grants::find_consent(tx, person_id, &client, resource.as_ref()).await }))
         .await?;
-    let is_covered =
-        policy::is_covered(consent.as_ref(), &client_hash(&request.client), request.resource.as_deref(), &request.scopes);
+    // A consent holds as long as a grant of it would; what the client says of itself may have changed since.
+    let (given_after, hash) = (now.minus(World::seconds(world.settings.grant_ttl_s)), client_hash(&request.client));
+    let is_covered = policy::is_covered(consent.as_ref(), given_after, &hash, request.resource.as_deref(), &request.scopes);
     if is_covered && may_be_silent(request) && !request.prompt.demands_consent() {
         let location = issue_code(world, request, session, person, request.scopes.clone(), None, now).await?;
         return Ok(Next::Redirect { location });
@@ -236,7 +237,8 @@ pub async fn advance(
     if request.prompt == Prompt::None {
         return Err(tell(CONSENT_REQUIRED));
     }
-    Ok(Next::AskConsent { consented: consent.map(|consent| consent.scopes).unwrap_or_default() })
+    let consented = consent.filter(|consent| consent.client_hash == hash).map(|consent| consent.scopes);
+    Ok(Next::AskConsent { consented: consented.unwrap_or_default() })
 }
 
 fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at: Timestamp, now: Timestamp) -> bool {

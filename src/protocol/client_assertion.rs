@@ -3,19 +3,20 @@
 //!
 //! Claims are typed: one of the wrong JSON type is an error, never "absent". Each `jti` is good once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+use url::Url;
 
 use crate::{
     domain::{
         client::Client,
         refusal::{
-            CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
+            BUSY, CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
             CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_REPLAYED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG,
             CLIENT_ASSERTION_TYPE, CLIENT_KEYS_UNAVAILABLE, OAuthError,
         },
@@ -83,6 +84,10 @@ pub fn subject(assertion: &str) -> Result<String, OAuthError> {
 /// Verifies an assertion against the client's keys and uses its `jti` up.
 pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timestamp) -> Result<(), OAuthError> {
     let header = jsonwebtoken::decode_header(assertion).map_err(|_| CLIENT_ASSERTION_MALFORMED)?;
+    // We understand no critical extension, so there must be none ([RFC 7515 §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11)).
+    if header.crit.is_some() || !header.typ.as_deref().is_none_or(is_assertion_type) {
+        return Err(CLIENT_ASSERTION_MALFORMED);
+    }
     if !ALGORITHMS.iter().any(|known| known.parse() == Ok(header.alg)) {
         return Err(CLIENT_ASSERTION_ALGORITHM);
     }
@@ -100,22 +105,49 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
     if is_first { Ok(()) } else { Err(CLIENT_ASSERTION_REPLAYED) }
 }
 
-async fn keys(world: &World, client: &Client) -> Result<JwkSet, OAuthError> {
-    let document = match (&client.metadata.jwks, &client.metadata.jwks_uri) {
-        (Some(jwks), _) => jwks.clone(),
-        (None, Some(uri)) => {
-            let fetched = world.outbound.get(uri, KEYS_LIMITS).await.map_err(|error| {
-                tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
-                CLIENT_KEYS_UNAVAILABLE
-            })?;
-            if fetched.status != http::StatusCode::OK {
-                return Err(CLIENT_KEYS_UNAVAILABLE);
-            }
-            serde_json::from_slice(&fetched.body).map_err(|_| CLIENT_KEYS_UNAVAILABLE)?
+/// Whether a JWT of this type may be an assertion. Software says this one, `JWT`, or nothing; what says that it is something else
+/// was signed for something else ([RFC 8725 §3.11](https://www.rfc-editor.org/rfc/rfc8725#section-3.11)).
+fn is_assertion_type(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "client-authentication+jwt")
+}
+
+async fn keys(world: &World, client: &Client) -> Result<Arc<JwkSet>, OAuthError> {
+    match (&client.metadata.jwks, &client.metadata.jwks_uri) {
+        (Some(jwks), _) => Ok(Arc::new(key_set(jwks))),
+        (None, Some(uri)) => fetched_keys(world, client, uri).await,
+        (None, None) => Err(CLIENT_ASSERTION_SIGNATURE),
+    }
+}
+
+/// The keys at a `jwks_uri`, asked for once in a while only: nobody can make us knock at a stranger's door all day.
+async fn fetched_keys(world: &World, client: &Client, uri: &Url) -> Result<Arc<JwkSet>, OAuthError> {
+    if let Some(known) = world.memory.client_keys.get(uri) {
+        return known.ok_or(CLIENT_KEYS_UNAVAILABLE);
+    }
+    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
+    let fetched = world.outbound.get(uri, KEYS_LIMITS).await;
+    let keys = match fetched {
+        Ok(fetched) if fetched.status == http::StatusCode::OK => {
+            serde_json::from_slice(&fetched.body).ok().map(|document| Arc::new(key_set(&document)))
         }
-        (None, None) => return Err(CLIENT_ASSERTION_SIGNATURE),
+        Ok(fetched) => {
+            tracing::warn!(client = %client.id, status = fetched.status.as_u16(), "a client's jwks_uri cannot be read");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
+            None
+        }
     };
-    serde_json::from_value(document).map_err(|_| CLIENT_ASSERTION_SIGNATURE)
+    world.memory.client_keys.insert(uri.clone(), keys.clone());
+    keys.ok_or(CLIENT_KEYS_UNAVAILABLE)
+}
+
+/// The keys that we can read; others are skipped ([RFC 7517 §5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).
+fn key_set(document: &serde_json::Value) -> JwkSet {
+    let keys = document.get("keys").and_then(serde_json::Value::as_array).into_iter().flatten();
+    JwkSet { keys: keys.filter_map(|key| serde_json::from_value(key.clone()).ok()).collect() }
 }
 
 fn verify_signature(keys: &JwkSet, algorithm: Algorithm, kid: Option<&str>, assertion: &str) -> Result<Claims, OAuthError> {

@@ -46,14 +46,13 @@ pub async fn authenticate(
     now: Timestamp,
 ) -> Result<Arc<Client>, OAuthError> {
     let presented = read(parameters, authorization)?;
-    let (client_id, secret) = match &presented.proof {
+    let (client, secret) = match &presented.proof {
         Proof::Secret { candidates, .. } => match pick(world, candidates).await? {
             Some((client, secret)) => (client, Some(secret)),
             None => return Err(CLIENT_UNKNOWN),
         },
         _ => (find(world, &presented.client_id, now).await?, None),
     };
-    let client = client_id;
     if let Some(named) = parameters.get("client_id")
         && named != client.id.as_str()
     {

@@ -14,12 +14,14 @@ use crate::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
-        refusal::{BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError},
-        scope::Scopes,
+        refusal::{
+            BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError,
+            REGISTRATION_LIMIT,
+        },
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
-    protocol::registration::check_keys,
+    protocol::registration::{check_address, check_keys},
     storage::{StorageError, clients, outbox},
     world::World,
 };
@@ -41,8 +43,13 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
     if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now) {
         return Ok(Arc::clone(known));
     }
+    // Each new one is a row of ours, as a registration is.
+    if known.is_none() && world.memory.registrations.check().is_err() {
+        return Err(REGISTRATION_LIMIT);
+    }
     let fetched = fetch(world, id, &url).await?;
     let metadata = read(id, &fetched.body)?;
+    check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;
     let fresh_until = now.plus(freshness(&fetched));
     let client = Client {
         id: id.clone(),
@@ -56,11 +63,17 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
     keep(world, known.as_deref(), client, now).await
 }
 
-/// The client of a document at the token endpoint: if the document cannot be had now, what we know of it still counts, so that
-/// the trouble of another host costs nobody their tokens.
+/// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
+/// of it still counts, so that the trouble of another host costs nobody their tokens (promise 12).
 pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     match resolve(world, id, now).await {
-        Err(refusal) if refusal == DOCUMENT_UNAVAILABLE => world.storage.client(id).await?.ok_or(refusal),
+        Err(refusal)
+            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
+                .iter()
+                .any(|known| known.reason == refusal.reason) =>
+        {
+            world.storage.client(id).await?.ok_or(refusal)
+        }
         resolved => resolved,
     }
 }
@@ -104,7 +117,7 @@ async fn fetch(world: &World, id: &ClientId, url: &Url) -> Result<Fetched, OAuth
 struct Document {
     client_id: String,
     client_name: String,
-    redirect_uris: Vec<RedirectUri>,
+    redirect_uris: Vec<String>,
     #[serde(default)]
     client_uri: Option<String>,
     #[serde(default)]
@@ -115,9 +128,7 @@ struct Document {
     #[serde(default)]
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
-    application_type: ApplicationType,
-    #[serde(default)]
-    scope: Option<Scopes>,
+    application_type: Option<String>,
     #[serde(default)]
     jwks: Option<serde_json::Value>,
     #[serde(default)]
@@ -128,8 +139,11 @@ struct Document {
     client_secret_expires_at: Option<serde_json::Value>,
 }
 
+fn invalid(what: &str) -> OAuthError {
+    DOCUMENT_INVALID.because(format!("The client ID metadata document is not valid: {what}."))
+}
+
 fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
-    let invalid = |what: &str| DOCUMENT_INVALID.because(format!("The client ID metadata document is not valid: {what}."));
     let document: Document = serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?;
     if document.client_id != id.as_str() {
         return Err(invalid("its client_id is not the URL that it was fetched from"));
@@ -137,11 +151,18 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
         return Err(invalid("it must not hold a client secret"));
     }
-    if document.redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
-        return Err(invalid("it must have 1 to 32 redirect_uris"));
+    // A URI that we do not redirect to is ignored; the document serves other servers too.
+    let redirect_uris: Vec<_> = document.redirect_uris.iter().filter_map(|text| RedirectUri::parse(text).ok()).collect();
+    if redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
+        return Err(invalid("it must have 1 to 32 redirect_uris, one of them acceptable here"));
     }
-    if document.client_name.trim().is_empty() || document.client_name.chars().count() > 200 {
-        return Err(invalid("client_name must have 1 to 200 characters"));
+    let name = document.client_name.as_str();
+    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err(invalid("client_name must have 1 to 200 characters, none of them a control character"));
+    }
+    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+    if document.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
+        return Err(invalid("client_uri must be an http or https URL"));
     }
     let has_keys = document.jwks.is_some() || document.jwks_uri.is_some();
     let offered =
@@ -159,13 +180,18 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
         .filter(|known| asked.iter().any(|word| word == known.as_str()));
     Ok(ClientMetadata {
         client_name: document.client_name,
-        redirect_uris: document.redirect_uris,
+        redirect_uris,
         grant_types: grant_types.collect(),
         token_endpoint_auth_method: method,
         auth_method_chosen: true,
-        application_type: document.application_type,
+        application_type: if document.application_type.as_deref() == Some("native") {
+            ApplicationType::Native
+        } else {
+            ApplicationType::Web
+        },
         client_uri: document.client_uri,
-        scope: document.scope,
+        // What a document lists is a wish, as at registration: the person decides.
+        scope: None,
         resources: None,
         jwks: document.jwks,
         jwks_uri: document.jwks_uri,

@@ -102,6 +102,7 @@ pub async fn respond(
 ) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
+    check_address(world, metadata.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
     let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
     let hash = (!has_secret).then(|| registration_hash(&metadata));
     if let Some(known) = find(world, hash.as_deref()).await? {
@@ -170,8 +171,8 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
     if client_name.chars().count() > NAME_CHARS_MAX || client_name.chars().any(char::is_control) {
         return Err(REGISTRATION_METADATA.because("client_name must have at most 200 characters and no control characters."));
     }
-    let is_https = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
-    if request.client_uri.as_ref().is_some_and(|uri| !is_https(uri)) {
+    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
+    if request.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
         return Err(REGISTRATION_METADATA.because("client_uri must be an http or https URL."));
     }
     let all_loopback = redirect_uris.iter().all(RedirectUri::is_loopback);
@@ -240,18 +241,19 @@ pub fn check_keys(jwks: Option<&serde_json::Value>, jwks_uri: Option<&Url>) -> R
     }
 }
 
+/// Whether keys may be fetched from there, as far as the URL itself tells. The error says what is wrong.
+pub fn check_address(world: &World, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
+    let is_refused = jwks_uri.is_some_and(|uri| world.outbound.check(uri).is_err());
+    if is_refused { Err("jwks_uri is at an address that this server does not call") } else { Ok(()) }
+}
+
 /// Equal for registrations that differ in nothing but the ports of loopback redirects.
 fn registration_hash(metadata: &ClientMetadata) -> String {
-    let mut metadata = metadata.clone();
-    for uri in &mut metadata.redirect_uris {
-        if uri.is_loopback() {
-            let mut url = Url::parse(uri.as_str()).expect("it was parsed at construction");
-            let _ = url.set_port(None);
-            *uri = RedirectUri::parse(url.as_str()).unwrap_or_else(|_| uri.clone());
-        }
-    }
-    metadata.redirect_uris.sort();
-    let text = serde_json::to_string(&metadata).expect("our own types serialise to JSON");
+    let text_of = |uri: &RedirectUri| uri.loopback_without_port().unwrap_or_else(|| uri.as_str().to_owned());
+    let mut redirect_uris: Vec<_> = metadata.redirect_uris.iter().map(text_of).collect();
+    redirect_uris.sort();
+    let rest = ClientMetadata { redirect_uris: Vec::new(), ..metadata.clone() };
+    let text = serde_json::to_string(&(redirect_uris, rest)).expect("our own types serialise to JSON");
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 

@@ -103,16 +103,6 @@ pub async fn live_of_client(tx: &mut Tx, client: &ClientId, limit: i64) -> Resul
     tx.rows(sql, &[client.as_str().into(), limit.into()], |row| row.id(0)).await
 }
 
-/// The live grants that a person gave to a client, to be ended one by one.
-pub async fn live_of_person_and_client(
-    tx: &mut Tx,
-    person: Id<PersonKind>,
-    client: &ClientId,
-) -> Result<Vec<Id<GrantKind>>, StorageError> {
-    let sql = "SELECT id FROM grants WHERE person = $1 AND client = $2 AND ended_at IS NULL";
-    tx.rows(sql, &[(&person.to_string()).into(), client.as_str().into()], |row| row.id(0)).await
-}
-
 /// Forgets grants that ended, expired or were last refreshable before a moment; their tokens have long expired too.
 pub async fn delete_dead(tx: &mut Tx, dead_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
     let sql = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE ended_at < $1 OR expires_at < $1 OR refresh_expires_at < $1 LIMIT $2)";
@@ -158,13 +148,6 @@ pub async fn put_consent(
         ],
     )
     .await?;
-    Ok(())
-}
-
-/// Forgets all that the person allowed this client.
-pub async fn delete_consents(tx: &mut Tx, person: Id<PersonKind>, client: &ClientId) -> Result<(), StorageError> {
-    tx.exec("DELETE FROM consents WHERE person = $1 AND client = $2", &[(&person.to_string()).into(), client.as_str().into()])
-        .await?;
     Ok(())
 }
 

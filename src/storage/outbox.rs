@@ -9,22 +9,24 @@ pub async fn put(tx: &mut Tx, event: &Event) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Gives the oldest unclaimed rows, at most `limit`, to batch number `batch`.
-pub async fn claim(tx: &mut Tx, batch: i64, limit: i64) -> Result<u64, StorageError> {
-    let sql = "UPDATE outbox SET batch = $1 WHERE seq IN (SELECT seq FROM outbox WHERE batch IS NULL ORDER BY seq LIMIT $2)";
-    tx.exec(sql, &[batch.into(), limit.into()]).await
+/// Gives the oldest unclaimed rows, at most `limit`, to batch number `batch` of a log.
+pub async fn claim(tx: &mut Tx, log: i64, batch: i64, limit: i64) -> Result<u64, StorageError> {
+    let sql =
+        "UPDATE outbox SET log = $1, batch = $2 WHERE seq IN (SELECT seq FROM outbox WHERE log IS NULL ORDER BY seq LIMIT $3)";
+    tx.exec(sql, &[log.into(), batch.into(), limit.into()]).await
 }
 
-/// The events of the oldest batch that is not forgotten, in order, with the batch's number.
-pub async fn oldest_batch(tx: &mut Tx) -> Result<Option<(i64, Vec<Event>)>, StorageError> {
-    let sql = "SELECT batch, event FROM outbox WHERE batch = (SELECT min(batch) FROM outbox WHERE batch IS NOT NULL) ORDER BY seq";
-    let rows: Vec<(i64, Event)> = tx.rows(sql, &[], |row| Ok((row.int(0)?, row.json(1)?))).await?;
+/// The events of the oldest batch of a log that is not forgotten, in order, with the batch's number.
+pub async fn oldest_batch(tx: &mut Tx, log: i64) -> Result<Option<(i64, Vec<Event>)>, StorageError> {
+    let sql =
+        "SELECT batch, event FROM outbox WHERE log = $1 AND batch = (SELECT min(batch) FROM outbox WHERE log = $1) ORDER BY seq";
+    let rows: Vec<(i64, Event)> = tx.rows(sql, &[log.into()], |row| Ok((row.int(0)?, row.json(1)?))).await?;
     Ok(rows.first().map(|(batch, _)| *batch).map(|batch| (batch, rows.into_iter().map(|(_, event)| event).collect())))
 }
 
-/// Forgets the batches up to `batch`: the log has them.
-pub async fn forget(tx: &mut Tx, batch: i64) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM outbox WHERE batch <= $1", &[batch.into()]).await
+/// Forgets the batches of a log up to `batch`: the log has them.
+pub async fn forget(tx: &mut Tx, log: i64, batch: i64) -> Result<u64, StorageError> {
+    tx.exec("DELETE FROM outbox WHERE log = $1 AND batch <= $2", &[log.into(), batch.into()]).await
 }
 
 /// How many facts wait.

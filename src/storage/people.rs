@@ -20,6 +20,13 @@ pub async fn find_by_login(tx: &mut Tx, login: &str) -> Result<Option<(Person, S
     tx.row(sql, &[login.into()], |row| Ok((read(row)?, row.text(5)?))).await
 }
 
+/// As `find_by_login`, and until the transaction ends nobody else changes this account: what is decided here stays true.
+pub async fn hold_by_login(tx: &mut Tx, login: &str) -> Result<Option<(Person, String)>, StorageError> {
+    let sql =
+        "UPDATE people SET login = login WHERE login = $1 RETURNING id, login, display_name, created_at, locked_at, password_hash";
+    tx.row(sql, &[login.into()], |row| Ok((read(row)?, row.text(5)?))).await
+}
+
 /// A page of people in the order of their identifiers, after `after`.
 pub async fn list(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Person>, StorageError> {
     let sql = "SELECT id, login, display_name, created_at, locked_at FROM people WHERE id > $1 ORDER BY id LIMIT $2";
@@ -41,6 +48,12 @@ pub async fn insert(tx: &mut Tx, person: &Person, password_hash: &str) -> Result
 /// Replaces the password's hash.
 pub async fn set_password(tx: &mut Tx, id: Id<PersonKind>, password_hash: &str) -> Result<(), StorageError> {
     tx.exec("UPDATE people SET password_hash = $2 WHERE id = $1", &[(&id.to_string()).into(), password_hash.into()]).await?;
+    Ok(())
+}
+
+/// Replaces the name by which the person is greeted.
+pub async fn set_display_name(tx: &mut Tx, id: Id<PersonKind>, display_name: &str) -> Result<(), StorageError> {
+    tx.exec("UPDATE people SET display_name = $2 WHERE id = $1", &[(&id.to_string()).into(), display_name.into()]).await?;
     Ok(())
 }
 
@@ -72,12 +85,20 @@ pub async fn insert_session(tx: &mut Tx, session: &Session, digest: &Digest) -> 
     Ok(())
 }
 
-/// The session of this cookie and its person, if it was seen after `seen_after` and the person is not locked.
-pub async fn find_session(tx: &mut Tx, digest: &Digest, seen_after: Timestamp) -> Result<Option<(Session, Person)>, StorageError> {
+/// The session of this cookie and its person, if it was seen and started after these moments and the person is not locked.
+pub async fn find_session(
+    tx: &mut Tx,
+    digest: &Digest,
+    seen_after: Timestamp,
+    started_after: Timestamp,
+) -> Result<Option<(Session, Person)>, StorageError> {
     let sql = "SELECT s.id, s.person, s.started_at, s.authenticated_at, s.seen_at, s.user_agent, \
                       p.id, p.login, p.display_name, p.created_at, p.locked_at \
-               FROM sessions s JOIN people p ON p.id = s.person WHERE s.digest = $1 AND s.seen_at > $2 AND p.locked_at IS NULL";
-    tx.row(sql, &[(&digest.0[..]).into(), seen_after.0.into()], |row| Ok((read_session(row)?, read_at(row, 6)?))).await
+               FROM sessions s JOIN people p ON p.id = s.person WHERE s.digest = $1 AND s.seen_at > $2 AND s.started_at > $3 AND p.locked_at IS NULL";
+    tx.row(sql, &[(&digest.0[..]).into(), seen_after.0.into(), started_after.0.into()], |row| {
+        Ok((read_session(row)?, read_at(row, 6)?))
+    })
+    .await
 }
 
 /// Notes that a session was used.

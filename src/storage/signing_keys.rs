@@ -51,11 +51,10 @@ pub async fn activate(tx: &mut Tx, id: Id<KeyKind>, now: Timestamp) -> Result<bo
     Ok(tx.exec(sql, &[(&id.to_string()).into(), now.0.into()]).await? == 1)
 }
 
-/// Lets a key sign no more; it stays published for what it has signed.
-pub async fn retire(tx: &mut Tx, id: Id<KeyKind>, now: Timestamp) -> Result<(), StorageError> {
-    let sql = "UPDATE signing_keys SET state = 'retiring', retired_at = $2 WHERE id = $1";
-    tx.exec(sql, &[(&id.to_string()).into(), now.0.into()]).await?;
-    Ok(())
+/// Lets a key sign no more; it stays published for what it has signed. `false` if it did not sign: another node rotated first.
+pub async fn retire(tx: &mut Tx, id: Id<KeyKind>, now: Timestamp) -> Result<bool, StorageError> {
+    let sql = "UPDATE signing_keys SET state = 'retiring', retired_at = $2 WHERE id = $1 AND state = 'active'";
+    Ok(tx.exec(sql, &[(&id.to_string()).into(), now.0.into()]).await? == 1)
 }
 
 /// Removes keys that retired before a moment: nothing that they signed is valid any more.

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::{introspect, is_active, repels, repels_by_redirect};
 use crate::support::{
-    Agent, Answer, CALLBACK, Installation, Protected, RESOURCE, Workload, each_engine,
+    Agent, Answer, CALLBACK, Installation, Protected, RESOURCE, Workload,
     agent::{Tokens, claims},
+    each_engine,
 };
 
 const OTHER: &str = "https://other.example/mcp";

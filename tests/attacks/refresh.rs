@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::{introspect, is_active, is_refused, repels, samples};
 use crate::support::{
-    Agent, Answer, Installation, Person, each_engine,
+    Agent, Answer, Installation, Person,
     agent::{Tokens, claims},
+    each_engine,
     person::field,
 };
 
@@ -62,7 +63,8 @@ async fn cve_2026_53512_a_confidential_client_authenticates_at_refresh() {
     each_engine(async |deputy| {
         deputy.resource().await;
         let ada = deputy.person("ada@example.com").await;
-        let metadata = json!({"token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code", "refresh_token"]});
+        let metadata =
+            json!({"token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code", "refresh_token"]});
         let agent = Agent::register(&deputy, metadata).await;
         let tokens = agent.authorize(&ada, "notes:read").await;
         let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
@@ -138,7 +140,8 @@ async fn cve_2023_22492_a_locked_person_refreshes_nothing() {
 #[tokio::test]
 async fn rauthy_0_36_1_neither_client_nor_scope_nor_person_changes() {
     each_engine(async |deputy| {
-        let (resource, other) = (deputy.resource().await, json!({"client_name": "B", "grant_types": ["authorization_code", "refresh_token"]}));
+        let (resource, other) =
+            (deputy.resource().await, json!({"client_name": "B", "grant_types": ["authorization_code", "refresh_token"]}));
         let (ada, bob) = (deputy.person("ada@example.com").await, deputy.person("bob@example.com").await);
         let (agent, other) = (deputy.agent().await, Agent::register(&deputy, other).await);
         let tokens = agent.authorize(&ada, "notes:read").await;
@@ -149,7 +152,8 @@ async fn rauthy_0_36_1_neither_client_nor_scope_nor_person_changes() {
             repels(&deputy, agent.token(&form, &[("scope", scope)]), 400, "invalid_scope", "scope.widened").await;
         }
         let sub = bobs.claims()["sub"].as_str().expect("text").to_owned();
-        let more = [("sub", sub.as_str()), ("subject", &sub), ("user_id", &sub), ("username", "bob@example.com"), ("login_hint", &sub)];
+        let more =
+            [("sub", sub.as_str()), ("subject", &sub), ("user_id", &sub), ("username", "bob@example.com"), ("login_hint", &sub)];
         let refreshed = Tokens::of(agent.token(&form, &more).await);
         assert_eq!((&refreshed.claims()["sub"], &refreshed.claims()["scope"]), (&tokens.claims()["sub"], &"notes:read".into()));
         assert!(is_active(&deputy, &resource, &refreshed.access_token).await);
@@ -165,10 +169,11 @@ async fn rauthy_0_36_2_no_token_makes_it_panic() {
     let tokens = agent.authorize(&ada, "notes:read").await;
     let refresh_token = tokens.refresh_token().to_owned();
     let good = [refresh_token.clone(), tokens.access_token.clone(), refresh_token.replace('-', "+"), "a.b.c.d.e".to_owned()];
-    let mutated = (prop::sample::select(good.to_vec()), any::<prop::sample::Index>(), "[\\PC]{0,3}").prop_map(|(token, at, put)| {
-        let at = at.index(token.len());
-        format!("{}{put}{}", &token[..at], &token[at..].chars().skip(1).collect::<String>())
-    });
+    let mutated =
+        (prop::sample::select(good.to_vec()), any::<prop::sample::Index>(), "[\\PC]{0,3}").prop_map(|(token, at, put)| {
+            let at = at.index(token.len());
+            format!("{}{put}{}", &token[..at], &token[at..].chars().skip(1).collect::<String>())
+        });
     let strange = prop_oneof!["\\PC{0,80}", "[A-Za-z0-9_-]{60,80}", "[A-Za-z0-9_.=-]{0,40}[.][A-Za-z0-9_-]{0,40}[.]", mutated];
     let before = deputy.state().await;
     for token in samples(&strange, 150) {

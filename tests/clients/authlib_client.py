@@ -117,7 +117,11 @@ def life_of_a_grant(name: str, server: dict, client: OAuth2Session) -> None:
     same(client.get(server["userinfo_endpoint"]).status_code, 200, "the status of userinfo with the new token")
     step(f"{name}: refresh")
 
-    same(client.revoke_token(server["revocation_endpoint"], fresh["refresh_token"], "refresh_token").status_code, 200, "revocation")
+    same(
+        client.revoke_token(server["revocation_endpoint"], fresh["refresh_token"], "refresh_token").status_code,
+        200,
+        "revocation",
+    )
     status = client.introspect_token(server["introspection_endpoint"], fresh["access_token"], "access_token").json()
     same(status, {"active": False}, "introspection after the revocation")
     try:
@@ -145,7 +149,9 @@ def main() -> None:
         life_of_a_grant(f"registered by itself, {method}", server, register(server, method))
     key = ECKey.import_key(KEY_CLIENT_PEM)
     life_of_a_grant("private_key_jwt", server, session(server, KEY_CLIENT_ID, key, "private_key_jwt"))
-    without_person("client_secret_basic", server, session(server, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, "client_secret_basic"))
+    without_person(
+        "client_secret_basic", server, session(server, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, "client_secret_basic")
+    )
     without_person("client_secret_post", server, session(server, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, "client_secret_post"))
     without_person("private_key_jwt", server, session(server, KEY_CLIENT_ID, key, "private_key_jwt"))
 

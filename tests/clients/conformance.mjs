@@ -9,21 +9,42 @@ import { fileURLToPath } from "node:url";
 import { Person } from "./person.mjs";
 import { check, environment, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, PUBLIC_CLIENT_ID, CALLBACK_PORT } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "PUBLIC_CLIENT_ID", "CALLBACK_PORT");
+const { ISSUER, RESOURCE, LOGIN, PASSWORD, PUBLIC_CLIENT_ID, CALLBACK_PORT } = environment(
+  "ISSUER",
+  "RESOURCE",
+  "LOGIN",
+  "PASSWORD",
+  "PUBLIC_CLIENT_ID",
+  "CALLBACK_PORT",
+);
 const PROGRAM = fileURLToPath(new URL("node_modules/@modelcontextprotocol/conformance/dist/index.js", import.meta.url));
 const SCENARIOS = ["authorization-code-grant", "authorization-server-metadata-endpoint"];
 
 async function conform(results) {
   const person = new Person({ login: LOGIN, password: PASSWORD });
-  const options = { url: ISSUER, "client-id": PUBLIC_CLIENT_ID, resource: RESOURCE, port: CALLBACK_PORT, "spec-version": "2026-07-28", "output-dir": results };
-  const child = spawn(process.execPath, [PROGRAM, "authorization", ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])]);
+  const options = {
+    url: ISSUER,
+    "client-id": PUBLIC_CLIENT_ID,
+    resource: RESOURCE,
+    port: CALLBACK_PORT,
+    "spec-version": "2026-07-28",
+    "output-dir": results,
+  };
+  const child = spawn(process.execPath, [
+    PROGRAM,
+    "authorization",
+    ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]),
+  ]);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const said = [];
   let answered = Promise.resolve();
   const read = (line) => {
     said.push(line);
-    if (line.startsWith(`${ISSUER}/authorize?`)) answered = person.authorize(line).then(({ redirect }) => fetch(redirect)).catch((error) => (child.kill(), said.push(String(error))));
+    if (line.startsWith(`${ISSUER}/authorize?`))
+      answered = person
+        .authorize(line)
+        .then(({ redirect }) => fetch(redirect))
+        .catch((error) => (child.kill(), said.push(String(error))));
   };
   createInterface({ input: child.stdout }).on("line", read);
   createInterface({ input: child.stderr }).on("line", read);

@@ -9,8 +9,16 @@ import { fileURLToPath } from "node:url";
 import { Person } from "./person.mjs";
 import { check, environment, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, CLIENT_DOCUMENTS, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, CALLBACK_PORT } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "CLIENT_DOCUMENTS", "SECRET_CLIENT_ID", "SECRET_CLIENT_SECRET", "CALLBACK_PORT");
+const { ISSUER, RESOURCE, LOGIN, PASSWORD, CLIENT_DOCUMENTS, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, CALLBACK_PORT } = environment(
+  "ISSUER",
+  "RESOURCE",
+  "LOGIN",
+  "PASSWORD",
+  "CLIENT_DOCUMENTS",
+  "SECRET_CLIENT_ID",
+  "SECRET_CLIENT_SECRET",
+  "CALLBACK_PORT",
+);
 const PROGRAM = fileURLToPath(new URL("node_modules/mcp-remote/dist/proxy.js", import.meta.url));
 
 /** One run of mcp-remote over a folder of credentials. */
@@ -73,7 +81,11 @@ class Remote {
   }
 
   async initialize() {
-    await this.request("initialize", { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "foreign", version: "1.0.0" } });
+    await this.request("initialize", {
+      protocolVersion: "2025-06-18",
+      capabilities: {},
+      clientInfo: { name: "foreign", version: "1.0.0" },
+    });
     this.#send({ method: "notifications/initialized" });
     return this;
   }
@@ -125,7 +137,15 @@ async function lifeOfARegistration(folder, person) {
 
 async function metadataDocument(folder, person) {
   const client = `${CLIENT_DOCUMENTS}/mcp-remote.json`;
-  const remote = await new Remote(folder, person, CALLBACK_PORT, "--client-metadata-url", client, "--protocol", "auto").initialize();
+  const remote = await new Remote(
+    folder,
+    person,
+    CALLBACK_PORT,
+    "--client-metadata-url",
+    client,
+    "--protocol",
+    "auto",
+  ).initialize();
   same(remote.asked[0].get("client_id"), client, "the client_id");
   await remote.call("read_notes");
   await remote.stop();

@@ -1,17 +1,46 @@
 // The MCP TypeScript SDK: @modelcontextprotocol/client.
 
-import { Client, ClientCredentialsProvider, PrivateKeyJwtProvider, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
+import {
+  Client,
+  ClientCredentialsProvider,
+  PrivateKeyJwtProvider,
+  StreamableHTTPClientTransport,
+  UnauthorizedError,
+} from "@modelcontextprotocol/client";
 import { Person, refuse } from "./person.mjs";
 import { check, environment, refused, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, CLIENT_DOCUMENTS, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, KEY_CLIENT_ID, KEY_CLIENT_PEM } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "CLIENT_DOCUMENTS", "SECRET_CLIENT_ID", "SECRET_CLIENT_SECRET", "KEY_CLIENT_ID", "KEY_CLIENT_PEM");
+const {
+  ISSUER,
+  RESOURCE,
+  LOGIN,
+  PASSWORD,
+  CLIENT_DOCUMENTS,
+  SECRET_CLIENT_ID,
+  SECRET_CLIENT_SECRET,
+  KEY_CLIENT_ID,
+  KEY_CLIENT_PEM,
+} = environment(
+  "ISSUER",
+  "RESOURCE",
+  "LOGIN",
+  "PASSWORD",
+  "CLIENT_DOCUMENTS",
+  "SECRET_CLIENT_ID",
+  "SECRET_CLIENT_SECRET",
+  "KEY_CLIENT_ID",
+  "KEY_CLIENT_PEM",
+);
 const REDIRECT_URI = "http://127.0.0.1:33418/callback";
 
 /** What the SDK asks its host to remember; nothing of the flow itself. */
 class Memory {
   redirectUrl = REDIRECT_URI;
-  clientMetadata = { client_name: "TypeScript SDK", redirect_uris: [REDIRECT_URI], grant_types: ["authorization_code", "refresh_token"] };
+  clientMetadata = {
+    client_name: "TypeScript SDK",
+    redirect_uris: [REDIRECT_URI],
+    grant_types: ["authorization_code", "refresh_token"],
+  };
   asked = null;
   saved = [];
   #client;
@@ -79,7 +108,10 @@ async function connect(provider, version) {
 /** Connects, with the person's help when the SDK wants it. */
 async function connectWith(person, provider, version) {
   const transport = new StreamableHTTPClientTransport(new URL(RESOURCE), { authProvider: provider });
-  const refusal = await refused(() => new Client({ name: "foreign", version: "1.0.0" }, mode(version)).connect(transport), "a connection without a token");
+  const refusal = await refused(
+    () => new Client({ name: "foreign", version: "1.0.0" }, mode(version)).connect(transport),
+    "a connection without a token",
+  );
   check(refusal instanceof UnauthorizedError, `the SDK asks for authorization: ${refusal}`);
   const asked = await provider.answer(person, transport);
   return { asked, ...(await connect(provider, version)) };
@@ -98,10 +130,20 @@ async function dynamicRegistration(person) {
 
   const before = scopes(provider.tokens());
   check(!before.includes("notes:write"), "the first token cannot write");
-  await refused(() => client.callTool({ name: "write_note", arguments: { text: "from TypeScript" } }), "a tool that needs more scope");
+  await refused(
+    () => client.callTool({ name: "write_note", arguments: { text: "from TypeScript" } }),
+    "a tool that needs more scope",
+  );
   check(provider.asked, "the 403 made the SDK ask the person again");
   const more = await provider.answer(person, transport);
-  same(more.get("scope").split(" ").filter((scope) => !before.includes(scope)), ["notes:write"], "what the step-up adds");
+  same(
+    more
+      .get("scope")
+      .split(" ")
+      .filter((scope) => !before.includes(scope)),
+    ["notes:write"],
+    "what the step-up adds",
+  );
   same(scopes(provider.tokens()), [...before, "notes:write"].sort(), "the scope after the step-up");
   await client.callTool({ name: "write_note", arguments: { text: "from TypeScript" } });
   check(said(await client.callTool({ name: "read_notes", arguments: {} })).includes("from TypeScript"), "the note was written");
@@ -152,7 +194,12 @@ async function metadataDocument(person) {
 async function withoutPerson(name, provider) {
   const { client } = await connect(provider, "auto");
   await client.callTool({ name: "write_note", arguments: { text: name } });
-  check(said(await client.callTool({ name: "read_notes", arguments: {} })).split("\n").includes(name), "the client's own notes");
+  check(
+    said(await client.callTool({ name: "read_notes", arguments: {} }))
+      .split("\n")
+      .includes(name),
+    "the client's own notes",
+  );
   check(!provider.tokens().refresh_token, "no refresh token without a person");
   step(`client credentials: ${name}`);
   await client.close();
@@ -167,10 +214,21 @@ run(async () => {
   const scope = "notes:read notes:write";
   await withoutPerson(
     "client_secret_basic",
-    new ClientCredentialsProvider({ clientId: SECRET_CLIENT_ID, clientSecret: SECRET_CLIENT_SECRET, scope, expectedIssuer: ISSUER }),
+    new ClientCredentialsProvider({
+      clientId: SECRET_CLIENT_ID,
+      clientSecret: SECRET_CLIENT_SECRET,
+      scope,
+      expectedIssuer: ISSUER,
+    }),
   );
   await withoutPerson(
     "private_key_jwt",
-    new PrivateKeyJwtProvider({ clientId: KEY_CLIENT_ID, privateKey: KEY_CLIENT_PEM, algorithm: "ES256", scope, expectedIssuer: ISSUER }),
+    new PrivateKeyJwtProvider({
+      clientId: KEY_CLIENT_ID,
+      privateKey: KEY_CLIENT_PEM,
+      algorithm: "ES256",
+      scope,
+      expectedIssuer: ISSUER,
+    }),
   );
 });

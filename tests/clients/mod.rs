@@ -13,7 +13,7 @@
 //! - `INVITATION_SCRIPTED`, `INVITATION_UNSCRIPTED`: links for new people.
 
 /// Processes, and what they need of this machine.
-mod processes;
+pub mod processes;
 /// The server as it is shipped, with everything around it that a client meets.
 mod surroundings;
 /// rmcp, which speaks Rust.

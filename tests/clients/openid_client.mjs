@@ -4,8 +4,16 @@ import * as client from "openid-client";
 import { Person, allowOnly, refuse } from "./person.mjs";
 import { check, environment, refused, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, KEY_CLIENT_ID, KEY_CLIENT_PEM } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "SECRET_CLIENT_ID", "SECRET_CLIENT_SECRET", "KEY_CLIENT_ID", "KEY_CLIENT_PEM");
+const { ISSUER, RESOURCE, LOGIN, PASSWORD, SECRET_CLIENT_ID, SECRET_CLIENT_SECRET, KEY_CLIENT_ID, KEY_CLIENT_PEM } = environment(
+  "ISSUER",
+  "RESOURCE",
+  "LOGIN",
+  "PASSWORD",
+  "SECRET_CLIENT_ID",
+  "SECRET_CLIENT_SECRET",
+  "KEY_CLIENT_ID",
+  "KEY_CLIENT_PEM",
+);
 const REDIRECT_URI = "https://app.example.com/callback";
 const SCOPE = "openid profile email offline_access notes:read";
 const options = { execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks] };
@@ -26,7 +34,11 @@ async function authorize(person, config, parameters, answer) {
   });
   const visit = await person.authorize(url, answer);
   const checks = { pkceCodeVerifier: verifier, expectedState: state, expectedNonce: nonce, idTokenExpected: true };
-  return { visit, checks, redeem: (more) => client.authorizationCodeGrant(config, visit.redirect, { ...checks, ...more }, { resource: RESOURCE }) };
+  return {
+    visit,
+    checks,
+    redeem: (more) => client.authorizationCodeGrant(config, visit.redirect, { ...checks, ...more }, { resource: RESOURCE }),
+  };
 }
 
 async function lifeOfAGrant(name, config) {
@@ -58,7 +70,10 @@ async function lifeOfAGrant(name, config) {
 
   await client.tokenRevocation(config, fresh.refresh_token, { token_type_hint: "refresh_token" });
   same((await client.tokenIntrospection(config, fresh.access_token)).active, false, "active after the revocation");
-  const refusal = await refused(() => client.refreshTokenGrant(config, fresh.refresh_token, { resource: RESOURCE }), "a revoked refresh token");
+  const refusal = await refused(
+    () => client.refreshTokenGrant(config, fresh.refresh_token, { resource: RESOURCE }),
+    "a revoked refresh token",
+  );
   same(refusal.error, "invalid_grant", "the error for a revoked refresh token");
   step(`${name}: revocation ends the grant at once`);
 }
@@ -72,7 +87,11 @@ async function answersOfThePerson(config) {
   const narrowed = await authorize(person, config, { prompt: "consent" }, allowOnly("openid", "notes:read"));
   const tokens = await narrowed.redeem();
   same(tokens.scope.split(" ").sort(), ["notes:read", "openid"], "what is left of the scope");
-  same((await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub)).email, undefined, "the e-mail that the person kept to themselves");
+  same(
+    (await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub)).email,
+    undefined,
+    "the e-mail that the person kept to themselves",
+  );
   step("a narrowed consent narrows the scope");
 
   const no = await authorize(person, config, { prompt: "consent" }, refuse);
@@ -94,7 +113,11 @@ async function withoutPerson(name, id, authentication) {
   step(`client credentials: ${name}`);
 }
 
-const mcpHeaders = new Headers({ "content-type": "application/json", accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25" });
+const mcpHeaders = new Headers({
+  "content-type": "application/json",
+  accept: "application/json, text/event-stream",
+  "mcp-protocol-version": "2025-11-25",
+});
 const mcpPing = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" });
 
 async function signingKey() {
@@ -105,7 +128,13 @@ async function signingKey() {
 run(async () => {
   const registered = await client.dynamicClientRegistration(
     new URL(ISSUER),
-    { client_name: "openid-client", redirect_uris: [REDIRECT_URI], grant_types: ["authorization_code", "refresh_token"], response_types: ["code"], token_endpoint_auth_method: "client_secret_basic" },
+    {
+      client_name: "openid-client",
+      redirect_uris: [REDIRECT_URI],
+      grant_types: ["authorization_code", "refresh_token"],
+      response_types: ["code"],
+      token_endpoint_auth_method: "client_secret_basic",
+    },
     client.ClientSecretBasic(),
     options,
   );

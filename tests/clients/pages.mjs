@@ -9,20 +9,34 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { check, environment, run, same, step } from "./steps.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, PUBLIC_CLIENT_ID, INVITATION_SCRIPTED, INVITATION_UNSCRIPTED, CHROMIUM } =
-  environment("ISSUER", "RESOURCE", "LOGIN", "PASSWORD", "PUBLIC_CLIENT_ID", "INVITATION_SCRIPTED", "INVITATION_UNSCRIPTED", "CHROMIUM");
+const { ISSUER, RESOURCE, LOGIN, PASSWORD, PUBLIC_CLIENT_ID, INVITATION_SCRIPTED, INVITATION_UNSCRIPTED, CHROMIUM } = environment(
+  "ISSUER",
+  "RESOURCE",
+  "LOGIN",
+  "PASSWORD",
+  "PUBLIC_CLIENT_ID",
+  "INVITATION_SCRIPTED",
+  "INVITATION_UNSCRIPTED",
+  "CHROMIUM",
+);
 /** A folder for a picture of every page, if somebody wants to look at them. */
 const { PICTURES } = process.env;
 
 const SIZES = { phone: { width: 360, height: 740 }, desktop: { width: 1280, height: 900 } };
 /** How each walk sees every page; both walks together see all four. */
 const LOOKS = {
-  "with JavaScript": [["phone", "light"], ["desktop", "dark"]],
-  "without JavaScript": [["phone", "dark"], ["desktop", "light"]],
+  "with JavaScript": [
+    ["phone", "light"],
+    ["desktop", "dark"],
+  ],
+  "without JavaScript": [
+    ["phone", "dark"],
+    ["desktop", "light"],
+  ],
 };
 // WCAG 2.2 AA and below, and axe's own advice.
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 const VERIFIER = "a.verifier~of-the_unreserved.alphabet~0123456789";
 const OTHER_PASSWORD = "quite another long password";
 
@@ -30,7 +44,9 @@ const axe = await readFile(fileURLToPath(new URL("node_modules/axe-core/axe.min.
 
 /** The agent's end of the redirect: says hello to whoever is sent there. */
 async function callback() {
-  const server = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>The agent</title>Back at the agent."));
+  const server = createServer((_, response) =>
+    response.setHeader("content-type", "text/html").end("<!doctype html><title>The agent</title>Back at the agent."),
+  );
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${server.address().port}/callback`;
 }
@@ -51,7 +67,13 @@ class Window {
     const broken = (what) => (this.broken ??= `${what} at ${page.url()}`);
     page.on("pageerror", (error) => broken(`script error: ${error}`));
     // The status of a refusal is shown there too; what the page itself did wrong is what counts.
-    page.on("console", (message) => message.type() === "error" && !/Failed to load resource: the server responded with a status of 4/.test(message.text()) && broken(message.text()));
+    page.on(
+      "console",
+      (message) =>
+        message.type() === "error" &&
+        !/Failed to load resource: the server responded with a status of 4/.test(message.text()) &&
+        broken(message.text()),
+    );
     page.on("request", (request) => {
       const allowed = [ISSUER, new URL(redirectUri).origin, "data:"];
       if (!allowed.some((origin) => request.url().startsWith(origin))) broken(`a request to ${request.url()}`);
@@ -65,15 +87,19 @@ class Window {
   /** Judges the page at hand. */
   async inspect(name) {
     for (const [size, colorScheme] of LOOKS[this.#kind]) {
-        await this.#page.setViewportSize(SIZES[size]);
-        await this.#page.emulateMedia({ colorScheme });
-        const place = `${name}, ${size}, ${colorScheme}, ${this.#kind}`;
-        const { wide, titled } = await this.#page.evaluate(() => ({ wide: document.documentElement.scrollWidth > innerWidth, titled: document.title.length > 8 && document.documentElement.lang === "en" }));
-        check(!wide, `${place}: no sideways scrolling`);
-        check(titled, `${place}: the page has a title and a language`);
-        const found = await this.#violations();
-        check(found.length === 0, `${place}: axe finds nothing; it found\n${found.join("\n")}`);
-        if (PICTURES) await this.#page.screenshot({ path: join(PICTURES, `${place.replaceAll(/[^a-z]+/gi, "-")}.png`), fullPage: true });
+      await this.#page.setViewportSize(SIZES[size]);
+      await this.#page.emulateMedia({ colorScheme });
+      const place = `${name}, ${size}, ${colorScheme}, ${this.#kind}`;
+      const { wide, titled } = await this.#page.evaluate(() => ({
+        wide: document.documentElement.scrollWidth > innerWidth,
+        titled: document.title.length > 8 && document.documentElement.lang === "en",
+      }));
+      check(!wide, `${place}: no sideways scrolling`);
+      check(titled, `${place}: the page has a title and a language`);
+      const found = await this.#violations();
+      check(found.length === 0, `${place}: axe finds nothing; it found\n${found.join("\n")}`);
+      if (PICTURES)
+        await this.#page.screenshot({ path: join(PICTURES, `${place.replaceAll(/[^a-z]+/gi, "-")}.png`), fullPage: true });
     }
     check(!this.broken, `${name}, ${this.#kind}: nothing breaks; ${this.broken}`);
     step(`${this.#kind}: ${name}`);
@@ -84,7 +110,10 @@ class Window {
     const allow = (value) => this.#inspector.send("Emulation.setScriptExecutionDisabled", { value: !value });
     await allow(true);
     await this.#page.evaluate(`globalThis.axe ?? (() => { ${axe} })()`);
-    const { violations, passes } = await this.#page.evaluate((rules) => axe.run({ resultTypes: ["violations"], runOnly: { type: "tag", values: rules } }), RULES);
+    const { violations, passes } = await this.#page.evaluate(
+      (rules) => axe.run({ resultTypes: ["violations"], runOnly: { type: "tag", values: rules } }),
+      RULES,
+    );
     check(passes.length > 5, "axe looked");
     await allow(this.#kind === "with JavaScript");
     return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id} (${help}): ${node.html}`));
@@ -108,12 +137,18 @@ class Window {
 
   /** Presses a button, by its text, and waits for the page that comes. */
   async press(text, within = "main") {
-    await Promise.all([this.#page.waitForEvent("framenavigated"), this.#page.locator(within).getByRole("button", { name: text, exact: true }).first().click()]);
+    await Promise.all([
+      this.#page.waitForEvent("framenavigated"),
+      this.#page.locator(within).getByRole("button", { name: text, exact: true }).first().click(),
+    ]);
     await this.#page.waitForLoadState();
   }
 
   async follow(link) {
-    await Promise.all([this.#page.waitForEvent("framenavigated"), this.#page.getByRole("link", { name: link, exact: true }).click()]);
+    await Promise.all([
+      this.#page.waitForEvent("framenavigated"),
+      this.#page.getByRole("link", { name: link, exact: true }).click(),
+    ]);
     await this.#page.waitForLoadState();
   }
 
@@ -126,7 +161,16 @@ class Window {
   /** The agent's question. */
   ask(scope) {
     const challenge = createHash("sha256").update(VERIFIER).digest("base64url");
-    const parameters = { response_type: "code", client_id: PUBLIC_CLIENT_ID, redirect_uri: this.#redirectUri, scope, resource: RESOURCE, state: "s", code_challenge: challenge, code_challenge_method: "S256" };
+    const parameters = {
+      response_type: "code",
+      client_id: PUBLIC_CLIENT_ID,
+      redirect_uri: this.#redirectUri,
+      scope,
+      resource: RESOURCE,
+      state: "s",
+      code_challenge: challenge,
+      code_challenge_method: "S256",
+    };
     return this.open(`/authorize?${new URLSearchParams(parameters)}`);
   }
 
@@ -141,7 +185,14 @@ class Window {
   async granted() {
     const code = this.heard().get("code");
     check(code, `the agent hears a code: ${this.heard()}`);
-    const form = new URLSearchParams({ grant_type: "authorization_code", client_id: PUBLIC_CLIENT_ID, code, redirect_uri: this.#redirectUri, code_verifier: VERIFIER, resource: RESOURCE });
+    const form = new URLSearchParams({
+      grant_type: "authorization_code",
+      client_id: PUBLIC_CLIENT_ID,
+      code,
+      redirect_uri: this.#redirectUri,
+      code_verifier: VERIFIER,
+      resource: RESOURCE,
+    });
     const answer = await (await fetch(`${ISSUER}/token`, { method: "POST", body: form })).json();
     check(answer.access_token, `the code is good: ${JSON.stringify(answer)}`);
     return answer.scope.split(" ").sort();
@@ -227,7 +278,10 @@ run(async () => {
   const redirectUri = await callback();
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
   try {
-    for (const [kind, invitation] of [["with JavaScript", INVITATION_SCRIPTED], ["without JavaScript", INVITATION_UNSCRIPTED]]) {
+    for (const [kind, invitation] of [
+      ["with JavaScript", INVITATION_SCRIPTED],
+      ["without JavaScript", INVITATION_UNSCRIPTED],
+    ]) {
       const open = async () => {
         const context = await browser.newContext();
         const page = await context.newPage();

@@ -5,7 +5,9 @@ const STEPS_MAX = 8;
 /** Leaves every box ticked and allows. */
 export const allow = (offered) => ({ decision: "allow", scopes: offered });
 /** Allows these scopes only. */
-export const allowOnly = (...scopes) => (offered) => ({ decision: "allow", scopes: offered.filter((scope) => scopes.includes(scope)) });
+export const allowOnly =
+  (...scopes) =>
+  (offered) => ({ decision: "allow", scopes: offered.filter((scope) => scopes.includes(scope)) });
 /** Refuses. */
 export const refuse = () => ({ decision: "refuse", scopes: [] });
 
@@ -45,7 +47,10 @@ export class Person {
       if (form.has("password")) {
         if (seen.signedIn) throw new Error(`the person has to sign in twice, ${at}: ${words(page)}`);
         seen.signedIn = true;
-        request = form.submit(request.url, [["login", this.#login], ["password", this.#password]]);
+        request = form.submit(request.url, [
+          ["login", this.#login],
+          ["password", this.#password],
+        ]);
       } else {
         seen.offered = form.values("scope");
         const { decision, scopes } = answer(seen.offered);
@@ -80,7 +85,9 @@ function forms(page) {
       has: (name) => inputs.some((input) => input.name === name),
       values: (name) => inputs.filter((input) => input.name === name).map((input) => input.value),
       submit(base, chosen) {
-        const sealed = inputs.filter((input) => input.type === "hidden" && input.name === "seal").map(({ name, value }) => [name, value]);
+        const sealed = inputs
+          .filter((input) => input.type === "hidden" && input.name === "seal")
+          .map(({ name, value }) => [name, value]);
         return { url: new URL(attribute(head, "action") ?? "", base), form: new URLSearchParams([...sealed, ...chosen]) };
       },
     };
@@ -89,9 +96,19 @@ function forms(page) {
 
 function attribute(tag, name) {
   const found = new RegExp(`\\b${name}="([^"]*)"`).exec(tag);
-  return found?.[1].replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code))).replaceAll("&quot;", '"').replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+  return found?.[1]
+    .replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)))
+    .replaceAll("&quot;", '"')
+    .replaceAll("&lt;", "<")
+    .replaceAll("&gt;", ">")
+    .replaceAll("&amp;", "&");
 }
 
 function words(page) {
-  return page.replace(/<head>.*<\/head>/s, "").replace(/<[^>]+>/g, " ").replace(/\s+/g, " ").trim().slice(0, 600);
+  return page
+    .replace(/<head>.*<\/head>/s, "")
+    .replace(/<[^>]+>/g, " ")
+    .replace(/\s+/g, " ")
+    .trim()
+    .slice(0, 600);
 }

@@ -16,7 +16,7 @@ use tokio::{
 /// How long a server may take until it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a program may run that comes to an end; more than the scripts allow themselves.
-const RUN_TIMEOUT: Duration = Duration::from_secs(200);
+const RUN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A server in a process of its own; killed when dropped.
 pub struct Process {

@@ -1,6 +1,6 @@
 // What every script here shares: one line for each step, the first failure ends the run, and no run lasts for ever.
 
-const DEADLINE_MS = 150_000;
+const DEADLINE_MS = 240_000;
 
 /** Reads the environment variables that the script cannot do without. */
 export function environment(...names) {

@@ -60,7 +60,7 @@ async fn a_rotation_refuses_no_valid_token_and_new_tokens_use_a_key_that_caches_
         let cached = deputy.get("/jwks").await.json();
         let old = service.client_credentials(&[]).await.ok().text("access_token");
         deputy.operate("POST", "/keys/rotate", json!({})).await.refused(409, "conflict");
-        deputy.later(301);
+        deputy.later(421);
         deputy.operate("POST", "/keys/rotate", json!({})).await.ok();
         let new = service.client_credentials(&[]).await.ok().text("access_token");
         let kid = |token: &str| {

@@ -18,3 +18,11 @@ mod openid;
 mod cors;
 /// The form of requests: RFC 6749 §3, RFC 9110.
 mod requests;
+/// RFC 6749 §2.3: how clients prove who they are.
+mod client_authentication;
+/// RFC 7523 §2.2: private_key_jwt.
+mod client_assertion;
+/// RFC 7591.
+mod registration;
+/// Client ID Metadata Documents.
+mod client_metadata_document;

@@ -43,7 +43,7 @@ async fn oauth21_4_3_a_refresh_rotates_and_may_narrow() {
 }
 
 #[tokio::test]
-async fn oauth21_4_3_1_parallel_refreshes_share_a_successor_and_a_late_replay_ends_the_family() {
+async fn oauth21_4_3_1_a_repeated_refresh_gets_the_same_successor_and_a_late_replay_ends_the_family() {
     each_engine(async |deputy| {
         deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);

@@ -29,18 +29,30 @@ impl Simulation {
         let key = (kind == Kind::Signing).then(new_key);
         let registration = match kind {
             Kind::Public => Request::json(axum::http::Method::POST, "/register", &public_client(&name)),
-            Kind::Web => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"],
-                "token_endpoint_auth_method": "client_secret_basic",
-            })),
-            Kind::Service => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read notes:write",
-                "token_endpoint_auth_method": "client_secret_basic",
-            })),
-            Kind::Signing => self.by_operator("POST", "/clients", &json!({
-                "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read",
-                "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks(key.as_deref().unwrap_or_default()),
-            })),
+            Kind::Web => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"],
+                    "token_endpoint_auth_method": "client_secret_basic",
+                }),
+            ),
+            Kind::Service => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read notes:write",
+                    "token_endpoint_auth_method": "client_secret_basic",
+                }),
+            ),
+            Kind::Signing => self.by_operator(
+                "POST",
+                "/clients",
+                &json!({
+                    "client_name": name, "grant_types": ["client_credentials"], "scope": "notes:read",
+                    "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks(key.as_deref().unwrap_or_default()),
+                }),
+            ),
         };
         let fault = fault(&mut self.random);
         self.moves.push(format!("register a {kind:?} client, {fault:?}"));
@@ -88,6 +100,7 @@ impl Simulation {
             } else if answer.body.contains("name=\"decision\"") {
                 granted = asked.intersection(&chosen.union(&Scopes::of(["openid"])));
                 answer = self.allow(person, &answer, &granted, fault.as_ref()).await?;
+                self.model.consent(client, person, resource, &asked, &granted);
             } else {
                 return Err(format!("neither sign-in nor consent: {} {}", answer.status, answer.body));
             }
@@ -178,12 +191,12 @@ fn public_client(name: &str) -> Value {
     json!({"client_name": name, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"]})
 }
 
-fn new_key() -> Vec<u8> {
+pub fn new_key() -> Vec<u8> {
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).expect("a key is made");
     document.as_ref().to_vec()
 }
 
-fn jwks(pkcs8: &[u8]) -> Value {
+pub fn jwks(pkcs8: &[u8]) -> Value {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).expect("it was made just now");
     // An uncompressed point: 4, then x and y of 32 bytes each.
     let point = pair.public_key().as_ref();

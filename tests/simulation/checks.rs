@@ -79,7 +79,7 @@ impl Simulation {
         for token in family.tokens.values() {
             let fields = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
             let answer = self.machine.call(&Request::form("/token", client.caller(), &fields)).await;
-            let expected = if client.standing.is_on() { (400, "invalid_grant") } else { (401, "invalid_client") };
+            let expected = if client.standing.is_on() { (400, "invalid_grant") } else { (400, "unauthorized_client") };
             let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
             ensure((answer.status.as_u16(), error.as_str()) == expected, || {
                 format!("an ended grant's refresh token is answered {} {}", answer.status, answer.body)

@@ -11,12 +11,7 @@ use deputy::{
     outbound::{Outbound, OutboundPolicy},
     protocol::administration,
     server::STAGES,
-    world::{
-        FACTS, Progress, World,
-        clock::SimulatedClock,
-        entropy::SeededEntropy,
-        open::Outside,
-    },
+    world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
 use futures_util::future::join_all;
 use http_body_util::BodyExt as _;

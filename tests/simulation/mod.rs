@@ -30,17 +30,25 @@ mod revoke;
 mod operator;
 /// What must hold after every move.
 mod checks;
+/// A thousand at once, over real HTTP, on both engines.
+mod races;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 
+use machine::Fault;
 use model::{Checked, Kind};
+use own::Assert;
+use plan::Plan;
+use redeem::Redeem;
+use refresh::Refresh;
 use simulation::Simulation;
 
 /// Seeds that every run of the tests tries, beside those that were kept.
 const SEEDS: u64 = 24;
 const MOVES: usize = 60;
+const RACERS: usize = 1000;
 /// Seeds that once found something, and what.
 const KEPT: [(u64, &str); 0] = [];
 
@@ -60,15 +68,49 @@ fn seeds_that_found_something_stay_quiet() {
     }
 }
 
+/// Nobody wins twice, whatever befalls the machine in the middle of a race.
+#[test]
+fn a_thousand_race_under_every_fault() {
+    let faults =
+        [None, Some(Fault::CrashBeforeCommit), Some(Fault::CrashAfterCommit), Some(Fault::FullStorage(3)), Some(Fault::Impatience)];
+    for (seed, fault) in faults.into_iter().enumerate() {
+        told(seed as u64, |moves| Box::pin(race(seed as u64, fault, moves)));
+    }
+}
+
+async fn race(seed: u64, fault: Option<Fault>, moves: &mut Vec<String>) -> Checked {
+    let mut simulation = Simulation::start(seed).await?;
+    while simulation.model.codes.is_empty() {
+        simulation.authorize().await?;
+    }
+    let plans = [
+        Plan::Redeem(Redeem::race(0, RACERS / 2)),
+        Plan::Assert(Assert::race(&mut simulation, RACERS / 2).ok_or("no client signs")?),
+    ];
+    let done = simulation.serve_plans(&plans, fault.clone()).await;
+    moves.append(&mut simulation.moves);
+    done?;
+    if let Some(grant) = simulation.model.grants.iter().position(|grant| !grant.has_ended && grant.family.as_ref().is_some_and(|family| !family.tokens.is_empty())) {
+        let plan = Refresh::race(&simulation, grant, 100).ok_or("a grant without a family")?;
+        simulation.serve_plans(&[Plan::Refresh(plan)], fault).await?;
+    }
+    simulation.check_all().await
+}
+
 #[expect(clippy::disallowed_methods, reason = "a wish of whoever runs the tests, no setting of Deputy")]
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("it is a number"))
 }
 
 fn simulate(seed: u64) {
+    told(seed, |moves| Box::pin(run(seed, moves)));
+}
+
+/// Runs a simulation, and tells all about it if it fails.
+fn told(seed: u64, run: impl for<'m> FnOnce(&'m mut Vec<String>) -> LocalBoxFuture<'m, Checked>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut moves = Vec::new();
-    let outcome = runtime.block_on(AssertUnwindSafe(run(seed, &mut moves)).catch_unwind());
+    let outcome = runtime.block_on(AssertUnwindSafe(run(&mut moves)).catch_unwind());
     let broken = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(sentence)) => sentence,
@@ -78,7 +120,10 @@ fn simulate(seed: u64) {
         }
     };
     let told: Vec<_> = moves.iter().enumerate().map(|(number, told)| format!("{number:4} {told}")).collect();
-    panic!("{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n", told.join("\n"));
+    panic!(
+        "{}\n\nseed {seed} breaks a promise: {broken}\nRepeat it: DEPUTY_SIMULATION_SEED={seed} cargo test the_promises_hold\n",
+        told.join("\n")
+    );
 }
 
 async fn run(seed: u64, moves: &mut Vec<String>) -> Checked {

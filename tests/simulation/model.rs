@@ -3,7 +3,7 @@
 //! It learns from answers only. Where an answer was lost it looks at what is stored, and accepts what the lost request may have
 //! done, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deputy::domain::{
     grant::Grant as StoredGrant,
@@ -31,6 +31,8 @@ pub struct Model {
     pub grants: Vec<Grant>,
     pub tokens: Vec<Token>,
     pub assertions: Vec<Assertion>,
+    /// By client, person and resource: what the person allows now.
+    pub consents: HashMap<(usize, usize, usize), Scopes>,
 }
 
 pub struct Resource {
@@ -211,7 +213,8 @@ impl Model {
     fn adopt(&mut self, stored: StoredGrant, allowed: &mut Allowed) -> Checked {
         let client = self.clients.iter().position(|client| client.id == stored.client.as_str());
         let person = stored.person.map(|id| self.people.iter().position(|person| person.id == id.to_string()));
-        let resource = self.resources.iter().position(|known| stored.resource.as_ref().is_some_and(|r| r.as_str() == known.identifier));
+        let resource =
+            self.resources.iter().position(|known| stored.resource.as_ref().is_some_and(|r| r.as_str() == known.identifier));
         let begins = allowed.begins.iter_mut().find(|begins| {
             begins.count_max > 0
                 && Some(begins.client) == client
@@ -244,6 +247,19 @@ impl Model {
         Ok(())
     }
 
+    /// A person's new decision: what was offered is decided anew, what was not offered stays as it was.
+    pub fn consent(&mut self, client: usize, person: usize, resource: usize, offered: &Scopes, allowed: &Scopes) {
+        let consent = self.consents.entry((client, person, resource)).or_default();
+        *consent = consent.difference(offered).union(allowed);
+    }
+
+    /// The scopes that a refresh yields: the grant's, as far as its person still allows them.
+    pub fn renewable(&self, grant: usize) -> Scopes {
+        let grant = &self.grants[grant];
+        let consent = grant.person.and_then(|person| self.consents.get(&(grant.client, person, grant.resource)));
+        consent.map_or_else(Scopes::default, |consent| grant.scopes.intersection(consent))
+    }
+
     /// What a token is good for at `now`.
     pub fn life(&self, token: &Token, now: Timestamp) -> Life {
         let grant = &self.grants[token.grant];
@@ -256,7 +272,8 @@ impl Model {
             return if token.is_from_the_future { Life::Doubtful } else { Life::Dead };
         }
         let issued_at = Timestamp::from_seconds(token.issued_at_s);
-        let is_doubtful = standings.iter().flatten().any(|standing| standing.doubtful_until.is_some_and(|until| issued_at <= until));
+        let is_doubtful =
+            standings.iter().flatten().any(|standing| standing.doubtful_until.is_some_and(|until| issued_at <= until));
         if is_doubtful { Life::Doubtful } else { Life::Alive }
     }
 

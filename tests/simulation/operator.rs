@@ -48,8 +48,12 @@ impl Operation {
     pub fn request(&self, simulation: &Simulation) -> Request {
         let model = &simulation.model;
         match *self {
-            Operation::Disable(client) => simulation.by_operator("PATCH", &path(&model.clients[client].id), &json!({"disabled": true})),
-            Operation::Enable(client) => simulation.by_operator("PATCH", &path(&model.clients[client].id), &json!({"disabled": false})),
+            Operation::Disable(client) => {
+                simulation.by_operator("PATCH", &path(&model.clients[client].id), &json!({"disabled": true}))
+            }
+            Operation::Enable(client) => {
+                simulation.by_operator("PATCH", &path(&model.clients[client].id), &json!({"disabled": false}))
+            }
             Operation::Lock(person) => {
                 simulation.by_operator("PATCH", &format!("/people/{}", model.people[person].id), &json!({"locked": true}))
             }
@@ -59,9 +63,7 @@ impl Operation {
             Operation::EndGrant(grant) => {
                 simulation.by_operator("DELETE", &format!("/grants/{}", model.grants[grant].id), &Value::Null)
             }
-            Operation::RotateKeys(pace) => {
-                simulation.by_operator("POST", "/keys/rotate", &json!({"force": pace == Pace::Forced}))
-            }
+            Operation::RotateKeys(pace) => simulation.by_operator("POST", "/keys/rotate", &json!({"force": pace == Pace::Forced})),
         }
     }
 

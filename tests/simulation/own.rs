@@ -69,7 +69,8 @@ impl Own {
                     ensure(may_end || !simulation.model.grants[grant].has_ended, || format!("{self:?} yields a dead token"))?;
                     successes += 1;
                 }
-                401 => ensure(self.secret == Secret::Wrong || !self.is_on || is_disturbed, tell)?,
+                401 => ensure(self.secret == Secret::Wrong, tell)?,
+                400 if answer.json()["error"] == "unauthorized_client" => ensure(!self.is_on || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }
@@ -118,6 +119,12 @@ impl Assert {
         Some(Assert { client, assertion, count, was: if is_on { Was::Fresh } else { Was::Disabled } })
     }
 
+    /// A race for a new assertion.
+    pub fn race(simulation: &mut Simulation, count: usize) -> Option<Assert> {
+        let client = any(simulation, Kind::Signing)?;
+        Some(Assert { client, assertion: sign(simulation, client), count, was: Was::Fresh })
+    }
+
     pub fn describe(&self) -> String {
         format!("Assert {{ client: {}, count: {}, was: {:?} }}", self.client, self.count, self.was)
     }
@@ -144,6 +151,10 @@ impl Assert {
                     successes += 1;
                 }
                 401 => refusals += 1,
+                400 if answer.json()["error"] == "unauthorized_client" => {
+                    ensure(self.was == Was::Disabled || is_disturbed, tell)?;
+                    refusals += 1;
+                }
                 _ => return Err(tell()),
             }
         }

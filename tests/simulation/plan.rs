@@ -166,7 +166,12 @@ impl Simulation {
             }
         }
         let fault = fault(&mut self.random);
-        for plan in &plans {
+        self.serve_plans(&plans, fault).await
+    }
+
+    /// The same for these plans and this fault.
+    pub async fn serve_plans(&mut self, plans: &[Plan], fault: Option<Fault>) -> Checked {
+        for plan in plans {
             self.moves.push(format!("{}, {fault:?}", plan.describe()));
         }
         let groups: Vec<Vec<Request>> = plans.iter().map(|plan| plan.requests(self)).collect();
@@ -178,12 +183,13 @@ impl Simulation {
         }
 
         let mut allowed = Allowed::default();
-        for plan in &plans {
+        for plan in plans {
             plan.allow(self, &mut allowed);
         }
         self.absorb(allowed).await?;
         // Operators last: what was issued beside them counts as issued before.
-        let (operations, others): (Vec<_>, Vec<_>) = plans.iter().enumerate().partition(|(_, plan)| matches!(plan, Plan::Operate(_)));
+        let (operations, others): (Vec<_>, Vec<_>) =
+            plans.iter().enumerate().partition(|(_, plan)| matches!(plan, Plan::Operate(_)));
         for (index, plan) in others.into_iter().chain(operations) {
             let mut meanwhile = Meanwhile::default();
             for (_, other) in plans.iter().enumerate().filter(|(other, _)| *other != index) {

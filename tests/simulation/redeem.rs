@@ -61,7 +61,8 @@ impl Redeem {
             0..5 => vec![Attempt::Right],
             5 | 6 => vec![Attempt::Right; simulation.random.within(2..9) as usize],
             _ => {
-                let kinds = [Attempt::Right, Attempt::WrongVerifier, Attempt::NoVerifier, Attempt::OtherClient, Attempt::OtherResource];
+                let kinds =
+                    [Attempt::Right, Attempt::WrongVerifier, Attempt::NoVerifier, Attempt::OtherClient, Attempt::OtherResource];
                 let count = simulation.random.within(1..4);
                 (0..count).filter_map(|_| simulation.random.pick(&kinds).copied()).collect()
             }
@@ -75,10 +76,16 @@ impl Redeem {
             () if !model.people[known.person].standing.is_on() => Was::Barred,
             () => Was::Fresh,
         };
-        let is_stranger = |at: &usize| *at != known.client && model.clients[*at].acts_for_people() && model.clients[*at].standing.is_on();
+        let is_stranger =
+            |at: &usize| *at != known.client && model.clients[*at].acts_for_people() && model.clients[*at].standing.is_on();
         let strangers: Vec<usize> = (0..model.clients.len()).filter(is_stranger).collect();
         let stranger = simulation.random.pick(&strangers).copied();
         Some(Redeem { code, attempts, stranger, was })
+    }
+
+    /// A race for a code that is good.
+    pub fn race(code: usize, racers: usize) -> Redeem {
+        Redeem { code, attempts: vec![Attempt::Right; racers], stranger: None, was: Was::Fresh }
     }
 
     pub fn requests(&self, simulation: &Simulation) -> Vec<Request> {
@@ -135,7 +142,7 @@ impl Redeem {
                 }
                 (400, "invalid_grant") => refusals += 1,
                 (400, "invalid_target") => ensure(*attempt == Attempt::OtherResource, tell)?,
-                (401, "invalid_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }
@@ -163,7 +170,9 @@ impl Redeem {
         let (is_unexpired, is_remembered) = (known.expires_at > now, known.expires_at.plus(REMEMBERED) > now);
         if let Some(answer) = outcome.answers.iter().flatten().find(|answer| answer.status.as_u16() == 200) {
             let grant = simulation.learn(answer, client, &scopes, None)?;
-            ensure(simulation.model.codes[self.code].grant == Some(grant), || format!("a code yields under another's grant: {self:?}"))?;
+            ensure(simulation.model.codes[self.code].grant == Some(grant), || {
+                format!("a code yields under another's grant: {self:?}")
+            })?;
         }
         let is_fresh = self.is_fresh(simulation).await?;
         let code = &mut simulation.model.codes[self.code];
@@ -181,7 +190,9 @@ impl Redeem {
     /// The machine has healed, and the code is as good as before.
     async fn again(&self, simulation: &mut Simulation) -> Checked {
         let answer = simulation.machine.call(&self.request(simulation, Attempt::Right)).await;
-        ensure(answer.status.as_u16() == 200, || format!("after trouble a good code is refused: {} {}", answer.status, answer.body))?;
+        ensure(answer.status.as_u16() == 200, || {
+            format!("after trouble a good code is refused: {} {}", answer.status, answer.body)
+        })?;
         let mut allowed = Allowed::default();
         self.allow(simulation, &mut allowed);
         simulation.absorb(allowed).await?;

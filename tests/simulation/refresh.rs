@@ -33,7 +33,7 @@ enum Due {
     Replay,
     /// `invalid_grant`, and nothing changes but that a replay may end the family.
     Refused,
-    /// `invalid_client`.
+    /// `unauthorized_client`.
     Disabled,
 }
 
@@ -43,8 +43,7 @@ impl Refresh {
         let has_tokens = |at: &usize| model.grants[*at].family.as_ref().is_some_and(|family| !family.tokens.is_empty());
         let lives = |at: &usize| has_tokens(at) && !model.grants[*at].has_ended;
         let wants_live = simulation.random.chance(85);
-        let grants: Vec<usize> =
-            (0..model.grants.len()).filter(|at| if wants_live { lives(at) } else { has_tokens(at) }).collect();
+        let grants: Vec<usize> = (0..model.grants.len()).filter(|at| if wants_live { lives(at) } else { has_tokens(at) }).collect();
         let grant = *simulation.random.pick(&grants)?;
         let family = model.grants[grant].family.as_ref()?;
         let known: Vec<u32> = family.tokens.keys().rev().copied().collect();
@@ -61,6 +60,13 @@ impl Refresh {
         let narrowed = simulation.random.chance(15).then(|| Scopes::of(["notes:read"]));
         let due = Refresh::due(simulation, grant, stranger.unwrap_or(own), generation);
         Some(Refresh { grant, client: stranger.unwrap_or(own), generation, count, narrowed, due })
+    }
+
+    /// A race with a family's live token.
+    pub fn race(simulation: &Simulation, grant: usize, count: usize) -> Option<Refresh> {
+        let known = &simulation.model.grants[grant];
+        let generation = known.family.as_ref()?.live;
+        Some(Refresh { grant, client: known.client, generation, count, narrowed: None, due: Due::Successor })
     }
 
     fn due(simulation: &Simulation, grant: usize, client: usize, generation: u32) -> Due {
@@ -120,7 +126,7 @@ impl Refresh {
                     ensure(self.due == Due::Replay || self.due == Due::Refused || is_disturbed, tell)?;
                     refusals += 1;
                 }
-                (401, "invalid_client") => ensure(self.due == Due::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => ensure(self.due == Due::Disabled || is_disturbed, tell)?,
                 _ => return Err(tell()),
             }
         }
@@ -136,7 +142,7 @@ impl Refresh {
     }
 
     fn learn(&self, simulation: &mut Simulation, answer: &crate::support::Answer) -> Checked {
-        let scopes = self.narrowed.clone().unwrap_or_else(|| simulation.model.grants[self.grant].scopes.clone());
+        let scopes = self.narrowed.clone().unwrap_or_else(|| simulation.model.renewable(self.grant));
         let grant = simulation.learn(answer, self.client, &scopes, Some(self.generation))?;
         ensure(grant == self.grant, || format!("a refresh yields under another grant: {self:?}"))
     }

@@ -19,7 +19,10 @@ pub struct Revoke {
 enum What {
     AccessToken(usize),
     /// The refresh token of a grant, of this generation.
-    RefreshToken { grant: usize, generation: u32 },
+    RefreshToken {
+        grant: usize,
+        generation: u32,
+    },
 }
 
 impl Revoke {
@@ -97,7 +100,7 @@ impl Revoke {
         let tell = || format!("{self:?} is answered {definite:?}");
         match definite {
             Some(200) => ensure(self.is_on || is_disturbed, tell)?,
-            Some(401) => return ensure(!self.is_on || is_disturbed, tell),
+            Some(400) => return ensure(!self.is_on || is_disturbed, tell),
             _ => return Err(tell()),
         }
         match self.what {

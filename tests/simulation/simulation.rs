@@ -112,9 +112,8 @@ impl Simulation {
 
     /// Compares what is stored with what the requests since may have changed.
     pub async fn absorb(&mut self, allowed: Allowed) -> Checked {
-        let stored = self.machine.world().storage.read(|tx| {
-            Box::pin(async move { grants::list(tx, "", "", "", GRANTS_MAX).await })
-        });
+        let stored =
+            self.machine.world().storage.read(|tx| Box::pin(async move { grants::list(tx, "", "", "", GRANTS_MAX).await }));
         let stored = stored.await.map_err(|error: StorageError| format!("a healthy machine cannot read: {error}"))?;
         self.model.absorb(stored, allowed)
     }

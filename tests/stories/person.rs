@@ -1,5 +1,6 @@
 //! A person arrives, signs in, decides, and looks after what acts for them.
 
+use deputy::{domain::event::Actor, protocol::people};
 use serde_json::json;
 
 use crate::support::{
@@ -398,4 +399,23 @@ async fn guessing_is_slowed_for_the_address_whatever_the_account() {
 fn invented_address(login: &str) -> String {
     let sum: u32 = login.bytes().map(u32::from).sum();
     format!("203.0.113.{}", sum % 250)
+}
+
+#[tokio::test]
+async fn below_a_path_and_behind_tls_all_stays_below_that_path() {
+    let deputy = Installation::start_with("issuer = \"https://id.example/tenant\"").await;
+    let (world, ada) = (deputy.world(), Person::new(&deputy, "ada", "correct horse battery"));
+    people::create(world, Actor::Deputy, "ada", None, Some(&ada.password), world.now()).await.expect("an account");
+    let server = format!("http://{}", deputy.world().settings.listen);
+    let get = |path: &str| Answer::of(deputy.http.get(format!("{server}{path}")));
+    assert_eq!(get("/tenant/account").await.header("location"), Some("/tenant/sign-in"));
+    let page = get("/tenant/sign-in").await.ok();
+    let cookie = page.header("set-cookie").expect("a cookie").to_owned();
+    assert!(cookie.starts_with("__Host-deputy_browser=") && cookie.ends_with("; Secure"), "{cookie}");
+    assert!(page.body.contains("action=\"/tenant/sign-in\"") && !page.body.contains("=\"/a"), "{}", page.body);
+    let form = [("seal", &*field(&page, "seal")), ("login", &ada.login), ("password", &ada.password)];
+    let sign_in = deputy.http.post(format!("{server}/tenant/sign-in")).form(&form);
+    let answer = Answer::of(sign_in.header("cookie", cookie.split(';').next().unwrap_or_default())).await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/tenant/account")), "{answer:?}");
+    get("/sign-in").await.refused(404, "not_found");
 }

@@ -82,7 +82,8 @@ impl Installation {
         }
         let settings = Settings::parse("the test's configuration", &(lines + configuration)).expect("the configuration is good");
         // The server's own web: nothing leaves the process.
-        let (outbound, web) = Outbound::simulated(OutboundPolicy::AllowLoopback);
+        let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        let (outbound, web) = Outbound::simulated(policy);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
         let mut installation = Installation {
             clock: Arc::new(SimulatedClock::at(START)),

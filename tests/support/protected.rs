@@ -32,9 +32,9 @@ impl Protected {
 
     /// As described, with the scopes that its paths need.
     pub fn of(described: ResourceServer) -> Protected {
-        let described = described.required_scopes(["notes:read"]).scope_rule(|head, _| {
-            Scopes::of(if head.uri.path() == "/write" { vec!["notes:write"] } else { vec![] })
-        });
+        let described = described
+            .required_scopes(["notes:read"])
+            .scope_rule(|head, _| Scopes::of(if head.uri.path() == "/write" { vec!["notes:write"] } else { vec![] }));
         Protected(described.layer().expect("identifier and issuer are canonical"))
     }
 

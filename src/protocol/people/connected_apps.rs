@@ -36,7 +36,7 @@ pub async fn list(world: &World, person: &Person, now: Timestamp) -> Result<Vec<
     let mut apps = Vec::with_capacity(live.len());
     for grant in live {
         let resource = grant.resource.as_ref().and_then(|identifier| resources.find(identifier).cloned());
-        if acts_until(world, &grant, resource.as_deref()) > now {
+        if acts_until(&grant, access_token_ttl_s(world, resource.as_deref())) > now {
             let client = world.storage.client(&grant.client).await?;
             apps.push(ConnectedApp { grant, client, resource });
         }
@@ -45,8 +45,8 @@ pub async fn list(world: &World, person: &Person, now: Timestamp) -> Result<Vec<
 }
 
 /// Until when the grant yields a token, or a token of it may still be alive.
-fn acts_until(world: &World, grant: &Grant, resource: Option<&Resource>) -> Timestamp {
-    let last_token = grant.used_at.plus(World::seconds(access_token_ttl_s(world, resource)));
+fn acts_until(grant: &Grant, access_token_ttl_s: u32) -> Timestamp {
+    let last_token = grant.used_at.plus(World::seconds(access_token_ttl_s));
     let renewable = grant.refresh.map_or(last_token, |family| family.expires_at.max(last_token));
     renewable.min(grant.expires_at)
 }
@@ -55,12 +55,19 @@ fn acts_until(world: &World, grant: &Grant, resource: Option<&Resource>) -> Time
 /// ask again. Ending what is over, or was never theirs, changes nothing.
 pub async fn end(world: &World, person: &Person, grant: Id<GrantKind>, now: Timestamp) -> Result<(), OAuthError> {
     let (witness, person) = (Witness::new(world, Actor::Person(person.id), now), person.id);
+    let resources = world.storage.resources().await?;
+    let ttl_s = move |grant: &Grant| grant.resource.as_ref().and_then(|identifier| resources.find(identifier)?.access_token_ttl_s);
+    let default_ttl_s = world.settings.access_token_ttl_s;
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
             let Some(found) = grants::find(tx, grant).await?.filter(|found| found.person == Some(person)) else { return Ok(()) };
             let Some(client) = grants::end(tx, grant, EndCause::Person, now).await? else { return Ok(()) };
             let live = grants::list_live_of(tx, person, now).await?;
-            if !live.iter().any(|other| other.client == client && other.resource == found.resource) {
+            let is_left = |other: &Grant| {
+                let acts = acts_until(other, ttl_s(other).unwrap_or(default_ttl_s)) > now;
+                acts && other.client == client && other.resource == found.resource
+            };
+            if !live.iter().any(is_left) {
                 grants::delete_consent(tx, person, &client, found.resource.as_ref()).await?;
             }
             witness.record(tx, Fact::GrantEnded { grant, client, cause: EndCause::Person }).await?;

@@ -124,7 +124,7 @@ pub async fn accept(
             };
             match invited.person {
                 None => add(tx, &witness, &person, &password_hash).await?,
-                Some(id) => choose_password(tx, &witness, id, &invited.login, &password_hash).await?,
+                Some(_) => choose_password(tx, &witness, &person, &password_hash).await?,
             }
             Ok::<_, OAuthError>(sessions::start(tx, &witness, beginning).await?)
         })
@@ -136,15 +136,15 @@ pub async fn accept(
 async fn choose_password(
     tx: &mut crate::storage::Tx,
     witness: &Witness,
-    id: Id<PersonKind>,
-    login: &str,
+    person: &Person,
     password_hash: &str,
 ) -> Result<(), OAuthError> {
-    let found = people::find_by_login(tx, login).await?;
-    if !found.is_some_and(|(person, hash)| person.id == id && !person.is_locked() && hash == passwords::NO_PASSWORD) {
+    let found = people::hold_by_login(tx, &person.login).await?;
+    if !found.is_some_and(|(known, hash)| known.id == person.id && !known.is_locked() && hash == passwords::NO_PASSWORD) {
         return Err(INVITATION_INVALID);
     }
-    people::set_password(tx, id, password_hash).await?;
-    let recorded: Result<(), StorageError> = witness.record(tx, Fact::PersonPasswordChanged { person: id }).await;
+    people::set_password(tx, person.id, password_hash).await?;
+    people::set_display_name(tx, person.id, &person.display_name).await?;
+    let recorded: Result<(), StorageError> = witness.record(tx, Fact::PersonPasswordChanged { person: person.id }).await;
     Ok(recorded?)
 }

@@ -87,7 +87,7 @@ pub async fn change(
     let verdict = world.storage.write(move |tx| {
         Box::pin(async move {
             // Whoever changed it meanwhile knew it too, but only one of the two can be right about what it is now.
-            if people::find_by_login(tx, &login).await?.is_none_or(|(_, hash)| hash != verified) {
+            if people::hold_by_login(tx, &login).await?.is_none_or(|(_, hash)| hash != verified) {
                 return Ok::<_, OAuthError>(Verdict::Refused(PASSWORD_WRONG));
             }
             people::set_password(tx, id, &new_hash).await?;

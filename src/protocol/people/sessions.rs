@@ -23,6 +23,8 @@ use crate::{
 /// How exactly `seen_at` is kept; a write for every page would be too dear.
 const SEEN_EVERY: Duration = Duration::from_secs(60);
 const USER_AGENT_CHARS_MAX: usize = 300;
+/// However much it is used, a session ends after this, so that a stolen cookie does.
+const SESSION_TTL_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 /// A session that has begun, and the cookie for its browser.
 pub struct Started {
@@ -77,7 +79,10 @@ pub(super) async fn start(tx: &mut Tx, witness: &Witness, beginning: Beginning) 
 pub async fn find(world: &World, cookie: &str, now: Timestamp) -> Result<Option<(Session, Person)>, OAuthError> {
     let digest = world.secrets.digest(Purpose::SessionCookie, cookie);
     let seen_after = seen_after(world, now);
-    let found = world.storage.read(move |tx| Box::pin(async move { people::find_session(tx, &digest, seen_after).await })).await?;
+    let found = world
+        .storage
+        .read(move |tx| Box::pin(async move { people::find_session(tx, &digest, seen_after, now.minus(SESSION_TTL_MAX)).await }))
+        .await?;
     if let Some((session, _)) = found.as_ref().filter(|(session, _)| now.since(session.seen_at) >= SEEN_EVERY) {
         let id = session.id;
         let touched = world.storage.write(move |tx| Box::pin(async move { people::touch_session(tx, id, now).await })).await;

@@ -38,7 +38,7 @@ pub async fn sign_in(world: &World, visitor: &Visitor, login: &str, password: &s
         Box::pin(async move {
             // Verifying took a while: the account may have been locked, or its password changed, in between.
             let is_same = |(known, hash): (Person, String)| !known.is_locked() && hash == verified;
-            if !people::find_by_login(tx, &person.login).await?.is_some_and(is_same) {
+            if !people::hold_by_login(tx, &person.login).await?.is_some_and(is_same) {
                 return Ok::<_, OAuthError>(Verdict::Refused(SIGN_IN_WRONG));
             }
             attempt.forgive(tx).await?;

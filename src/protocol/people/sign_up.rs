@@ -32,14 +32,14 @@ pub async fn sign_up(world: &World, visitor: &Visitor, account: NewAccount<'_>, 
     check_open(world)?;
     let person = new_person(world, account.login, Some(account.display_name), now)?;
     person::check_password(account.password, &person.login)?;
-    let attempt = Attempt::count(world, None, Some(visitor.address), now).await?;
+    // Counted, and never forgiven: so one address makes few accounts in a while.
+    Attempt::count(world, None, Some(visitor.address), now).await?;
     let password_hash = passwords::hash(world, account.password).await?;
     let beginning = Beginning::new(world, visitor, &person, now);
     let witness = Witness::new(world, Actor::Person(person.id), now);
     let made = world.storage.write(move |tx| {
         Box::pin(async move {
             add(tx, &witness, &person, &password_hash).await?;
-            attempt.forgive(tx).await?;
             Ok::<_, OAuthError>(sessions::start(tx, &witness, beginning).await?)
         })
     });

@@ -3,7 +3,7 @@
 //! A client acts for itself under one grant for each resource, begun at its first request; ending that grant ends all that was
 //! issued under it. A request changes nothing else, so its event goes straight to the log: that append is its commit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::{
@@ -23,6 +23,9 @@ use crate::{
 
 use super::{Issuance, access_token_ttl_s, prepare};
 
+/// While a grant is younger, its facts take one way, through the outbox, so that its beginning comes first in the log.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// Gives a client a token for itself.
 pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
     if !client.is_confidential() {
@@ -34,9 +37,12 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
     if scopes.is_empty() {
         return Err(SCOPE_EMPTY);
     }
-    let grant = match world.storage.own_grant(&client.id, &resource.identifier, now).await? {
-        Some(grant) => grant,
-        None => begin(world, client, &resource, now).await?,
+    let granted = resource.closure(&client.metadata.scope.clone().unwrap_or_default());
+    let known = world.storage.own_grant(&client.id, &resource.identifier, now).await?;
+    // A registration that was changed meanwhile begins a new grant: no token exceeds the grant that it is under.
+    let (grant, is_new) = match known.filter(|known| known.scopes == granted) {
+        Some(known) => (known, false),
+        None => (begin(world, client, &resource, granted, now).await?, true),
     };
     let authorization = Authorization {
         grant: grant.id,
@@ -51,17 +57,27 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         identity: None,
     };
     let (issuance, event) = prepare(world, authorization, now);
-    world.record(&event).await?;
+    if is_new || now.since(grant.created_at) < SETTLING {
+        world.storage.write(move |tx| Box::pin(async move { outbox::put(tx, &event).await })).await?;
+    } else {
+        world.record(&event).await?;
+    }
     Ok(issuance)
 }
 
-async fn begin(world: &World, client: &Client, resource: &Resource, now: Timestamp) -> Result<Arc<Grant>, OAuthError> {
+async fn begin(
+    world: &World,
+    client: &Client,
+    resource: &Resource,
+    scopes: Scopes,
+    now: Timestamp,
+) -> Result<Arc<Grant>, OAuthError> {
     let grant = Grant {
         id: world.id(now),
         client: client.id.clone(),
         person: None,
         resource: Some(resource.identifier.clone()),
-        scopes: client.metadata.scope.clone().unwrap_or_default(),
+        scopes,
         created_at: now,
         expires_at: now.plus(World::seconds(world.settings.grant_ttl_s)),
         used_at: now,

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         client::{Client, GrantType},
         event::{Actor, Event, Fact},
-        grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
+        grant::{Authorization, Consent, EndCause, Grant, Identity, RefreshFamily},
         id::{GrantKind, Id},
         policy,
         refusal::{
@@ -31,14 +31,21 @@ use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
     let (id, generation) = world.secrets.read_refresh_token(parameters.require("refresh_token")?).ok_or(REFRESH_INVALID)?;
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let grant = world.storage.read(move |tx| Box::pin(async move { grants::find(tx, id).await })).await?;
-    let grant = grant.filter(|grant| grant.client == client.id).ok_or(REFRESH_INVALID)?;
+    let (grant, consent) =
+        world.storage.read(move |tx| Box::pin(async move { find(tx, id).await })).await?.ok_or(REFRESH_INVALID)?;
+    if grant.client != client.id {
+        return Err(REFRESH_INVALID);
+    }
     // Refused before the rotation, so that the client can ask again rightly.
     resource_indicators::check_granted(grant.resource.as_ref(), parameters)?;
-    let scopes = policy::refreshed_scopes(&grant.scopes, &requested)?;
     let resources = world.storage.resources().await?;
     let resource =
         grant.resource.as_ref().map(|identifier| resources.find(identifier).cloned().ok_or(GRANT_RESOURCE)).transpose()?;
+    let scopes = match &consent {
+        Some(consent) => policy::refreshed_scopes(client, resource.as_deref(), consent, &grant.scopes, &requested)?,
+        // Refused below, where it is told apart from a grant that has ended.
+        None => grant.scopes.clone(),
+    };
     let authorization = Authorization {
         grant: id,
         grant_type: GrantType::RefreshToken,
@@ -71,6 +78,16 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         }
         Verdict::Refused(refusal) => Err(refusal),
     }
+}
+
+/// The grant, with what its person allows the client now.
+async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<(Grant, Option<Consent>)>, StorageError> {
+    let Some(grant) = grants::find(tx, id).await? else { return Ok(None) };
+    let consent = match grant.person {
+        Some(person) => grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?,
+        None => None,
+    };
+    Ok(Some((grant, consent)))
 }
 
 #[derive(Clone, Copy)]
@@ -116,7 +133,7 @@ async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Res
     if let Some(ended) = grant.ended {
         return Ok(Err(if ended.cause == EndCause::RefreshReplayed { REFRESH_REPLAYED } else { REFRESH_ENDED }));
     }
-    // A swap has just set the family's expiry anew; `redeem` judges the one before it.
+    // A family that was idle for too long is not swapped, so its expiry still stands.
     if grant.expires_at <= now || (!swapped && grant.refresh.is_some_and(|family| family.expires_at <= now)) {
         return Ok(Err(REFRESH_EXPIRED));
     }

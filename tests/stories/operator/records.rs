@@ -61,7 +61,7 @@ async fn keys_rotate_and_no_valid_token_is_refused_for_it() {
         assert!(deputy.is_active(&resource, &old).await, "the old token is as good as before");
         let new = service.client_credentials(&[]).await.ok().text("access_token");
         assert!(deputy.is_active(&resource, &new).await);
-        deputy.later(301);
+        deputy.later(421);
         let rotated = deputy.operate("POST", "/keys/rotate", json!({})).await.ok().json();
         let (actor, data) = last_fact(&deputy, "key.rotated.v1").await;
         assert_eq!(data["active"], rotated["kid"]);

@@ -1,0 +1,220 @@
+//! [draft-ietf-oauth-client-id-metadata-document](https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/)
+
+use deputy::outbound;
+use reqwest::{StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+
+use crate::support::{Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, workload::ASSERTION_TYPE};
+
+const ID: &str = "https://agent.example/client.json";
+
+fn document(changes: Value) -> Value {
+    let mut document = json!({"client_id": ID, "client_name": "Documented agent", "redirect_uris": [CALLBACK]});
+    document.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+    document
+}
+
+fn serve(deputy: &Installation, answer: outbound::Answer) {
+    deputy.web.answer(&ID.parse().expect("a URL"), answer);
+}
+
+fn serve_with(deputy: &Installation, status: StatusCode, caching: &'static str, document: &Value) {
+    let headers: HeaderMap = [(reqwest::header::CACHE_CONTROL, caching.parse().expect("a header"))].into_iter().collect();
+    serve(deputy, outbound::Answer::Complete { status, headers, body: document.to_string().into_bytes() });
+}
+
+/// Opens an authorization request that is refused on a page, and returns its status.
+async fn refused(deputy: &Installation, agent: &Agent<'_>, reason: &str) -> u16 {
+    let page = Person::new(deputy, "nobody", "").open(&agent.authorization_url("notes:read", &[])).await.page();
+    assert!(page.body.contains(reason) && page.header("location").is_none(), "{reason}: {page:?}");
+    page.status.as_u16()
+}
+
+#[tokio::test]
+async fn cimd_3_a_document_is_a_registration() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        serve(
+            &deputy,
+            outbound::Answer::json(&document(json!({"unknown": 1, "grant_types": ["authorization_code", "refresh_token", "x"]}))),
+        );
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let consent = ada.sign_in_on(&page).await.page();
+        assert!(consent.body.contains("agent.example"), "the page shows the host that vouches");
+        let away = ada.allow_on(&consent).await;
+        let code = away.parameter("code").expect("a code");
+        let tokens = Tokens::of(agent.redeem(&code, &[]).await);
+        assert_eq!(tokens.claims()["client_id"], ID);
+        agent.refresh(tokens.refresh_token()).await.ok();
+        let registered = deputy.facts_of("client.registered.v1").await;
+        assert_eq!((registered.len(), &registered[0]["origin"]), (1, &"metadata_document".into()));
+        assert_eq!(deputy.web.calls().len(), 1, "one fetch is enough");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cimd_2_the_url_has_one_spelling() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    for id in [
+        "https://agent.example",
+        "https://agent.example/",
+        "https://agent.example/client.json#f",
+        "https://agent.example/client.json?x=1",
+        "https://agent.example/a/../client.json",
+        "https://agent.example/./client.json",
+        "https://user@agent.example/client.json",
+        "https://user:pass@agent.example/client.json",
+        "https://AGENT.example/client.json",
+        "https://agent.example:443/client.json",
+    ] {
+        assert_eq!(refused(&deputy, &Agent::known(&deputy, id), "client_document.url").await, 400, "{id}");
+        assert_eq!(deputy.last_reason().await, "client_document.url");
+    }
+    assert_eq!(refused(&deputy, &Agent::known(&deputy, "http://agent.example/client.json"), "client_document.refused").await, 400);
+    assert!(deputy.web.calls().is_empty());
+}
+
+#[tokio::test]
+async fn cimd_4_a_document_must_be_right() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = Agent::known(&deputy, ID);
+        for changes in [
+            json!({"client_id": "https://agent.example/other.json"}),
+            json!({"client_id": "https://agent.example/client.json/"}),
+            json!({"client_name": ""}),
+            json!({"client_name": null}),
+            json!({"redirect_uris": []}),
+            json!({"redirect_uris": ["http://agent.example/cb"]}),
+            json!({"redirect_uris": "https://agent.example/callback"}),
+            json!({"client_secret": "x"}),
+            json!({"client_secret_expires_at": 0}),
+            json!({"padding": "x".repeat(6000)}),
+        ] {
+            serve(&deputy, outbound::Answer::json(&document(changes.clone())));
+            assert_eq!(refused(&deputy, &agent, "client_document.invalid").await, 400, "{changes}");
+        }
+        let good = document(json!({}));
+        for status in [201, 203, 204, 301, 302, 304, 400, 401, 403, 404, 410] {
+            serve_with(&deputy, StatusCode::from_u16(status).expect("a status"), "max-age=3600", &good);
+            assert_eq!(refused(&deputy, &agent, "client_document.invalid").await, 400, "{status}");
+        }
+        for body in ["", "[]", "{", "<html>"] {
+            let (status, headers) = (StatusCode::OK, HeaderMap::new());
+            serve(&deputy, outbound::Answer::Complete { status, headers, body: body.into() });
+            assert_eq!(refused(&deputy, &agent, "client_document.invalid").await, 400, "{body}");
+        }
+        serve(&deputy, outbound::Answer::Endless);
+        assert_eq!(refused(&deputy, &agent, "client_document.invalid").await, 400);
+        assert!(deputy.state().await.iter().all(|line| !line.starts_with("client ")), "nothing wrong is kept");
+        serve(&deputy, outbound::Answer::json(&good));
+        let ada = deputy.person("ada@example.com").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cimd_4_4_trouble_passes_and_is_not_kept() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+    let trouble = [
+        outbound::Answer::Unreachable,
+        outbound::Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+        outbound::Answer::status(StatusCode::BAD_GATEWAY),
+        outbound::Answer::status(StatusCode::TOO_MANY_REQUESTS),
+    ];
+    for trouble in trouble {
+        serve(&deputy, trouble);
+        let counted = deputy.refusals_counted("client_document.unavailable").await;
+        assert_eq!(refused(&deputy, &agent, "client_document.unavailable").await, 503);
+        assert!(deputy.refusals_counted("client_document.unavailable").await > counted);
+    }
+    serve(&deputy, outbound::Answer::json(&document(json!({}))));
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    // At the token endpoint what is known still counts.
+    deputy.later(3601);
+    serve(&deputy, outbound::Answer::Unreachable);
+    agent.refresh(tokens.refresh_token()).await.ok();
+}
+
+#[tokio::test]
+async fn cimd_4_4_http_says_how_long_a_document_is_fresh() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let agent = Agent::known(&deputy, ID);
+    let fetched = async |after_s: u64| {
+        deputy.later(after_s);
+        let before = deputy.web.calls().len();
+        Person::new(&deputy, "nobody", "").open(&agent.authorization_url("notes:read", &[])).await.page();
+        deputy.web.calls().len() > before
+    };
+    for (caching, fresh_s) in [("max-age=600", 600), ("public, max-age=1", 60), ("max-age=9999999", 86_400), ("private", 3600)] {
+        serve_with(&deputy, StatusCode::OK, caching, &document(json!({})));
+        assert!(fetched(90_000).await, "{caching}");
+        assert!(!fetched(fresh_s - 1).await, "{caching}");
+        assert!(fetched(1).await, "{caching}");
+    }
+    serve_with(&deputy, StatusCode::OK, "no-store", &document(json!({})));
+    assert!(fetched(90_000).await && fetched(0).await);
+}
+
+#[tokio::test]
+async fn cimd_6_what_changes_is_asked_for_again_and_other_devices_stay_connected() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let laptop = agent.authorize(&ada, "notes:read").await;
+        let phone = agent.authorize(&ada, "notes:read").await;
+        let silent = [("prompt", "none")];
+        for changes in [
+            json!({"redirect_uris": [CALLBACK, "https://agent.example/new"]}),
+            json!({"client_name": "Another name"}),
+            json!({"jwks": Signer::new().jwks(), "token_endpoint_auth_method": "none"}),
+        ] {
+            let code = ada.open(&agent.authorization_url("notes:read", &silent)).await.parameter("code");
+            assert!(code.is_some(), "consent holds while nothing changes");
+            deputy.later(3601);
+            serve(&deputy, outbound::Answer::json(&document(changes.clone())));
+            let error = ada.open(&agent.authorization_url("notes:read", &silent)).await.parameter("error");
+            assert_eq!(error.as_deref(), Some("consent_required"), "{changes}");
+            agent.authorize(&ada, "notes:read").await;
+        }
+        for device in [&laptop, &phone] {
+            agent.refresh(device.refresh_token()).await.ok();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cimd_5_a_document_with_keys_authenticates_by_them() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let (signer, ada, agent) = (Signer::new(), deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+    let keys = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks()});
+    serve(&deputy, outbound::Answer::json(&document(keys)));
+    let code = agent.code(&ada, "notes:read").await;
+    agent.redeem(&code, &[]).await.refused(401, "invalid_client");
+    assert_eq!(deputy.last_reason().await, "client.authentication_missing");
+    let now_s = deputy.world().now().seconds();
+    let claims = json!({"iss": ID, "sub": ID, "aud": deputy.issuer, "exp": now_s + 60, "jti": "1"});
+    let assertion = signer.jwt(&claims);
+    agent.redeem(&code, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]).await.ok();
+}
+
+#[tokio::test]
+async fn documents_can_be_off() {
+    let deputy = Installation::start_with("client_metadata_documents = false\n").await;
+    deputy.resource().await;
+    serve(&deputy, outbound::Answer::json(&document(json!({}))));
+    assert_eq!(refused(&deputy, &Agent::known(&deputy, ID), "client_document.off").await, 400);
+    assert_eq!(deputy.last_reason().await, "client_document.off");
+    let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
+    assert_eq!(metadata["client_id_metadata_document_supported"], false);
+}
