@@ -1,18 +1,20 @@
 //! What one process remembers for a while, each with a bound: nothing here decides alone, and all of it may be forgotten.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::{config::Settings, domain::token::VerifiedToken};
+use crate::{
+    config::Settings,
+    domain::{time::Timestamp, token::VerifiedToken},
+};
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
 const VERIFIED_TOKENS_MAX: u64 = 16_384;
-/// Key sets of clients, at some kilobytes each; read again after a minute, so that a client can rotate.
+/// Key sets of clients, at some kilobytes each.
 const CLIENT_KEYS_MAX: u64 = 1_024;
-const CLIENT_KEYS_KEPT: Duration = Duration::from_secs(60);
 /// Refusals that are put on record in a second at most; the rest are counted.
 const RECORDED_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
 /// Passwords that wait for their turn to be hashed; whoever comes then is told to come again.
@@ -24,8 +26,8 @@ const FETCHES_MAX: usize = 16;
 pub struct Memory {
     /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
-    /// The keys at clients' `jwks_uri`; `None` where they could not be read a moment ago.
-    pub client_keys: moka::sync::Cache<Url, Option<Arc<JwkSet>>>,
+    /// The keys at clients' `jwks_uri`, and when they were asked for; `None` where they could not be read then.
+    pub client_keys: moka::sync::Cache<Url, (Timestamp, Option<Arc<JwkSet>>)>,
     /// New registrations, for the whole installation: hosted clients share an address.
     pub registrations: governor::DefaultDirectRateLimiter,
     pub recorded_refusals: governor::DefaultDirectRateLimiter,
@@ -43,7 +45,7 @@ impl Memory {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Memory {
             verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
-            client_keys: moka::sync::Cache::builder().max_capacity(CLIENT_KEYS_MAX).time_to_live(CLIENT_KEYS_KEPT).build(),
+            client_keys: moka::sync::Cache::new(CLIENT_KEYS_MAX),
             registrations: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
             recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),
             password_permits: Arc::new(Semaphore::new(cores)),

@@ -3,7 +3,10 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
-use deputy::outbound;
+use deputy::{
+    outbound,
+    world::clock::{Clock as _, SystemClock},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -98,6 +101,7 @@ async fn cve_2026_1180_keys_at_an_internal_address() {
         assert_eq!(deputy.state().await, state);
         assert!(deputy.web.calls().is_empty(), "no address of ours was called");
         deputy.web.name("keys.example", &[[1, 2, 3, 4].into()]);
+        deputy.later(10);
         workload.prove(&workload.claims()).await.ok();
     })
     .await;
@@ -291,6 +295,8 @@ async fn cve_2025_6514_metadata_holds_web_addresses_only() {
 #[tokio::test]
 async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::Result<()> {
     let deputy = Installation::start().await;
+    // The example server goes by the machine's clock.
+    deputy.clock.set(SystemClock.now());
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut server = processes::example("protected_mcp_server");
     server.args(["--address", &address.to_string(), "--issuer", &deputy.issuer]);
