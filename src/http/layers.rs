@@ -11,7 +11,7 @@ use axum::{
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use super::error::Refused;
+use super::{error::Refused, probes};
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -41,10 +41,12 @@ pub(crate) struct RequestId(pub(crate) String);
 
 /// Lets a request in, or tells it to come again; traces it; puts its refusal on record.
 pub(crate) async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let Ok(_place) = admission.places.try_acquire() else {
+    let place = admission.places.try_acquire();
+    // Whether the process is alive is asked above all when it is busy.
+    if place.is_err() && !probes::is_probe(request.uri().path()) {
         metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
         return OVERLOADED.into_response();
-    };
+    }
     let started = Instant::now();
     let trace = RequestTrace::begin(request.method(), request.headers());
     request.extensions_mut().insert(RequestId(trace.trace_id.clone()));

@@ -43,10 +43,9 @@ pub fn router(world: &Arc<World>) -> Router {
     let endpoints = if path.is_empty() { endpoints } else { Router::new().nest(path, endpoints) };
     endpoints
         .merge(clients::discovery(path))
+        .merge(probes::router())
         .fallback(|| async { REQUEST_NOT_FOUND })
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
-        // Whether the process is alive is asked above all when it is busy.
-        .merge(probes::router())
         .with_state(Arc::clone(world))
 }

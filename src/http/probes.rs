@@ -17,6 +17,11 @@ pub(crate) fn router() -> Router<Arc<World>> {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
 }
 
+/// Whether a path is one of these.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
 /// The process answers; nothing else is asked.
 async fn healthz() -> Response {
     answer(StatusCode::OK, &json!({"status": "ok"}))

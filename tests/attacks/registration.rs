@@ -302,6 +302,8 @@ async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::
     server.args(["--address", &address.to_string(), "--issuer", &deputy.issuer]);
     let _server = Process::start(server, Announces::OnOutput, "an MCP server").await;
     let resource = format!("http://{address}/mcp");
+    // The example server's clock is the machine's.
+    deputy.clock.set(SystemClock.now());
     deputy.resource_at(&resource).await;
     let service = deputy.service("notes:read").await;
     let token = service.client_credentials(&[("resource", &resource)]).await.ok().text("access_token");

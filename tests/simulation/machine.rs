@@ -115,11 +115,6 @@ impl Machine {
         self.world().now()
     }
 
-    /// Lets time pass.
-    pub fn later(&self, by: Duration) {
-        self.clock.advance(by);
-    }
-
     /// Sends one request.
     pub async fn call(&self, request: &Request) -> Answer {
         self.calling(request).await
@@ -148,22 +143,6 @@ impl Machine {
         answers
     }
 
-    /// Like `serve` on a slow log, but tells who was answered before any sync ended.
-    pub async fn answered_before_sync(&mut self, requests: &[Request]) -> Vec<Answer> {
-        self.disk.hold_syncs();
-        let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
-        let serving = Box::pin(join_all(
-            requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
-        ));
-        tokio::select! {
-            biased;
-            _ = serving => {}
-            () = polls(POLLS) => {}
-        }
-        self.disk.release_syncs();
-        answers.into_iter().flatten().collect()
-    }
-
     /// Loses the process, and the power: what was not durable meets its fate.
     pub async fn crash(&mut self) {
         self.die().await;
@@ -180,7 +159,13 @@ impl Machine {
             self.disk.power_off();
             self.disk.restart();
         }
-        self.open().await.expect("what two crashes left opens again");
+        let mut opened = self.open().await;
+        // A start that failed has ended when its process has, and here it goes on for a moment.
+        while opened.as_ref().is_err_and(|error| error.contains("another deputy process")) {
+            std::thread::yield_now();
+            opened = self.open().await;
+        }
+        opened.expect("what two crashes left opens again");
     }
 
     /// Stops as a good process does, and starts again.

@@ -18,7 +18,7 @@ mod model;
 /// Everything that was logged.
 mod lines;
 /// The state of a simulation.
-mod simulation;
+mod course;
 /// Clients and codes that come.
 mod arrivals;
 /// Requests side by side.
@@ -37,13 +37,13 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 
+use course::Simulation;
 use machine::Fault;
 use model::{Checked, Kind};
 use own::Assert;
 use plan::Plan;
 use redeem::Redeem;
 use refresh::Refresh;
-use simulation::Simulation;
 
 /// Seeds that every run of the tests tries, beside those that were kept.
 const SEEDS: u64 = 24;
@@ -90,7 +90,12 @@ async fn race(seed: u64, fault: Option<Fault>, moves: &mut Vec<String>) -> Check
     let done = simulation.serve_plans(&plans, fault.clone()).await;
     moves.append(&mut simulation.moves);
     done?;
-    if let Some(grant) = simulation.model.grants.iter().position(|grant| !grant.has_ended && grant.family.as_ref().is_some_and(|family| !family.tokens.is_empty())) {
+    if let Some(grant) = simulation
+        .model
+        .grants
+        .iter()
+        .position(|grant| !grant.has_ended && grant.family.as_ref().is_some_and(|family| !family.tokens.is_empty()))
+    {
         let plan = Refresh::race(&simulation, grant, 100).ok_or("a grant without a family")?;
         simulation.serve_plans(&[Plan::Refresh(plan)], fault).await?;
     }

@@ -101,7 +101,7 @@ async fn a_crash_in_the_middle_of_a_race_lets_nobody_win_twice() {
             installation.crash().await;
             let before: Vec<Answer> = racing.await.expect("the racers arrive").into_iter().flatten().collect();
             let mut outcomes = count(&before);
-            for (status, _) in &outcomes {
+            for status in outcomes.keys() {
                 assert!([200, 400, 401, 503].contains(status), "{outcomes:?}");
             }
             add(&mut outcomes, &count(&race(&installation, RACERS / 4, &form).await));

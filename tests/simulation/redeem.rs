@@ -9,10 +9,10 @@ use deputy::{
 };
 
 use super::{
+    course::Simulation,
     model::{Allowed, Begins, Checked, ensure},
     plan::Outcome,
     request::Request,
-    simulation::Simulation,
 };
 use crate::support::{CALLBACK, agent::VERIFIER};
 
@@ -179,7 +179,8 @@ impl Redeem {
         ensure(!is_fresh || (successes + refusals == 0 && !code.is_spent), || format!("a used code can be used again: {self:?}"))?;
         let is_lost = !is_fresh && is_unexpired && self.was == Was::Fresh && successes + refusals == 0;
         ensure(!is_lost || outcome.may_hide_success(), || format!("trouble cost a client its code: {self:?}"))?;
-        code.is_spent |= !is_fresh;
+        // One that has expired unused is good again if the clock is taken back.
+        code.is_spent |= !is_fresh && is_unexpired;
         let is_replay = (self.was == Was::Spent && refusals > 0 && is_remembered) || (successes == 1 && refusals > 0);
         if let Some(grant) = code.grant.filter(|_| is_replay) {
             ensure(simulation.model.grants[grant].has_ended, || format!("a replayed code's grant lives on: {self:?}"))?;

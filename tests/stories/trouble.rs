@@ -43,10 +43,12 @@ async fn a_crowded_pool_is_503_and_nobody_loses_anything() {
     deputy.resource().await;
     let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
     let tokens = agent.authorize(&ada, "notes:read").await;
+    let before = deputy.refusals_counted("server.busy").await;
     // One transaction holds the grant's row; everybody else waits for it, with a connection each, until the pool is empty.
     let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
     let crowd = futures_util::future::join_all((0..24).map(|_| agent.refresh(tokens.refresh_token()))).await;
     assert!(crowd.iter().all(is_transient), "{crowd:?}");
+    assert!(deputy.refusals_counted("server.busy").await > before);
     held.release().await;
     Tokens::of(agent.refresh(tokens.refresh_token()).await);
 }
@@ -78,10 +80,39 @@ async fn a_full_disk_is_503_and_heals() {
     let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
     let tokens = agent.authorize(&ada, "notes:read").await;
     let faults = deputy.world().storage.faults().expect("the embedded engine takes orders").clone();
+    let before = deputy.refusals_counted("storage.full").await;
     faults.fail_commits(1);
     let answer = agent.refresh(tokens.refresh_token()).await;
     assert!(is_transient(&answer), "{answer:?}");
+    assert!(deputy.refusals_counted("storage.full").await > before);
     assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
     let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
     assert_ne!(again.refresh_token, tokens.refresh_token);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_503_and_the_same_request_works_when_it_is_back() {
+    let deputy = Installation::start_on_postgres("").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let before = deputy.refusals_counted("storage.unavailable").await;
+    let answer = deputy.without_storage(agent.refresh(tokens.refresh_token())).await;
+    assert!(is_transient(&answer), "{answer:?}");
+    assert!(deputy.refusals_counted("storage.unavailable").await > before);
+    Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
+async fn no_token_leaves_when_its_fact_cannot_be_written() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let service = deputy.service("notes:read").await;
+    service.client_credentials(&[]).await.ok();
+    deputy.later(10);
+    deputy.world().log.close().await.expect("the log closes");
+    let before = deputy.refusals_counted("log.unavailable").await;
+    let answer = service.client_credentials(&[]).await;
+    assert!(is_transient(&answer), "{answer:?}");
+    assert!(deputy.refusals_counted("log.unavailable").await > before);
 }
