@@ -302,8 +302,6 @@ async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::
     server.args(["--address", &address.to_string(), "--issuer", &deputy.issuer]);
     let _server = Process::start(server, Announces::OnOutput, "an MCP server").await;
     let resource = format!("http://{address}/mcp");
-    // The example server's clock is the machine's.
-    deputy.clock.set(SystemClock.now());
     deputy.resource_at(&resource).await;
     let service = deputy.service("notes:read").await;
     let token = service.client_credentials(&[("resource", &resource)]).await.ok().text("access_token");
@@ -324,7 +322,7 @@ async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::
         [("origin", "null")],
     ] {
         let answer = call(&headers).await;
-        assert!(answer.status.is_client_error() && !answer.body.contains("read_notes"), "{headers:?}: {answer:?}");
+        assert_eq!(answer.status, 403, "{headers:?}: {answer:?}");
     }
     let answer = call(&[]).await.ok();
     assert!(answer.body.contains("read_notes"), "{answer:?}");
