@@ -82,6 +82,13 @@ impl Kind for KeyKind {
     const PREFIX: &'static str = "key";
 }
 
+/// A source of customer events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {}
+impl Kind for SourceKind {
+    const PREFIX: &'static str = "src";
+}
+
 /// A request, for logs and error pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestKind {}
