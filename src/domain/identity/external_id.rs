@@ -4,37 +4,16 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::profile::Collection;
+
 const TYPE_BYTES_MAX: usize = 50;
 /// A longer value names nobody: it is text that got into the wrong field.
 const VALUE_BYTES_MAX: usize = 500;
+/// An agent may be known by the address of its metadata document; none that was admitted may go without a profile.
+const AGENT_VALUE_BYTES_MAX: usize = 2_000;
 /// [E.164 §6.2.1](https://www.itu.int/rec/T-REC-E.164): at most 15 digits with the country code.
 const PHONE_DIGITS_MAX: usize = 15;
 const PHONE_DIGITS_MIN: usize = 7;
-
-/// What kind of somebody a profile is of. Profiles of different collections are never merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Collection {
-    Users,
-    Accounts,
-    Agents,
-}
-
-impl Collection {
-    /// The word in the database and in the Profile API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Collection::Users => "users",
-            Collection::Accounts => "accounts",
-            Collection::Agents => "agents",
-        }
-    }
-
-    /// The collection of this word.
-    pub fn parse(word: &str) -> Option<Collection> {
-        [Collection::Users, Collection::Accounts, Collection::Agents].into_iter().find(|known| known.as_str() == word)
-    }
-}
 
 /// The type of an external id: one that is built in, or an organisation's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,7 +136,8 @@ impl ExternalId {
             "phone" => phone(text)?,
             _ => text.to_owned(),
         };
-        let is_name = !value.is_empty() && value.len() <= VALUE_BYTES_MAX && !value.chars().any(char::is_control);
+        let bytes_max = if collection == Collection::Agents { AGENT_VALUE_BYTES_MAX } else { VALUE_BYTES_MAX };
+        let is_name = !value.is_empty() && value.len() <= bytes_max && !value.chars().any(char::is_control);
         (is_name && id_type.is_of(collection)).then(|| ExternalId { collection, id_type, value: value.into() })
     }
 
@@ -248,7 +228,11 @@ mod tests {
         let names = |collection, text| ExternalId::parse(collection, text).is_some();
         assert!(names(Collection::Agents, "client_id:cli_1") && names(Collection::Agents, "jkt:x"));
         assert!(!names(Collection::Users, "client_id:cli_1") && !names(Collection::Users, "jkt:x"));
-        assert!(!names(Collection::Agents, "user_id:u") && !names(Collection::Agents, "email:a@b") && !names(Collection::Agents, "crm_id:7"));
+        assert!(
+            !names(Collection::Agents, "user_id:u")
+                && !names(Collection::Agents, "email:a@b")
+                && !names(Collection::Agents, "crm_id:7")
+        );
         assert!(!names(Collection::Users, "group_id:g") && names(Collection::Accounts, "group_id:g"));
         assert!(names(Collection::Users, "crm_id:7") && names(Collection::Accounts, "crm_id:7"));
     }

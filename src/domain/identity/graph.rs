@@ -5,18 +5,12 @@
 
 use std::collections::HashMap;
 
-use super::external_id::{Collection, ExternalId};
+use super::external_id::ExternalId;
 use crate::domain::{
-    id::{Id, Kind},
+    id::{Id, ProfileKind},
+    profile::Collection,
     time::Timestamp,
 };
-
-/// A profile of a person, an account or an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProfileKind {}
-impl Kind for ProfileKind {
-    const PREFIX: &'static str = "pro";
-}
 
 /// The id of a profile. A profile that was merged into another keeps its own.
 pub type ProfileId = Id<ProfileKind>;
@@ -92,15 +86,35 @@ pub struct Cause {
 /// What is different after an event or an operator's intervention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Created { profile: ProfileId, collection: Collection },
+    Created {
+        profile: ProfileId,
+        collection: Collection,
+    },
     /// An id that was not mapped is now; `with` is the id it came with, none if it is the first of a new profile.
-    Mapped { id: ExternalId, home: ProfileId, with: Option<ExternalId> },
+    Mapped {
+        id: ExternalId,
+        home: ProfileId,
+        with: Option<ExternalId>,
+    },
     /// `winner` stands for what `loser` stood for until now.
-    Merged { winner: ProfileId, loser: ProfileId, edge: Edge },
+    Merged {
+        winner: ProfileId,
+        loser: ProfileId,
+        edge: Edge,
+    },
     /// `restored` stands again for these members of what `winner` stands for, and the two ends of the edge are kept apart.
-    Unmerged { winner: ProfileId, restored: ProfileId, members: Vec<ProfileId>, edge_offset: u64, edge: Edge },
+    Unmerged {
+        winner: ProfileId,
+        restored: ProfileId,
+        members: Vec<ProfileId>,
+        edge_offset: u64,
+        edge: Edge,
+    },
     /// An id is no longer mapped, and is kept away from what was its home.
-    TakenAway { id: ExternalId, home: ProfileId },
+    TakenAway {
+        id: ExternalId,
+        home: ProfileId,
+    },
 }
 
 /// Components, and the way from external ids and profiles to them.

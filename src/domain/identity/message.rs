@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    external_id::{Collection, ExternalId, ExternalIdType},
+    external_id::{ExternalId, ExternalIdType},
     resolve::{Subject, Weight},
     rules::Rules,
 };
+use crate::domain::profile::Collection;
 
 /// Entries of `context.externalIds` that are read; nobody has more names than this.
 const EXTERNAL_IDS_MAX: usize = 50;
@@ -186,9 +187,7 @@ impl Found {
         let device: Device<'_> = object(context.device);
         let platform = scalar(device.kind).or_else(|| scalar(object::<OperatingSystem<'_>>(context.os).name));
         let [id, idfa, push_token] = match platform.map(|name| name.to_ascii_lowercase()).as_deref() {
-            Some("android") => {
-                [ExternalIdType::ANDROID_ID, ExternalIdType::ANDROID_IDFA, ExternalIdType::ANDROID_PUSH_TOKEN]
-            }
+            Some("android") => [ExternalIdType::ANDROID_ID, ExternalIdType::ANDROID_IDFA, ExternalIdType::ANDROID_PUSH_TOKEN],
             Some("ios" | "ipados") => [ExternalIdType::IOS_ID, ExternalIdType::IOS_IDFA, ExternalIdType::IOS_PUSH_TOKEN],
             _ => return,
         };
@@ -288,7 +287,8 @@ mod tests {
 
     #[test]
     fn the_traits_of_a_group_are_not_the_persons() {
-        let ids = found(r#"{"type": "group", "userId": "u", "groupId": "g", "traits": {"email": "office@x.example", "crm_id": "7"}}"#);
+        let ids =
+            found(r#"{"type": "group", "userId": "u", "groupId": "g", "traits": {"email": "office@x.example", "crm_id": "7"}}"#);
         assert_eq!(ids, ["users/user_id:u", "accounts/group_id:g", "accounts/crm_id:7"]);
     }
 

@@ -18,6 +18,7 @@ pub mod graph;
 pub mod resolve;
 pub mod split;
 pub mod message;
+pub mod fact;
 
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,11 @@
 use serde::Serialize;
 
 use super::{
-    external_id::{Collection, ExternalId, ExternalIdType},
+    external_id::{ExternalId, ExternalIdType},
     graph::{Bar, Cause, Change, Component, Edge, Graph, ProfileId},
     rules::{MAPPINGS_MAX, MERGES_MAX, Rules},
 };
-use crate::domain::{id::Id, time::Timestamp};
+use crate::domain::{id::Id, profile::Collection, time::Timestamp};
 
 /// Somebody whom an event names: ids of one collection.
 #[derive(Debug, Clone, PartialEq, Eq)]

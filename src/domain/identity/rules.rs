@@ -81,12 +81,7 @@ impl Default for RuleSettings {
             blocked_patterns: vec!["^[0-]*$".to_owned()],
             limits: [ExternalIdType::USER_ID, ExternalIdType::CLIENT_ID, ExternalIdType::GROUP_ID].map(|name| (name, one)).into(),
             other_limit: Limit { values_max: 5, window: Window::Ever },
-            priority: vec![
-                ExternalIdType::USER_ID,
-                ExternalIdType::CLIENT_ID,
-                ExternalIdType::GROUP_ID,
-                ExternalIdType::EMAIL,
-            ],
+            priority: vec![ExternalIdType::USER_ID, ExternalIdType::CLIENT_ID, ExternalIdType::GROUP_ID, ExternalIdType::EMAIL],
             promoted: Vec::new(),
         }
     }
@@ -126,7 +121,9 @@ impl Rules {
         check_lists(&settings)?;
         let blocked_patterns = compiled(&settings)?;
         let blocked_values = settings.blocked_values.iter().map(|value| value.trim().to_lowercase()).collect();
-        let keys = |id_type: &ExternalIdType| [id_type.as_str().to_owned(), camel_case(id_type.as_str())].map(|key| (key, id_type.clone()));
+        let keys = |id_type: &ExternalIdType| {
+            [id_type.as_str().to_owned(), camel_case(id_type.as_str())].map(|key| (key, id_type.clone()))
+        };
         let mut promoted_keys: Vec<_> = settings.promoted.iter().flat_map(keys).collect();
         promoted_keys.dedup();
         Ok(Rules { settings, blocked_values, blocked_patterns, promoted_keys })
@@ -140,7 +137,8 @@ impl Rules {
     pub fn blocks(&self, id: &ExternalId) -> bool {
         let value = id.value();
         self.blocked_values.contains(value)
-            || value.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) && self.blocked_values.contains(&value.to_lowercase())
+            || value.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
+                && self.blocked_values.contains(&value.to_lowercase())
             || self.blocked_patterns.is_match(value)
     }
 
@@ -235,8 +233,8 @@ fn camel_case(snake_case: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::external_id::Collection;
     use super::*;
+    use crate::domain::profile::Collection;
 
     fn settings(json: &str) -> Result<Rules, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
@@ -248,7 +246,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_in_the_default() {
-        let rules = settings(r#"{"limits": {"email": {"values_max": 2, "window": "monthly"}}, "promoted": ["crm_id"]}"#).expect("valid");
+        let rules =
+            settings(r#"{"limits": {"email": {"values_max": 2, "window": "monthly"}}, "promoted": ["crm_id"]}"#).expect("valid");
         assert_eq!(rules.limit(&ExternalIdType::EMAIL), Limit { values_max: 2, window: Window::Monthly });
         assert_eq!(rules.limit(&ExternalIdType::PHONE), Limit { values_max: 5, window: Window::Ever });
         let keys: Vec<_> = rules.promoted_keys().iter().map(|(key, _)| key.as_str()).collect();
@@ -280,7 +279,13 @@ mod tests {
     #[test]
     fn values_that_name_nobody() {
         let rules = Rules::default();
-        for text in ["user_id:-1", "user_id:null", "user_id:NULL", "anonymous_id:Anonymous", "ios.idfa:00000000-0000-0000-0000-000000000000"] {
+        for text in [
+            "user_id:-1",
+            "user_id:null",
+            "user_id:NULL",
+            "anonymous_id:Anonymous",
+            "ios.idfa:00000000-0000-0000-0000-000000000000",
+        ] {
             assert!(rules.blocks(&id(text)), "{text}");
         }
         for text in ["user_id:1", "user_id:-10", "user_id:nullable", "email:anonymous@example.com"] {
@@ -291,7 +296,8 @@ mod tests {
     #[test]
     fn a_new_type_finds_its_place_by_its_name() {
         let rules = Rules::default();
-        let mut ids = ["phone:+4930901820", "anonymous_id:a", "email:b@x", "user_id:z", "email:a@x", "zip_id:1", "crm_id:1"].map(id);
+        let mut ids =
+            ["phone:+4930901820", "anonymous_id:a", "email:b@x", "user_id:z", "email:a@x", "zip_id:1", "crm_id:1"].map(id);
         ids.sort_by(|one, other| rules.order(one, other));
         let order = ids.map(|id| id.to_string());
         assert_eq!(order, ["user_id:z", "email:a@x", "email:b@x", "anonymous_id:a", "crm_id:1", "phone:+4930901820", "zip_id:1"]);

@@ -101,7 +101,12 @@ fn a_hint_finds_but_changes_nothing() {
     let known = course.users(&["user_id:ann"]).profile;
     let mut hint = |ids: [&str; 2]| {
         let ids = ids.map(id).to_vec();
-        ids.iter().filter(|id| !course.graph.knows(id)).cloned().collect::<Vec<_>>().into_iter().for_each(|id| course.graph.note_unmapped(id));
+        ids.iter()
+            .filter(|id| !course.graph.knows(id))
+            .cloned()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|id| course.graph.note_unmapped(id));
         let cause = course.cause(Timestamp(0));
         resolve(&course.graph, &course.rules, &cause, 0, &Subject { ids, weight: Weight::Hint })
     };
@@ -122,7 +127,11 @@ fn a_profile_merges_a_hundred_times_and_then_stays_as_it_is() {
     let refused = course.users(&["user_id:ann", "anonymous_id:other", "email:ann@x"]);
     let too_many = [dropped("email:ann@x", Why::MergesMax), dropped("anonymous_id:other", Why::MergesMax)];
     assert_eq!((refused.changes, refused.dropped), (vec![], too_many.to_vec()));
-    assert_eq!(refused.profile.map(|resolved| resolved.canonical), course.profile("user_id:ann"), "the event still finds its profile");
+    assert_eq!(
+        refused.profile.map(|resolved| resolved.canonical),
+        course.profile("user_id:ann"),
+        "the event still finds its profile"
+    );
     assert_eq!(other.map(|resolved| resolved.canonical), course.profile("anonymous_id:other"));
     course.users(&["user_id:ann", "email:ann@x"]);
     assert_eq!(course.profile("email:ann@x"), course.profile("user_id:ann"), "an id of its own may still be added");

@@ -7,13 +7,13 @@ mod properties;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    external_id::{Collection, ExternalId},
+    external_id::ExternalId,
     graph::{Cause, Change, Graph, ProfileId},
     resolve::{Resolution, Subject, Weight, resolve},
     rules::{RuleSettings, Rules},
     split::{Merge, SplitError, take_away, unmerge},
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{profile::Collection, time::Timestamp};
 
 /// A log that is applied event by event, and what has come of it.
 struct Course {

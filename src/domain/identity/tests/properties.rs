@@ -60,8 +60,12 @@ fn settings(windows: &'static [Window]) -> impl Strategy<Value = RuleSettings> {
     let types = [ExternalIdType::USER_ID, ExternalIdType::EMAIL, ExternalIdType::ANONYMOUS_ID];
     let limits = prop::collection::btree_map(prop::sample::select(types.to_vec()), limit.clone(), 0..3);
     let priority = Just(types.to_vec()).prop_shuffle();
-    (limits, limit, priority)
-        .prop_map(|(limits, other_limit, priority)| RuleSettings { limits, other_limit, priority, ..RuleSettings::default() })
+    (limits, limit, priority).prop_map(|(limits, other_limit, priority)| RuleSettings {
+        limits,
+        other_limit,
+        priority,
+        ..RuleSettings::default()
+    })
 }
 
 const ANY_WINDOW: &[Window] = &[Window::Weekly, Window::Monthly, Window::Annually, Window::Ever];
@@ -106,7 +110,10 @@ fn check(course: &Course) {
     for profile in mapped {
         let component: &Component = course.graph.component(profile);
         let canonical = component.canonical();
-        assert!(component.members.is_sorted() && component.members.iter().all(|member| *member >= canonical), "parents are earlier");
+        assert!(
+            component.members.is_sorted() && component.members.iter().all(|member| *member >= canonical),
+            "parents are earlier"
+        );
         assert_eq!(course.graph.canonical(canonical.id), canonical.id, "no chain of parents");
         for member in &component.members {
             assert_eq!(course.graph.canonical(member.id), canonical.id, "one profile stands for all");
