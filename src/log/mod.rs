@@ -12,6 +12,8 @@
 pub mod disk;
 /// The log as segment files of this process.
 pub mod embedded;
+/// Which ids were there before: an index over a window, a cache that the log rebuilds.
+pub mod seen;
 
 use crate::domain::time::Timestamp;
 use futures_util::future::BoxFuture;
