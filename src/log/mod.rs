@@ -20,6 +20,8 @@ pub mod disk;
 pub mod embedded;
 /// How far consumers are behind.
 pub mod lag;
+/// Which ids were there before: an index over a window, a cache that the log rebuilds.
+pub mod seen;
 
 use crate::domain::time::Timestamp;
 use futures_util::future::BoxFuture;
