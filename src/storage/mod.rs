@@ -20,7 +20,10 @@ pub mod signing_keys;
 pub mod operators;
 pub mod outbox;
 pub mod leases;
+pub mod consumers;
+pub mod identities;
 
+mod batch;
 mod columns;
 mod directory;
 mod error;
@@ -57,8 +60,10 @@ use postgres::Postgres;
 use sqlite::Sqlite;
 
 /// All migrations of this version, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
+    Migration { number: 2, name: "profiles", sql: include_str!("../../migrations/0002_profiles.sql") },
+];
 
 /// Where the state is kept.
 #[derive(Clone)]
