@@ -1,6 +1,6 @@
 //! Dedup: of the facts that come in, each goes on once, however often it was sent.
 //!
-//! Facts are read from the topic `facts`; those whose id was not there before within the window go on to the topic `events`, in one
+//! Our own facts are read from the topic `facts`, customers' from `received`; those whose id was not there before within the window go on to the topic `events`, in one
 //! commit with the cursor that says how far the input is done with. That cursor is the truth, and the index of seen ids is a cache:
 //! before a batch is judged, the index is told of all input before the cursor that it does not know yet, and it is told of the batch
 //! only after the commit. So a crash anywhere publishes a fact neither twice nor never; and whoever wakes up late finds its claim
@@ -21,14 +21,13 @@ use crate::{
     domain::{
         event::{Actor, Event, Fact},
         id::Id,
-        json::Json,
         time::Timestamp,
     },
     log::{
         Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, Progress, StageError, World, entropy::Entropy, record, seen::SeenIndex},
+    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, entropy::Entropy, record, seen::SeenIndex},
 };
 
 /// Who reads, as its cursor names it.
@@ -41,17 +40,35 @@ const OWN: &str = "deputy";
 /// Moves the next facts of every partition that is this node's.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let mut progress = Progress::Idle;
-    for claim in world.log.claims(CONSUMER, FACTS).await? {
-        if advance(world, &claim, now).await? {
-            progress = Progress::Advanced;
+    for topic in [FACTS, RECEIVED] {
+        for claim in world.log.claims(CONSUMER, topic).await? {
+            if advance(world, &Input::of(topic, claim), now).await? {
+                progress = Progress::Advanced;
+            }
         }
     }
     Ok(progress)
 }
 
+/// A partition to read, and the number that the index knows it by.
+struct Input {
+    topic: &'static str,
+    claim: Claim,
+    number: u16,
+}
+
+impl Input {
+    fn of(topic: &'static str, claim: Claim) -> Input {
+        // Odd and even: no topic has more than half of all numbers for partitions.
+        let number = claim.partition * 2 + u16::from(topic == RECEIVED);
+        Input { topic, claim, number }
+    }
+}
+
 /// Judges and publishes one batch; says whether there was one.
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, StageError> {
-    let (start, end) = world.log.bounds(FACTS, claim.partition).await?;
+async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, StageError> {
+    let Input { topic, claim, number } = input;
+    let (start, end) = world.log.bounds(topic, claim.partition).await?;
     let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
     if cursor < start {
         tracing::error!(input = claim.input, lost = start - cursor, "retention has deleted facts before they were published");
@@ -61,34 +78,40 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     if cursor >= end {
         return Ok(false);
     }
-    catch_up(world, claim.partition, start, cursor, end).await?;
+    catch_up(world, input, start, cursor, end).await?;
 
-    let batch = world.log.read(FACTS, claim.partition, cursor, READ_BYTES_MAX).await?;
+    let batch = world.log.read(topic, claim.partition, cursor, READ_BYTES_MAX).await?;
     let judged = judge(world, batch.entries, now).await?;
     world.log.commit(EVENTS, judged.outputs, claim.at(batch.next)).await?;
-    judged.count();
-    tell(world, judged.firsts, claim.partition, batch.next).await?;
+    metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
+    metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
+    metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
+    let (number, next) = (*number, batch.next);
+    aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
     Ok(true)
 }
 
 /// Tells the index of the input before the cursor that it does not know: what was published, or was a duplicate, in another life.
-async fn catch_up(world: &World, partition: u16, start: u64, cursor: u64, end: u64) -> Result<(), StageError> {
-    let mut reached = aside(world, move |seen| seen.reached(partition)).await?;
+async fn catch_up(world: &World, input: &Input, start: u64, cursor: u64, end: u64) -> Result<(), StageError> {
+    let Input { topic, claim, number } = input;
+    let (partition, number) = (claim.partition, *number);
+    let mut reached = aside(world, move |seen| seen.reached(number)).await?;
     if reached > end {
-        tracing::warn!(partition, reached, end, "the index of seen ids is of another log, and is made anew");
+        tracing::warn!(topic, partition, reached, end, "the index of seen ids is of another log, and is made anew");
         aside(world, SeenIndex::forget_all).await?;
         reached = 0;
     }
     reached = reached.max(start);
     while reached < cursor {
-        let mut batch = world.log.read(FACTS, partition, reached, READ_BYTES_MAX).await?;
+        let mut batch = world.log.read(topic, partition, reached, READ_BYTES_MAX).await?;
         batch.entries.retain(|entry| entry.offset < cursor);
         let next = batch.next.min(cursor);
         aside(world, move |seen| {
-            let candidates: Vec<_> = batch.entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
+            let candidates: Vec<_> =
+                batch.entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
             let verdicts = seen.probe(&candidates)?;
             let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
-            seen.add(&firsts, partition, next)
+            seen.add(&firsts, number, next)
         })
         .await?;
         reached = next;
@@ -102,14 +125,6 @@ struct Judged {
     firsts: Vec<Candidate>,
     duplicates: u64,
     conflicts: u64,
-}
-
-impl Judged {
-    fn count(&self) {
-        metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(self.firsts.len() as u64);
-        metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(self.duplicates);
-        metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(self.conflicts);
-    }
 }
 
 async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
@@ -132,10 +147,6 @@ async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Jud
         Ok(judged)
     })
     .await
-}
-
-async fn tell(world: &World, firsts: Vec<Candidate>, partition: u16, next: u64) -> Result<(), StageError> {
-    aside(world, move |seen| seen.add(&firsts, partition, next)).await
 }
 
 fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
@@ -167,8 +178,14 @@ fn conflict(entry: &Entry, entropy: &dyn Entropy, now: Timestamp) -> Option<Reco
 
 /// What dedup looks at in a fact.
 enum Head<'e> {
-    Own { id: &'e str },
-    Received { source: &'e str, message_id: Cow<'e, str>, message: &'e RawValue },
+    Own {
+        id: &'e str,
+    },
+    Received {
+        source: &'e str,
+        message_id: Cow<'e, str>,
+        message: &'e RawValue,
+    },
     /// Nothing that this version wrote; it goes on as it is.
     Unknown,
 }

@@ -182,7 +182,13 @@ impl Waiting<'_> {
         let mut values: Vec<Value<'_>> = Vec::with_capacity(self.ids.len() * 8);
         for (id, home, cause) in &self.ids {
             values.extend_from_slice(&key(id));
-            values.extend_from_slice(&[home.into(), offset(cause), cause.at.0.into(), (&cause.source).into(), (&cause.message_id).into()]);
+            values.extend_from_slice(&[
+                home.into(),
+                offset(cause),
+                cause.at.0.into(),
+                (&cause.source).into(),
+                (&cause.message_id).into(),
+            ]);
         }
         tx.exec_batch(&IDS, &values).await?;
 
@@ -241,7 +247,8 @@ async fn end_edge(tx: &mut Tx, cause: &Cause, edge_offset: u64, id: &ExternalId)
 }
 
 async fn bar(tx: &mut Tx, cause: &Cause, profile: &str, other: &str) -> Result<(), StorageError> {
-    let sql = "INSERT INTO identity_bars (profile, other, since_offset) VALUES ($1, $2, $3) ON CONFLICT (profile, other) DO NOTHING";
+    let sql =
+        "INSERT INTO identity_bars (profile, other, since_offset) VALUES ($1, $2, $3) ON CONFLICT (profile, other) DO NOTHING";
     tx.exec(sql, &[profile.into(), other.into(), offset(cause)]).await?;
     Ok(())
 }
@@ -259,9 +266,7 @@ fn read_mapping(row: &Row<'_>) -> Result<(ProfileId, Mapping), StorageError> {
 fn read_bar(row: &Row<'_>) -> Result<(ProfileId, (ProfileId, Bar)), StorageError> {
     let other = row.text(2)?;
     let bar = match other.split_once(':') {
-        Some((id_type, value)) => {
-            Bar::ExternalId(ExternalId::stored(collection(row, 3)?, type_of(id_type)?, value.to_owned()))
-        }
+        Some((id_type, value)) => Bar::ExternalId(ExternalId::stored(collection(row, 3)?, type_of(id_type)?, value.to_owned())),
         None => Bar::Profile(row.id(2)?),
     };
     Ok((row.id(0)?, (row.id(1)?, bar)))

@@ -102,10 +102,12 @@ impl Installation {
 
     async fn serve(&mut self, listener: TcpListener) {
         let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
             clock: self.clock.clone(),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
+            seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");

@@ -46,7 +46,8 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::OperatorCreated { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
-        | Fact::SourceDeleted { .. } => Vec::new(),
+        | Fact::SourceDeleted { .. }
+        | Fact::EventConflicted { .. } => Vec::new(),
     }
 }
 

@@ -204,7 +204,11 @@ async fn a_crash_on_either_side_of_any_commit_makes_no_difference() {
         let storage = Storage::open(&database, MIGRATIONS).await.expect("it opens");
         let faults = storage.faults().expect("it is SQLite");
         commits += 1;
-        if commits % 2 == 0 { faults.crash_before_commit() } else { faults.crash_after_commit() };
+        if commits % 2 == 0 {
+            faults.crash_before_commit()
+        } else {
+            faults.crash_after_commit()
+        };
         let answer = step(&storage, log.clone()).await;
         storage.crash().await;
         assert!(answer.is_err(), "nobody is answered by the dead");
