@@ -16,15 +16,20 @@ use crate::{
         token::VerifiedToken,
     },
     keys::secrets::Purpose,
-    protocol::{client_authentication, parameters::Parameters},
+    protocol::{
+        client_authentication::{self, Authenticated, SpentProof, UnspentProof},
+        parameters::Parameters,
+    },
     world::World,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// What the caller hears; an inactive token has no other member than `active`.
-pub enum Answer {
-    Active(Arc<VerifiedToken>),
-    Inactive,
+pub struct Answer {
+    /// The token, if it is active.
+    pub token: Option<Arc<VerifiedToken>>,
+    /// Whoever hears it used up what they proved themselves with.
+    pub proof: SpentProof,
 }
 
 /// Who asks.
@@ -36,14 +41,13 @@ enum Caller {
 /// Answers an introspection request.
 pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<Answer, OAuthError> {
     let parameters = Parameters::parse(body)?;
-    let caller = authenticate(world, &parameters, authorization, now).await?;
-    let token = parameters.require("token")?;
-    let Some(token) = live_token(world, token, now).await? else { return Ok(Answer::Inactive) };
-    let is_theirs = match &caller {
+    let (caller, proof) = authenticate(world, &parameters, authorization, now).await?;
+    let is_theirs = |token: &Arc<VerifiedToken>| match &caller {
         Caller::Resource(resource) => token.claims.aud == resource.identifier.as_str(),
         Caller::Client(client) => token.claims.client_id == *client,
     };
-    Ok(if is_theirs { Answer::Active(token) } else { Answer::Inactive })
+    let token = live_token(world, parameters.require("token")?, now).await?.filter(is_theirs);
+    Ok(Answer { token, proof: proof.spend_alone(world, now).await? })
 }
 
 /// The access token, if it is ours and alive now: signed, in time, and with nothing above it revoked.
@@ -74,7 +78,7 @@ async fn authenticate(
     parameters: &Parameters<'_>,
     authorization: Option<&[u8]>,
     now: Timestamp,
-) -> Result<Caller, OAuthError> {
+) -> Result<(Caller, UnspentProof), OAuthError> {
     let presented = match authorization {
         Some(header) => client_authentication::basic(header)?.into_iter().next(),
         None => {
@@ -87,9 +91,9 @@ async fn authenticate(
         let resources = world.storage.resources().await?;
         let digest = world.secrets.digest(Purpose::ResourceSecret, &secret);
         let found = resources.find_by_id(id).filter(|resource| resource.secret_digest == digest);
-        return found.map(|resource| Caller::Resource(Arc::clone(resource))).ok_or(CLIENT_SECRET_WRONG);
+        return found.map(|resource| (Caller::Resource(Arc::clone(resource)), UnspentProof::reusable())).ok_or(CLIENT_SECRET_WRONG);
     }
-    let client = client_authentication::authenticate(world, parameters, authorization, now).await?;
+    let Authenticated { client, proof } = client_authentication::authenticate(world, parameters, authorization, now).await?;
     // A public client proves nothing, so anybody could ask in its name ([RFC 7662 §2.1](https://www.rfc-editor.org/rfc/rfc7662#section-2.1)).
-    if client.is_confidential() { Ok(Caller::Client(client.id.clone())) } else { Err(CLIENT_AUTHENTICATION_MISSING) }
+    if client.is_confidential() { Ok((Caller::Client(client.id.clone()), proof)) } else { Err(CLIENT_AUTHENTICATION_MISSING) }
 }

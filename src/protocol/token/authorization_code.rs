@@ -13,7 +13,12 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{authorize::Code, parameters::Parameters, pkce, resource_indicators},
+    protocol::{
+        authorize::Code,
+        client_authentication::{SpentProof, UnspentProof},
+        parameters::Parameters,
+        pkce, resource_indicators,
+    },
     storage::{
         StorageError, Tx, grants,
         one_time::{self, Consumed},
@@ -25,7 +30,13 @@ use crate::{
 use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 
 /// Redeems a code.
-pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+pub async fn redeem(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    parameters: &Parameters<'_>,
+    now: Timestamp,
+) -> Result<(Issuance, SpentProof), OAuthError> {
     let digest = world.secrets.digest(Purpose::AuthorizationCode, parameters.require("code")?);
     let peeked: Option<Code> =
         world.storage.read(move |tx| Box::pin(async move { one_time::peek(tx, &digest, now).await })).await?;
@@ -49,11 +60,15 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
             Fact::GrantEnded { grant: world.id(now), client: client.id.clone(), cause: EndCause::CodeReplayed },
         ),
     };
-    let verdict =
-        world.storage.write(move |tx| Box::pin(async move { decide(tx, &digest, &presented, prepared, now).await })).await?;
-    match verdict {
-        Verdict::Granted(issuance) => Ok(issuance),
-        Verdict::Refused(refusal) => Err(refusal),
+    let decided = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
+            Ok::<_, OAuthError>((decide(tx, &digest, &presented, prepared, now).await?, spent))
+        })
+    });
+    match decided.await? {
+        (Verdict::Granted(issuance), spent) => Ok((issuance, spent)),
+        (Verdict::Refused(refusal), _) => Err(refusal),
     }
 }
 

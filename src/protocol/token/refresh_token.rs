@@ -20,7 +20,11 @@ use crate::{
         scope::Scopes,
         time::Timestamp,
     },
-    protocol::{parameters::Parameters, resource_indicators},
+    protocol::{
+        client_authentication::{SpentProof, UnspentProof},
+        parameters::Parameters,
+        resource_indicators,
+    },
     storage::{StorageError, Tx, grants, outbox, people},
     world::World,
 };
@@ -28,7 +32,13 @@ use crate::{
 use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 
 /// Redeems a refresh token.
-pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+pub async fn redeem(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    parameters: &Parameters<'_>,
+    now: Timestamp,
+) -> Result<(Issuance, SpentProof), OAuthError> {
     let (id, generation) = world.secrets.read_refresh_token(parameters.require("refresh_token")?).ok_or(REFRESH_INVALID)?;
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
     let (grant, consent) =
@@ -69,14 +79,18 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         grace: World::seconds(world.settings.refresh_grace_s),
         idle_until: now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(grant.expires_at),
     };
-    let rotated =
-        world.storage.write(move |tx| Box::pin(async move { rotate(tx, id, generation, times, &issued, &replay).await })).await?;
-    match rotated {
-        Verdict::Granted(successor) => {
+    let rotated = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
+            Ok::<_, OAuthError>((rotate(tx, id, generation, times, &issued, &replay).await?, spent))
+        })
+    });
+    match rotated.await? {
+        (Verdict::Granted(successor), spent) => {
             let authorization = Authorization { refresh_generation: Some(successor), ..issuance.authorization };
-            Ok(Issuance { authorization, ..issuance })
+            Ok((Issuance { authorization, ..issuance }, spent))
         }
-        Verdict::Refused(refusal) => Err(refusal),
+        (Verdict::Refused(refusal), _) => Err(refusal),
     }
 }
 
