@@ -187,7 +187,7 @@ pub async fn change(
         .storage
         .write(move |tx| {
             Box::pin(async move {
-                let mut client = clients::find(tx, &id).await?.ok_or(ADMIN_NOT_FOUND)?;
+                let mut client = clients::hold(tx, &id).await?.ok_or(ADMIN_NOT_FOUND)?;
                 let metadata = edit(&resources, &client, &change)?;
                 if metadata != client.metadata {
                     client.metadata = metadata;
@@ -226,7 +226,7 @@ pub async fn renew_secret(
     let event = world.event(now, Actor::Operator(operator), fact);
     let renew = world.storage.write(move |tx| {
         Box::pin(async move {
-            let client = clients::find(tx, &id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let client = clients::hold(tx, &id).await?.ok_or(ADMIN_NOT_FOUND)?;
             if !has_secret(client.metadata.token_endpoint_auth_method) {
                 return Err(ADMIN_VALUE.because("This client does not authenticate with a secret."));
             }
@@ -275,7 +275,7 @@ enum Left {
 
 async fn delete_some(tx: &mut Tx, deletion: Deletion, now: Timestamp) -> Result<Left, OAuthError> {
     let id = &deletion.client;
-    let mut client = clients::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+    let mut client = clients::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
     for (grant, ended) in &deletion.grants {
         if grants::end(tx, *grant, EndCause::ClientDeleted, now).await?.is_some() {
             outbox::put(tx, ended).await?;

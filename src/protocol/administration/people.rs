@@ -112,7 +112,7 @@ pub async fn change(
     let entropy = Arc::clone(&world.entropy);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut person = people::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let mut person = people::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             match (change.locked, person.locked_at) {
                 (true, None) => {
                     people::set_locked(tx, id, Some(now)).await?;

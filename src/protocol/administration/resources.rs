@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, Tx, outbox, resources},
+    storage::{StorageError, outbox, resources},
     world::World,
 };
 
@@ -132,7 +132,7 @@ pub async fn change(
     let event = world.event(now, Actor::Operator(operator), Fact::ResourceChanged { resource: id });
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut resource = find(tx, id).await?;
+            let mut resource = resources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             if let Some(name) = change.name {
                 resource.name = plain_text("name", name)?;
             }
@@ -159,7 +159,7 @@ pub async fn renew_secret(
     let event = world.event(now, Actor::Operator(operator), Fact::ResourceChanged { resource: id });
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let resource = Resource { secret_digest: digest, ..find(tx, id).await? };
+            let resource = Resource { secret_digest: digest, ..resources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)? };
             resources::update(tx, &resource).await?;
             outbox::put(tx, &event).await?;
             Ok::<_, OAuthError>(resource)
@@ -182,10 +182,6 @@ pub async fn delete(world: &World, operator: Id<OperatorKind>, id: Id<ResourceKi
         })
     });
     write.await
-}
-
-async fn find(tx: &mut Tx, id: Id<ResourceKind>) -> Result<Resource, OAuthError> {
-    resources::list(tx).await?.into_iter().find(|resource| resource.id == id).ok_or(ADMIN_NOT_FOUND)
 }
 
 fn identifier(world: &World, text: &str) -> Result<ResourceIdentifier, OAuthError> {
