@@ -5,6 +5,8 @@
 pub(crate) mod error;
 /// How bodies are read, within bounds.
 pub(crate) mod body;
+/// From where a request comes.
+pub(crate) mod caller;
 /// The files that the pages load.
 pub(crate) mod assets;
 /// Everything that a person sees.

@@ -5,7 +5,7 @@
 //! Nothing is stored before the person decides: a request is read anew from its query at each step. Where client or redirect
 //! URI is not certain, the person sees a page and is redirected nowhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -30,7 +30,7 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{client_metadata_document, parameters::Parameters, pkce, resource_indicators},
+    protocol::{client_metadata_document, parameters::Parameters, people::forms::Continuing, pkce, resource_indicators},
     storage::{StorageError, grants, one_time, outbox},
     world::World,
 };
@@ -128,10 +128,10 @@ pub struct Code {
     pub grant: Option<Id<GrantKind>>,
 }
 
-/// Reads and judges a request.
-pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
-    let parameters = Parameters::parse(query.as_bytes())?;
-    let client = find_client(world, parameters.require("client_id")?, now).await?;
+/// Reads and judges a request that waits for the person.
+pub async fn read(world: &World, continuing: &Continuing, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
+    let parameters = Parameters::parse(continuing.query.as_bytes())?;
+    let client = find_client(world, parameters.require("client_id")?, continuing.asked_from, now).await?;
     let redirect_uri = redirect_uri(&client, &parameters)?;
     let state = parameters.get("state").map(str::to_owned);
     let tell = |refusal: OAuthError| {
@@ -153,10 +153,10 @@ pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<Authoriz
     Ok(AuthorizationRequest { client, redirect_uri, state, resource, scopes, prompt, max_age, login_hint, code_challenge, nonce })
 }
 
-async fn find_client(world: &World, client_id: &str, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+async fn find_client(world: &World, client_id: &str, address: IpAddr, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let id = ClientId::parse(client_id).ok_or(CLIENT_UNKNOWN)?;
     let client = if id.is_url() {
-        client_metadata_document::resolve(world, &id, now).await?
+        client_metadata_document::resolve(world, &id, address, now).await?
     } else {
         world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)?
     };

@@ -4,9 +4,9 @@
 //! the table; the port of a loopback redirect does not count, as it is free anyway. A client that is to have a secret gets a
 //! record of its own each time, because a secret must not be told twice.
 //!
-//! What is new is limited for the whole installation, not by address: hosted clients share theirs.
+//! What is new is limited for the whole installation, with a share for each network; what is known already costs nothing.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -93,11 +93,12 @@ pub struct Response {
     software_version: Option<String>,
 }
 
-/// Registers a client, or tells it the registration that it has.
+/// Registers a client that asks from `address`, or tells it the registration that it has.
 pub async fn respond(
     world: &World,
     authorization: Option<&[u8]>,
     request: Request,
+    address: IpAddr,
     now: Timestamp,
 ) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
@@ -108,7 +109,7 @@ pub async fn respond(
     if let Some(known) = find(world, hash.as_deref()).await? {
         return Ok(response(&known, metadata.redirect_uris, None));
     }
-    if world.memory.registrations.check().is_err() {
+    if !world.memory.registrations.admit(address) {
         return Err(REGISTRATION_LIMIT);
     }
     let secret = has_secret.then(|| world.secret());

@@ -75,7 +75,7 @@ async fn reread(
     afterwards: Afterwards,
 ) -> Result<Option<(AuthorizationRequest, Continuing)>, TurnedAway> {
     let Some(continuing) = afterwards else { return Ok(None) };
-    let request = authorize::read(world, &continuing.query, visit.now)
+    let request = authorize::read(world, &continuing, visit.now)
         .await
         .map_err(|refused| TurnedAway::from_authorize(refused, &continuing.query))?;
     Ok(Some((request, continuing)))
