@@ -21,8 +21,11 @@ use crate::{
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
-    protocol::registration::{check_address, check_keys},
-    storage::{StorageError, clients, outbox},
+    protocol::{
+        registration::{check_address, check_keys},
+        witness::Witness,
+    },
+    storage::{StorageError, clients},
     world::World,
 };
 
@@ -242,15 +245,14 @@ async fn keep(world: &World, known: Option<&Client>, client: Client, now: Timest
         }
         Some(_) => None,
     };
-    let event = fact.map(|fact| world.event(now, Actor::Client(client.id.clone()), fact));
-    let kept = client.clone();
+    let (witness, kept) = (Witness::new(world, Actor::Client(client.id.clone()), now), client.clone());
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
                 clients::keep_document(tx, &kept).await?;
-                if let Some(event) = event {
-                    outbox::put(tx, &event).await?;
+                if let Some(fact) = fact {
+                    witness.record(tx, fact).await?;
                 }
                 Ok::<_, StorageError>(())
             })

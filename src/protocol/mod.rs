@@ -36,6 +36,7 @@ pub mod userinfo;
 pub mod people;
 pub mod administration;
 mod trouble;
+mod witness;
 
 use crate::{
     domain::{event::Event, refusal::Code},

@@ -28,7 +28,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, clients, one_time, outbox},
+    protocol::witness::Witness,
+    storage::{StorageError, clients, one_time},
     world::World,
 };
 
@@ -266,14 +267,13 @@ async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, 
 async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {
     let fact =
         Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
-    let event = world.event(now, Actor::Anonymous, fact);
-    let client = client.clone();
+    let (witness, client) = (Witness::new(world, Actor::Anonymous, now), client.clone());
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
                 clients::insert(tx, &client, hash.as_deref()).await?;
-                outbox::put(tx, &event).await
+                witness.record(tx, fact).await
             })
         })
         .await

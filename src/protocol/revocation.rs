@@ -16,8 +16,9 @@ use crate::{
         client_authentication::{self, Authenticated, SpentProof, UnspentProof},
         introspection,
         parameters::Parameters,
+        witness::Witness,
     },
-    storage::{grants, outbox, revocations},
+    storage::{grants, revocations},
     world::World,
 };
 
@@ -38,13 +39,13 @@ pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], n
     };
     let claims = &token.claims;
     let fact = Fact::TokenRevoked { jti: claims.jti, grant: claims.gid, client: client.id.clone() };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let node = claims.jti.to_string();
     let revoke = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
             revocations::revoke(tx, &node, Timestamp(i64::MAX), now).await?;
-            outbox::put(tx, &event).await?;
+            witness.record(tx, fact).await?;
             Ok::<_, OAuthError>(spent)
         })
     });
@@ -59,14 +60,14 @@ async fn end_grant(
     now: Timestamp,
 ) -> Result<SpentProof, OAuthError> {
     let fact = Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::Revoked };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let client = client.id.clone();
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
             let is_theirs = grants::find(tx, id).await?.is_some_and(|grant| grant.client == client);
             if is_theirs && grants::end(tx, id, EndCause::Revoked, now).await?.is_some() {
-                outbox::put(tx, &event).await?;
+                witness.record(tx, fact).await?;
             }
             Ok::<_, OAuthError>(spent)
         })

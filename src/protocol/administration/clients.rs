@@ -14,9 +14,9 @@ use super::{
 use crate::{
     domain::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         grant::EndCause,
-        id::{ClientKind, GrantKind, Id, OperatorKind},
+        id::{ClientKind, Id, OperatorKind},
         redirect_uri::RedirectUri,
         refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, BUSY, OAuthError},
         resource::ResourceIdentifier,
@@ -24,8 +24,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::registration::check_keys,
-    storage::{Resources, StorageError, Tx, clients, grants, outbox, revocations},
+    protocol::{registration::check_keys, witness::Witness},
+    storage::{Resources, StorageError, Tx, clients, grants, revocations},
     world::World,
 };
 
@@ -151,14 +151,13 @@ pub async fn create(
     };
     let name = client.metadata.client_name.clone();
     let fact = Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name };
-    let event = world.event(now, Actor::Operator(operator), fact);
-    let written = client.clone();
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), client.clone());
     let insert = world.storage.write(move |tx| {
         Box::pin(async move {
             clients::insert(tx, &written, None).await?;
             // If a client of this name was deleted, what was issued to it stays dead.
             revocations::switch_on(tx, written.id.as_str(), now).await?;
-            outbox::put(tx, &event).await
+            witness.record(tx, fact).await
         })
     });
     match insert.await {
@@ -177,12 +176,7 @@ pub async fn change(
     now: Timestamp,
 ) -> Result<ClientRecord, OAuthError> {
     let resources = world.storage.resources().await?;
-    let event = |change: &str| {
-        let fact = Fact::ClientChanged { client: id.clone(), change: change.to_owned() };
-        world.event(now, Actor::Operator(operator), fact)
-    };
-    let (switched, edited) = (event(if change.disabled == Some(true) { "disabled" } else { "enabled" }), event("metadata"));
-    let id = id.clone();
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     world
         .storage
         .write(move |tx| {
@@ -192,18 +186,17 @@ pub async fn change(
                 if metadata != client.metadata {
                     client.metadata = metadata;
                     clients::set_metadata(tx, &client).await?;
-                    outbox::put(tx, &edited).await?;
+                    witness.record(tx, changed(&id, "metadata")).await?;
                 }
                 match (change.disabled, client.disabled_at) {
                     (Some(true), None) => {
-                        switch_off(tx, &mut client, now).await?;
-                        outbox::put(tx, &switched).await?;
+                        switch_off(tx, &witness, &mut client, now).await?;
                     }
                     (Some(false), Some(since)) => {
                         clients::set_disabled(tx, &client.id, None).await?;
                         revocations::switch_on(tx, client.id.as_str(), dead_until(since, now)).await?;
                         client.disabled_at = None;
-                        outbox::put(tx, &switched).await?;
+                        witness.record(tx, changed(&id, "enabled")).await?;
                     }
                     _ => {}
                 }
@@ -222,8 +215,7 @@ pub async fn renew_secret(
 ) -> Result<ClientWithSecret, OAuthError> {
     let secret = world.secret();
     let digest = world.secrets.digest(Purpose::ClientSecret, secret.reveal());
-    let fact = Fact::ClientChanged { client: id.clone(), change: "secret".to_owned() };
-    let event = world.event(now, Actor::Operator(operator), fact);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let renew = world.storage.write(move |tx| {
         Box::pin(async move {
             let client = clients::hold(tx, &id).await?.ok_or(ADMIN_NOT_FOUND)?;
@@ -231,7 +223,7 @@ pub async fn renew_secret(
                 return Err(ADMIN_VALUE.because("This client does not authenticate with a secret."));
             }
             clients::set_secret(tx, &id, &digest).await?;
-            outbox::put(tx, &event).await?;
+            witness.record(tx, changed(&id, "secret")).await?;
             Ok::<_, OAuthError>(client)
         })
     });
@@ -241,30 +233,15 @@ pub async fn renew_secret(
 /// Forgets a client and ends all that was granted to it. The client of a metadata document may come back by itself, with nothing;
 /// only one that is disabled stays away.
 pub async fn delete(world: &World, operator: Id<OperatorKind>, id: ClientId, now: Timestamp) -> Result<(), OAuthError> {
-    let event = |fact: Fact| world.event(now, Actor::Operator(operator), fact);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     for _ in 0..DELETION_STEPS_MAX {
-        let client = id.clone();
-        let find = world.storage.read(move |tx| Box::pin(async move { grants::live_of_client(tx, &client, GRANTS_AT_ONCE).await }));
-        let end = |grant| event(Fact::GrantEnded { grant, client: id.clone(), cause: EndCause::ClientDeleted });
-        let deletion = Deletion {
-            client: id.clone(),
-            grants: find.await?.into_iter().map(|grant| (grant, end(grant))).collect(),
-            disabled: event(Fact::ClientChanged { client: id.clone(), change: "disabled".to_owned() }),
-            deleted: event(Fact::ClientDeleted { client: id.clone() }),
-        };
-        if world.storage.write(move |tx| Box::pin(async move { delete_some(tx, deletion, now).await })).await? == Left::Nothing {
+        let (witness, id) = (witness.clone(), id.clone());
+        let write = world.storage.write(move |tx| Box::pin(async move { delete_some(tx, &witness, &id, now).await }));
+        if write.await? == Left::Nothing {
             return Ok(());
         }
     }
     Err(BUSY.because("The client is disabled, but not all of its many grants are ended yet; delete it again."))
-}
-
-/// What one transaction of a deletion ends, with the events that go with it.
-struct Deletion {
-    client: ClientId,
-    grants: Vec<(Id<GrantKind>, Event)>,
-    disabled: Event,
-    deleted: Event,
 }
 
 #[derive(PartialEq, Eq)]
@@ -273,19 +250,18 @@ enum Left {
     Grants,
 }
 
-async fn delete_some(tx: &mut Tx, deletion: Deletion, now: Timestamp) -> Result<Left, OAuthError> {
-    let id = &deletion.client;
+/// As much of a deletion as one transaction may hold.
+async fn delete_some(tx: &mut Tx, witness: &Witness, id: &ClientId, now: Timestamp) -> Result<Left, OAuthError> {
     let mut client = clients::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
-    for (grant, ended) in &deletion.grants {
-        if grants::end(tx, *grant, EndCause::ClientDeleted, now).await?.is_some() {
-            outbox::put(tx, ended).await?;
+    for grant in grants::live_of_client(tx, id, GRANTS_AT_ONCE).await? {
+        if grants::end(tx, grant, EndCause::ClientDeleted, now).await?.is_some() {
+            witness.record(tx, Fact::GrantEnded { grant, client: id.clone(), cause: EndCause::ClientDeleted }).await?;
         }
     }
     if !grants::live_of_client(tx, id, 1).await?.is_empty() {
         // So that it gets no new grants while the others are ended.
         if client.disabled_at.is_none() {
-            switch_off(tx, &mut client, now).await?;
-            outbox::put(tx, &deletion.disabled).await?;
+            switch_off(tx, witness, &mut client, now).await?;
         }
         return Ok(Left::Grants);
     }
@@ -293,15 +269,19 @@ async fn delete_some(tx: &mut Tx, deletion: Deletion, now: Timestamp) -> Result<
     // Also for what is being issued at this moment. Only the client of a document may come back under its name by itself.
     let issued_until = if id.is_url() { now } else { Timestamp(i64::MAX) };
     revocations::revoke(tx, id.as_str(), issued_until, now).await?;
-    outbox::put(tx, &deletion.deleted).await?;
+    witness.record(tx, Fact::ClientDeleted { client: id.clone() }).await?;
     Ok(Left::Nothing)
 }
 
-async fn switch_off(tx: &mut Tx, client: &mut Client, now: Timestamp) -> Result<(), StorageError> {
+async fn switch_off(tx: &mut Tx, witness: &Witness, client: &mut Client, now: Timestamp) -> Result<(), StorageError> {
     clients::set_disabled(tx, &client.id, Some(now)).await?;
     revocations::switch_off(tx, client.id.as_str()).await?;
     client.disabled_at = Some(now);
-    Ok(())
+    witness.record(tx, changed(&client.id, "disabled")).await
+}
+
+fn changed(id: &ClientId, change: &str) -> Fact {
+    Fact::ClientChanged { client: id.clone(), change: change.to_owned() }
 }
 
 /// A name that no identifier of ours, now or later, can be mistaken for: clients stand beside people and grants in the delegation

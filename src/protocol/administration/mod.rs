@@ -27,7 +27,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, operators, outbox},
+    protocol::witness::Witness,
+    storage::{StorageError, operators},
     world::{World, open::write_private},
 };
 
@@ -124,12 +125,11 @@ async fn insert_operator(
 ) -> Result<Id<OperatorKind>, StorageError> {
     let id: Id<OperatorKind> = world.id(now);
     let digest = world.secrets.digest(Purpose::OperatorToken, token.reveal());
-    let event = world.event(now, actor, Fact::OperatorCreated { operator: id, name: name.to_owned() });
-    let name = name.to_owned();
+    let (witness, name) = (Witness::new(world, actor, now), name.to_owned());
     let insert = world.storage.write(move |tx| {
         Box::pin(async move {
             operators::insert(tx, id, &name, &digest, now).await?;
-            outbox::put(tx, &event).await
+            witness.record(tx, Fact::OperatorCreated { operator: id, name }).await
         })
     });
     insert.await?;

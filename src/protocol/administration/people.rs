@@ -3,8 +3,6 @@
 //! Locking cuts off at once: no sign-in, no session, no refresh, and no token of any agent that acts for the person is good at any
 //! endpoint until they are unlocked. What was issued before stays dead after that. Operators never see or choose what agents may do.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,14 +11,14 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         id::{Id, OperatorKind, PersonKind},
         person::Person,
         refusal::{ADMIN_NOT_FOUND, OAuthError},
         time::Timestamp,
     },
-    protocol::people as accounts,
-    storage::{outbox, people, revocations},
+    protocol::{people as accounts, witness::Witness},
+    storage::{people, revocations},
     world::World,
 };
 
@@ -107,9 +105,7 @@ pub async fn change(
     change: PersonChange,
     now: Timestamp,
 ) -> Result<PersonRecord, OAuthError> {
-    let event = |fact: Fact| world.event(now, Actor::Operator(operator), fact);
-    let (locked, unlocked) = (event(Fact::PersonLocked { person: id }), event(Fact::PersonUnlocked { person: id }));
-    let entropy = Arc::clone(&world.entropy);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let mut person = people::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
@@ -117,17 +113,16 @@ pub async fn change(
                 (true, None) => {
                     people::set_locked(tx, id, Some(now)).await?;
                     revocations::switch_off(tx, &id.to_string()).await?;
-                    outbox::put(tx, &locked).await?;
+                    witness.record(tx, Fact::PersonLocked { person: id }).await?;
                     for session in people::end_sessions(tx, id, None).await? {
-                        let fact = Fact::SessionEnded { session, person: id };
-                        outbox::put(tx, &Event { id: Id::new(now, entropy.bytes()), fact, ..locked.clone() }).await?;
+                        witness.record(tx, Fact::SessionEnded { session, person: id }).await?;
                     }
                     person.locked_at = Some(now);
                 }
                 (false, Some(since)) => {
                     people::set_locked(tx, id, None).await?;
                     revocations::switch_on(tx, &id.to_string(), dead_until(since, now)).await?;
-                    outbox::put(tx, &unlocked).await?;
+                    witness.record(tx, Fact::PersonUnlocked { person: id }).await?;
                     person.locked_at = None;
                 }
                 _ => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Visitor, Witness, add, passwords,
+    Visitor, add, passwords,
     sessions::{self, Beginning, Started},
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
+    protocol::witness::Witness,
     storage::{
-        StorageError,
         one_time::{self, Consumed},
         people,
     },
@@ -145,6 +145,5 @@ async fn choose_password(
     }
     people::set_password(tx, person.id, password_hash).await?;
     people::set_display_name(tx, person.id, &person.display_name).await?;
-    let recorded: Result<(), StorageError> = witness.record(tx, Fact::PersonPasswordChanged { person: person.id }).await;
-    Ok(recorded?)
+    Ok(witness.record(tx, Fact::PersonPasswordChanged { person: person.id }).await?)
 }

@@ -25,18 +25,18 @@ pub mod consent;
 /// What acts for a person, and ending it.
 pub mod connected_apps;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
-        id::Id,
+        event::{Actor, Fact},
         person::{self, Person, Session},
         refusal::{LOGIN_TAKEN, OAuthError},
         time::Timestamp,
     },
-    storage::{StorageError, Tx, outbox, people},
-    world::{World, entropy::Entropy},
+    protocol::witness::Witness,
+    storage::{StorageError, Tx, people},
+    world::World,
 };
 
 /// Who is at the door.
@@ -87,22 +87,4 @@ async fn add(tx: &mut Tx, witness: &Witness, person: &Person, password_hash: &st
         error => error.into(),
     })?;
     Ok(witness.record(tx, Fact::PersonCreated { person: person.id }).await?)
-}
-
-/// Records facts from inside a transaction that only there learns how many there are.
-struct Witness {
-    entropy: Arc<dyn Entropy>,
-    actor: Actor,
-    now: Timestamp,
-}
-
-impl Witness {
-    fn new(world: &World, actor: Actor, now: Timestamp) -> Witness {
-        Witness { entropy: Arc::clone(&world.entropy), actor, now }
-    }
-
-    async fn record(&self, tx: &mut Tx, fact: Fact) -> Result<(), StorageError> {
-        let event = Event { id: Id::new(self.now, self.entropy.bytes()), at: self.now, actor: self.actor.clone(), fact };
-        outbox::put(tx, &event).await
-    }
 }

@@ -8,7 +8,7 @@ use argon2::{
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 
-use super::{Witness, slowing::Attempt};
+use super::slowing::Attempt;
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -17,7 +17,7 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
-    protocol::{record_refusal, token::Verdict},
+    protocol::{record_refusal, token::Verdict, witness::Witness},
     storage::people,
     world::World,
 };

@@ -3,7 +3,7 @@
 //! A wrong password, a login that nobody has and a locked account are one answer, at one price and in one time.
 
 use super::{
-    Visitor, Witness, passwords,
+    Visitor, passwords,
     sessions::{self, Beginning, Started},
     slowing::Attempt,
 };
@@ -15,7 +15,7 @@ use crate::{
         refusal::{OAuthError, SIGN_IN_WRONG},
         time::Timestamp,
     },
-    protocol::{record_refusal, token::Verdict},
+    protocol::{record_refusal, token::Verdict, witness::Witness},
     storage::people,
     world::World,
 };

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::{
         client::{Client, GrantType},
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         grant::{Authorization, Grant},
         policy,
         refusal::{CLIENT_AUTHENTICATION_METHOD, OAuthError, RESOURCE_MISSING, SCOPE_EMPTY},
@@ -21,8 +21,9 @@ use crate::{
         client_authentication::{SpentProof, UnspentProof},
         parameters::Parameters,
         resource_indicators,
+        witness::Witness,
     },
-    storage::{grants, outbox},
+    storage::grants,
     world::World,
 };
 
@@ -70,28 +71,30 @@ pub async fn redeem(
         refresh_generation: None,
         identity: None,
     };
-    let (issuance, event) = prepare(world, authorization, now);
+    let (issuance, issued) = prepare(world, authorization, now);
+    let actor = Actor::Client(client.id.clone());
     if beginning.is_none() && proof.is_reusable() && now.since(grant.created_at) >= SETTLING {
-        world.record(&event).await?;
+        world.record(&world.event(now, actor, issued)).await?;
         return Ok((issuance, proof.spend_alone(world, now).await?));
     }
+    let witness = Witness::new(world, actor, now);
     let commit = world.storage.write(move |tx| {
         Box::pin(async move {
             // First: who comes with an assertion that was used begins nothing.
             let spent = proof.spend(tx, now).await?;
             if let Some((grant, started)) = beginning {
                 grants::insert(tx, &grant).await?;
-                outbox::put(tx, &started).await?;
+                witness.record(tx, started).await?;
             }
-            outbox::put(tx, &event).await?;
+            witness.record(tx, issued).await?;
             Ok::<_, OAuthError>(spent)
         })
     });
     Ok((issuance, commit.await?))
 }
 
-/// A grant that is still to be written, with its event.
-fn begin(world: &World, client: &Client, resource: &Resource, scopes: Scopes, now: Timestamp) -> (Arc<Grant>, Event) {
+/// A grant that is still to be written, with its fact.
+fn begin(world: &World, client: &Client, resource: &Resource, scopes: Scopes, now: Timestamp) -> (Arc<Grant>, Fact) {
     let grant = Grant {
         id: world.id(now),
         client: client.id.clone(),
@@ -113,6 +116,5 @@ fn begin(world: &World, client: &Client, resource: &Resource, scopes: Scopes, no
         scope: grant.scopes.clone(),
         expires_at: grant.expires_at,
     };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
-    (Arc::new(grant), event)
+    (Arc::new(grant), fact)
 }

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     domain::{
         client::GrantType,
-        event::{Actor, Event, Fact},
+        event::Fact,
         grant::Authorization,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
         resource::Resource,
@@ -63,8 +63,8 @@ pub async fn respond(
     Ok(sign(world, &issuance, spent, now))
 }
 
-/// The claims that an authorization gets now, and the event that goes with them.
-pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Event) {
+/// The claims that an authorization gets now, and the fact that goes with them.
+pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Fact) {
     let claims = AccessTokenClaims::new(&authorization, world.settings.issuer.as_str(), world.id(now), now);
     let fact = Fact::TokenIssued {
         grant: authorization.grant,
@@ -76,8 +76,7 @@ pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (
         jti: claims.jti,
         expires_at: Timestamp::from_seconds(claims.exp),
     };
-    let event = world.event(now, Actor::Client(authorization.client.clone()), fact);
-    (Issuance { authorization, claims }, event)
+    (Issuance { authorization, claims }, fact)
 }
 
 /// How long an access token for this resource lives.

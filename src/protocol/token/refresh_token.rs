@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        client::{Client, GrantType},
-        event::{Actor, Event, Fact},
+        client::{Client, ClientId, GrantType},
+        event::{Actor, Fact},
         grant::{Authorization, Consent, EndCause, Grant, Identity, RefreshFamily},
         id::{GrantKind, Id},
         policy,
@@ -24,12 +24,13 @@ use crate::{
         client_authentication::{SpentProof, UnspentProof},
         parameters::Parameters,
         resource_indicators,
+        witness::Witness,
     },
-    storage::{StorageError, Tx, grants, outbox, people},
+    storage::{StorageError, Tx, grants, people},
     world::World,
 };
 
-use super::{Issuance, Verdict, access_token_ttl_s, prepare};
+use super::{Issuance, access_token_ttl_s, prepare};
 
 /// Redeems a refresh token.
 pub async fn redeem(
@@ -69,11 +70,7 @@ pub async fn redeem(
         identity: grant.authenticated_at.map(|authenticated_at| Identity { nonce: None, authenticated_at }),
     };
     let (issuance, issued) = prepare(world, authorization, now);
-    let replay = world.event(
-        now,
-        Actor::Deputy,
-        Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::RefreshReplayed },
-    );
+    let (by_client, by_us) = (Witness::new(world, Actor::Client(client.id.clone()), now), Witness::new(world, Actor::Deputy, now));
     let times = Times {
         now,
         grace: World::seconds(world.settings.refresh_grace_s),
@@ -82,15 +79,24 @@ pub async fn redeem(
     let rotated = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
-            Ok::<_, OAuthError>((rotate(tx, id, generation, times, &issued, &replay).await?, spent))
+            let verdict = rotate(tx, id, generation, times).await?;
+            match &verdict {
+                Rotation::Successor(_) => by_client.record(tx, issued).await?,
+                Rotation::Replayed { ended: Some(client) } => {
+                    let fact = Fact::GrantEnded { grant: id, client: client.clone(), cause: EndCause::RefreshReplayed };
+                    by_us.record(tx, fact).await?;
+                }
+                Rotation::Replayed { ended: None } => {}
+            }
+            Ok::<_, OAuthError>((verdict, spent))
         })
     });
     match rotated.await? {
-        (Verdict::Granted(successor), spent) => {
+        (Rotation::Successor(successor), spent) => {
             let authorization = Authorization { refresh_generation: Some(successor), ..issuance.authorization };
             Ok((Issuance { authorization, ..issuance }, spent))
         }
-        (Verdict::Refused(refusal), _) => Err(refusal),
+        (Rotation::Replayed { .. }, _) => Err(REFRESH_REPLAYED),
     }
 }
 
@@ -111,15 +117,15 @@ struct Times {
     idle_until: Timestamp,
 }
 
-/// The generation of the successor.
-async fn rotate(
-    tx: &mut Tx,
-    id: Id<GrantKind>,
-    generation: u32,
-    times: Times,
-    issued: &Event,
-    replay: &Event,
-) -> Result<Verdict<u32>, OAuthError> {
+/// What became of a rotation that commits.
+enum Rotation {
+    /// The generation of the token that leaves.
+    Successor(u32),
+    /// An old token was used, which ends the family, if it had not ended before.
+    Replayed { ended: Option<ClientId> },
+}
+
+async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -> Result<Rotation, OAuthError> {
     // Compare and swap first: on PostgreSQL it takes the row's lock, so that what is read next cannot change.
     let swapped = grants::rotate(tx, id, generation, times.now, times.idle_until).await?;
     let Some(grant) = grants::find(tx, id).await? else { return Err(REFRESH_INVALID) };
@@ -127,16 +133,12 @@ async fn rotate(
     check(tx, &grant, swapped, times.now).await??;
     let Some(family) = grant.refresh else { return Err(REFRESH_INVALID) };
     if swapped || is_in_grace(family, generation, times) {
-        outbox::put(tx, issued).await?;
-        return Ok(Verdict::Granted(family.generation));
+        return Ok(Rotation::Successor(family.generation));
     }
     if generation > family.generation {
         return Err(REFRESH_INVALID);
     }
-    if grants::end(tx, id, EndCause::RefreshReplayed, times.now).await?.is_some() {
-        outbox::put(tx, replay).await?;
-    }
-    Ok(Verdict::Refused(REFRESH_REPLAYED))
+    Ok(Rotation::Replayed { ended: grants::end(tx, id, EndCause::RefreshReplayed, times.now).await? })
 }
 
 fn is_in_grace(family: RefreshFamily, generation: u32, times: Times) -> bool {
