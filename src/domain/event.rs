@@ -109,6 +109,9 @@ pub enum Fact {
     PersonUnlocked { person: Id<PersonKind> },
     #[serde(rename = "person.password_changed.v1")]
     PersonPasswordChanged { person: Id<PersonKind> },
+    /// An operator made a link with which the person chooses a new password.
+    #[serde(rename = "person.password_reset_issued.v1")]
+    PersonPasswordResetIssued { person: Id<PersonKind>, expires_at: Timestamp },
     #[serde(rename = "session.started.v1")]
     SessionStarted { session: Id<SessionKind>, person: Id<PersonKind> },
     #[serde(rename = "session.ended.v1")]
@@ -126,6 +129,8 @@ pub enum Fact {
     InitialAccessTokenIssued { expires_at: Timestamp },
     #[serde(rename = "operator.created.v1")]
     OperatorCreated { operator: Id<OperatorKind>, name: String },
+    #[serde(rename = "operator.removed.v1")]
+    OperatorRemoved { operator: Id<OperatorKind> },
 }
 
 impl Fact {
@@ -149,11 +154,12 @@ impl Fact {
             | Fact::PersonLocked { person }
             | Fact::PersonUnlocked { person }
             | Fact::PersonPasswordChanged { person }
+            | Fact::PersonPasswordResetIssued { person, .. }
             | Fact::SessionStarted { person, .. }
             | Fact::SessionEnded { person, .. } => person.to_string(),
             Fact::SignInRefused { person, .. } => person.map_or_else(String::new, |person| person.to_string()),
             Fact::KeyRotated { active, .. } => active.to_string(),
-            Fact::OperatorCreated { operator, .. } => operator.to_string(),
+            Fact::OperatorCreated { operator, .. } | Fact::OperatorRemoved { operator } => operator.to_string(),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

@@ -101,6 +101,9 @@ fn in_words(fact: &Fact) -> String {
             format!("{} {}", short(resource), identifier.as_str())
         }
         Fact::ResourceChanged { resource } => short(resource),
+        Fact::PersonPasswordResetIssued { person, expires_at } => {
+            format!("{}, good until {}", short(person), expires_at.to_rfc3339())
+        }
         Fact::PersonInvited { expires_at } | Fact::InitialAccessTokenIssued { expires_at } => {
             format!("good until {}", expires_at.to_rfc3339())
         }
@@ -115,6 +118,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::SignInRefused { person: None, reason } => format!("nobody we know: {reason}"),
         Fact::KeyRotated { active, next } => format!("{} signs, {} is next", short(active), short(next)),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
+        Fact::OperatorRemoved { operator } => short(operator),
     }
 }
 

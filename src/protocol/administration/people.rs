@@ -17,7 +17,10 @@ use crate::{
         refusal::{ADMIN_NOT_FOUND, OAuthError},
         time::Timestamp,
     },
-    protocol::{people as accounts, witness::Witness},
+    protocol::{
+        people::{self as accounts, Link},
+        witness::Witness,
+    },
     storage::{people, revocations},
     world::World,
 };
@@ -44,7 +47,7 @@ pub struct NewInvitation {
 
 /// A link that works once, told only now; send it to the person.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct InvitationRecord {
+pub struct LinkRecord {
     url: String,
     /// RFC 3339.
     expires_at: String,
@@ -91,10 +94,19 @@ pub async fn invite(
     operator: Id<OperatorKind>,
     new: NewInvitation,
     now: Timestamp,
-) -> Result<InvitationRecord, OAuthError> {
+) -> Result<LinkRecord, OAuthError> {
     let actor = Actor::Operator(operator);
-    let invitation = accounts::invitations::create(world, actor, &new.login, new.display_name.as_deref(), now).await?;
-    Ok(InvitationRecord { url: invitation.url, expires_at: invitation.expires_at.to_rfc3339() })
+    accounts::invitations::create(world, actor, &new.login, new.display_name.as_deref(), now).await.map(link)
+}
+
+/// Makes a link with which a person chooses a new password.
+pub async fn reset_password(
+    world: &World,
+    operator: Id<OperatorKind>,
+    id: Id<PersonKind>,
+    now: Timestamp,
+) -> Result<LinkRecord, OAuthError> {
+    accounts::password_resets::create(world, Actor::Operator(operator), id, now).await.map(link)
 }
 
 /// Locks or unlocks a person.
@@ -108,7 +120,7 @@ pub async fn change(
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut person = people::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let (mut person, _) = people::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             match (change.locked, person.locked_at) {
                 (true, None) => {
                     people::set_locked(tx, id, Some(now)).await?;
@@ -131,6 +143,10 @@ pub async fn change(
         })
     });
     write.await.map(record)
+}
+
+fn link(link: Link) -> LinkRecord {
+    LinkRecord { url: link.url, expires_at: link.expires_at.to_rfc3339() }
 }
 
 fn record(person: Person) -> PersonRecord {

@@ -23,6 +23,7 @@ pub enum Step {
     SignIn,
     SignUp,
     Invitation,
+    PasswordReset,
     /// Going on with an authorization request after signing in or out.
     Resume,
     Consent,
@@ -35,6 +36,7 @@ impl Step {
             Step::SignIn => "sign_in",
             Step::SignUp => "sign_up",
             Step::Invitation => "invitation",
+            Step::PasswordReset => "password_reset",
             Step::Resume => "resume",
             Step::Consent => "consent",
             Step::Account => "account",

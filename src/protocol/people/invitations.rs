@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Visitor, add, passwords,
+    Link, Visitor, add, passwords,
     sessions::{self, Beginning, Started},
 };
 use crate::{
@@ -30,13 +30,6 @@ use crate::{
 /// How long a link works: long enough for a holiday, short enough to be forgotten safely.
 const TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A link to hand over.
-pub struct Invitation {
-    /// Holds a secret: whoever opens it first has the account.
-    pub url: String,
-    pub expires_at: Timestamp,
-}
-
 /// Whom an invitation is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invited {
@@ -56,7 +49,7 @@ pub async fn create(
     login: &str,
     display_name: Option<&str>,
     now: Timestamp,
-) -> Result<Invitation, OAuthError> {
+) -> Result<Link, OAuthError> {
     let login = person::parse_login(login)?;
     let mut invited = Invited { display_name: person::display_name(display_name, &login), login, person: None };
     let (token, expires_at) = (world.secret(), now.plus(TTL));
@@ -77,7 +70,7 @@ pub async fn create(
         })
     });
     make.await?;
-    Ok(Invitation { url, expires_at })
+    Ok(Link { url, expires_at })
 }
 
 /// Whom the link is for, without using it.

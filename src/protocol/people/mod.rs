@@ -3,7 +3,7 @@
 //! [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates)
 //!
 //! Whoever comes to the door is nobody until a session says otherwise, and only `sessions::start` begins one: after a password
-//! was verified, an account was made, or an invitation was used up. Every form is sealed to the step and the browser that it was
+//! was verified, an account was made, or a link from an operator was used up. Every form is sealed to the step and the browser that it was
 //! made for, so steps in any other order lead nowhere. Nothing here tells whether a login exists, but making an account.
 
 /// Forms that remember what they are about, sealed to one browser and one step.
@@ -20,6 +20,8 @@ pub mod sign_in;
 pub mod sign_up;
 /// Making an account by a link from an operator.
 pub mod invitations;
+/// Choosing a new password by a link from an operator.
+pub mod password_resets;
 /// The question whether a client may act, and the answer.
 pub mod consent;
 /// What acts for a person, and ending it.
@@ -38,6 +40,13 @@ use crate::{
     storage::{StorageError, Tx, people},
     world::World,
 };
+
+/// A link to hand over.
+pub struct Link {
+    /// Holds a secret: whoever opens it first has the account.
+    pub url: String,
+    pub expires_at: Timestamp,
+}
 
 /// Who is at the door.
 pub struct Visitor {

@@ -5,7 +5,7 @@ use futures_util::join;
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Agent, Answer, CALLBACK, Installation, RESOURCE, each_engine};
+use crate::support::{Agent, CALLBACK, Installation, RESOURCE, each_engine};
 
 /// How often two operators try to get in each other's way.
 const RACES: u32 = 15;
@@ -224,7 +224,9 @@ async fn what_two_operators_change_at_once_both_comes_true() {
                 deputy.operate("PATCH", &path, json!({"redirect_uris": [uri]})),
                 deputy.operate("PATCH", &path, json!({"scope": scope})),
             );
-            [one, other, third].map(Answer::ok);
+            for answer in [one, other, third] {
+                answer.ok();
+            }
             let shown = deputy.operate("GET", &path, Value::Null).await.ok().json();
             let found = (&shown["client_name"], &shown["redirect_uris"], &shown["scope"]);
             assert_eq!(found, (&json!(name), &json!([uri]), &scope));

@@ -112,7 +112,9 @@ async fn what_two_operators_change_at_once_both_comes_true() {
                 deputy.operate("PATCH", &path, json!({"access_token_ttl_s": ttl_s})),
                 deputy.operate("POST", &secret, Value::Null),
             );
-            [one, other].map(Answer::ok);
+            for answer in [one, other] {
+                answer.ok();
+            }
             let shown = &deputy.operate("GET", "/resources", Value::Null).await.ok().json()["items"][0];
             assert_eq!((&shown["name"], &shown["access_token_ttl_s"]), (&json!(name), &json!(ttl_s)));
             deputy.is_active(&renewed.ok().json(), "any").await;
