@@ -12,6 +12,7 @@ use url::Url;
 use crate::{
     domain::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
+        client_metadata::{REDIRECT_URIS_MAX, check_client_uri, check_keys, check_name},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
         refusal::{
@@ -21,10 +22,7 @@ use crate::{
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
-    protocol::{
-        registration::{check_address, check_keys},
-        witness::Witness,
-    },
+    protocol::{registration::check_address, witness::Witness},
     storage::{StorageError, clients},
     world::World,
 };
@@ -34,7 +32,6 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max:
 const FRESH_DEFAULT: Duration = Duration::from_secs(3600);
 const FRESH_MIN: Duration = Duration::from_secs(60);
 const FRESH_MAX: Duration = Duration::from_secs(86_400);
-const REDIRECT_URIS_MAX: usize = 32;
 
 /// The client of a document that is as fresh as HTTP demands: for the authorization endpoint, where consent depends on it. One
 /// that is new here counts as a registration from `address`.
@@ -174,14 +171,8 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     if redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
         return Err(invalid("it must have 1 to 32 redirect_uris, one of them acceptable here"));
     }
-    let name = document.client_name.as_str();
-    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(invalid("client_name must have 1 to 200 characters, none of them a control character"));
-    }
-    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-    if document.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
-        return Err(invalid("client_uri must be an http or https URL"));
-    }
+    check_name(&document.client_name).map_err(invalid)?;
+    check_client_uri(document.client_uri.as_ref()).map_err(invalid)?;
     let has_keys = document.jwks.is_some() || document.jwks_uri.is_some();
     let offered =
         document.token_endpoint_auth_method.into_iter().chain(document.token_endpoint_auth_methods_supported.into_iter().flatten());

@@ -57,8 +57,6 @@ pub struct World {
     pub outbound: Outbound,
     pub settings: Settings,
     pub memory: Memory,
-    /// Names this process among the nodes that share a database.
-    pub node: String,
 }
 
 impl World {

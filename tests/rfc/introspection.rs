@@ -1,14 +1,6 @@
 //! [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
-use serde_json::Value;
-
-use crate::support::{Answer, Installation, RESOURCE, each_engine};
-
-/// Asks as the resource of this registration.
-async fn introspect(deputy: &Installation, resource: &Value, token: &str) -> Answer {
-    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-    Answer::of(deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)])).await
-}
+use crate::support::{Installation, RESOURCE, each_engine};
 
 #[tokio::test]
 async fn rfc7662_2_2_an_active_token_tells_its_claims() {
@@ -16,7 +8,7 @@ async fn rfc7662_2_2_an_active_token_tells_its_claims() {
         let resource = deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let tokens = agent.authorize(&ada, "notes:read").await;
-        let told = introspect(&deputy, &resource, &tokens.access_token).await.ok().json();
+        let told = deputy.introspect(&resource, &tokens.access_token).await.ok().json();
         let claims = tokens.claims();
         assert_eq!(told["active"], true);
         for member in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "gid"] {
@@ -35,13 +27,13 @@ async fn rfc7662_2_2_whatever_is_not_alive_is_only_inactive() {
         let service = deputy.service("notes:read").await;
         let token = service.client_credentials(&[]).await.ok().text("access_token");
         let inactive = serde_json::json!({"active": false});
-        assert_eq!(introspect(&deputy, &other, &token).await.ok().json(), inactive, "another resource's token");
+        assert_eq!(deputy.introspect(&other, &token).await.ok().json(), inactive, "another resource's token");
         for garbage in ["x", "a.b.c", &token[..token.len() - 2], &format!("{token}A")] {
-            assert_eq!(introspect(&deputy, &resource, garbage).await.ok().json(), inactive, "{garbage}");
+            assert_eq!(deputy.introspect(&resource, garbage).await.ok().json(), inactive, "{garbage}");
         }
-        assert_eq!(introspect(&deputy, &resource, &token).await.ok().json()["active"], true);
+        assert_eq!(deputy.introspect(&resource, &token).await.ok().json()["active"], true);
         deputy.later(600);
-        assert_eq!(introspect(&deputy, &resource, &token).await.ok().json(), inactive, "expired");
+        assert_eq!(deputy.introspect(&resource, &token).await.ok().json(), inactive, "expired");
     })
     .await;
 }
@@ -57,7 +49,7 @@ async fn rfc7662_2_1_the_caller_must_prove_who_it_is() {
     agent.post("/introspect", &[("token", &token)], &[]).await.refused(401, "invalid_client");
     assert_eq!(deputy.last_reason().await, "client.authentication_missing", "a public client proves nothing");
     resource["secret"] = "wrong".into();
-    introspect(&deputy, &resource, &token).await.refused(401, "invalid_client");
+    deputy.introspect(&resource, &token).await.refused(401, "invalid_client");
     assert_eq!(deputy.last_reason().await, "client.secret_wrong");
 }
 

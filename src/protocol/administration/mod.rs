@@ -7,6 +7,7 @@
 pub mod operators;
 pub mod paging;
 pub mod clients;
+mod client_metadata;
 pub mod people;
 pub mod resources;
 pub mod grants;
