@@ -134,14 +134,15 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// What the fact is about: its events keep their order.
+    /// What the fact is about: its events keep their order. The facts of one subject take one way into the log: those that some
+    /// request appends directly are never about what the facts of a transaction are about.
     pub fn subject(&self) -> String {
         match self {
-            Fact::TokenIssued { grant, .. }
-            | Fact::TokenRevoked { grant, .. }
-            | Fact::GrantStarted { grant, .. }
-            | Fact::GrantEnded { grant, .. } => grant.to_string(),
-            Fact::RequestRefused { client, .. } => client.as_ref().map_or_else(String::new, ToString::to_string),
+            // A token leaves when its issuance is in the log, so whatever ends it comes after.
+            Fact::TokenIssued { jti, .. } | Fact::TokenRevoked { jti, .. } => jti.to_string(),
+            Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => grant.to_string(),
+            // Nothing proves which client it was.
+            Fact::RequestRefused { route, .. } => route.clone(),
             Fact::ConsentGiven { client, .. }
             | Fact::ConsentRefused { client, .. }
             | Fact::ClientRegistered { client, .. }

@@ -1,6 +1,8 @@
 //! [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)
 
-use crate::support::{Installation, RESOURCE, each_engine};
+use serde_json::json;
+
+use crate::support::{Agent, CALLBACK, Installation, RESOURCE, agent::Tokens, each_engine};
 
 #[tokio::test]
 async fn rfc7662_2_2_an_active_token_tells_its_claims() {
@@ -51,6 +53,38 @@ async fn rfc7662_2_1_the_caller_must_prove_who_it_is() {
     resource["secret"] = "wrong".into();
     deputy.introspect(&resource, &token).await.refused(401, "invalid_client");
     assert_eq!(deputy.last_reason().await, "client.secret_wrong");
+}
+
+#[tokio::test]
+async fn rfc7662_2_1_a_client_may_ask_about_its_own_refresh_token() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let metadata = json!({"client_name": "Confidential", "redirect_uris": [CALLBACK],
+            "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "client_secret_basic"});
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::made_by_operator(&deputy, metadata).await);
+        let first = agent.authorize(&ada, "notes:read").await;
+        let ask = async |token: &str| agent.post("/introspect", &[("token", token)], &[]).await.ok().json();
+        let told = ask(first.refresh_token()).await;
+        let claims = first.claims();
+        for member in ["iss", "sub", "client_id", "scope", "gid", "iat"] {
+            assert_eq!(told[member], claims[member], "{member}");
+        }
+        assert!(told["active"] == true && told["exp"].as_i64() > claims["exp"].as_i64(), "{told}");
+        assert!(told.get("token_type").is_none() && told.get("aud").is_none(), "{told}");
+
+        let inactive = json!({"active": false});
+        let next = Tokens::of(agent.refresh(first.refresh_token()).await);
+        assert_eq!(ask(first.refresh_token()).await["active"], true, "it may be sent again within the grace window");
+        deputy.later(61);
+        assert_eq!(ask(first.refresh_token()).await, inactive);
+        assert_eq!(ask(next.refresh_token()).await["active"], true, "asking redeems nothing, and is no replay");
+        let service = deputy.service("notes:read").await;
+        assert_eq!(service.post("/introspect", &[("token", next.refresh_token())], &[]).await.ok().json(), inactive);
+        assert!(!deputy.is_active(&resource, next.refresh_token()).await, "it is for its client alone");
+        agent.post("/revoke", &[("token", next.refresh_token())], &[]).await.ok();
+        assert_eq!(ask(next.refresh_token()).await, inactive);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -32,11 +32,12 @@ use std::net::IpAddr;
 use crate::{
     domain::{
         event::{Actor, Fact},
+        id::{Id, PersonKind},
         person::{self, Person, Session},
         refusal::{LOGIN_TAKEN, OAuthError},
         time::Timestamp,
     },
-    protocol::witness::Witness,
+    protocol::{count_refusal, witness::Witness},
     storage::{StorageError, Tx, people},
     world::World,
 };
@@ -87,6 +88,22 @@ fn new_person(world: &World, login: &str, display_name: Option<&str>, now: Times
     let login = person::parse_login(login)?;
     let display_name = person::display_name(display_name, &login);
     Ok(Person { id: world.id(now), login, display_name, created_at: now, locked_at: None })
+}
+
+/// Puts a wrong password on record, about the account if there is one, in the order of all that happens to it. Answers the
+/// refusal, which stands whether or not this succeeds.
+async fn refuse(world: &World, actor: Actor, person: Option<Id<PersonKind>>, refusal: OAuthError, now: Timestamp) -> OAuthError {
+    if !count_refusal(world, refusal.code, refusal.reason) {
+        return refusal;
+    }
+    let witness = Witness::new(world, actor, now);
+    let fact = Fact::SignInRefused { person, reason: refusal.reason.to_owned() };
+    let recorded: Result<(), StorageError> =
+        world.storage.write(move |tx| Box::pin(async move { witness.record(tx, fact).await })).await;
+    if let Err(error) = recorded {
+        tracing::warn!(%error, reason = refusal.reason, "a refusal could not be put on record");
+    }
+    refusal
 }
 
 /// Adds an account with its event.

@@ -4,7 +4,7 @@
 //! issued under it. Where a request changes nothing else, its event goes straight to the log: that append is its commit. Where it
 //! begins the grant, or uses up an assertion, it is one transaction with its events.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     domain::{
@@ -28,9 +28,6 @@ use crate::{
 };
 
 use super::{Issuance, access_token_ttl_s, prepare};
-
-/// While a grant is younger, its facts take one way, through the outbox, so that its beginning comes first in the log.
-const SETTLING: Duration = Duration::from_secs(2);
 
 /// Gives a client a token for itself.
 pub async fn redeem(
@@ -73,7 +70,7 @@ pub async fn redeem(
     };
     let (issuance, issued) = prepare(world, authorization, now);
     let actor = Actor::Client(client.id.clone());
-    if beginning.is_none() && proof.is_reusable() && now.since(grant.created_at) >= SETTLING {
+    if beginning.is_none() && proof.is_reusable() {
         world.record(&world.event(now, actor, issued)).await?;
         return Ok((issuance, proof.spend_alone(world, now).await?));
     }

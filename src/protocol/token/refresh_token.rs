@@ -100,6 +100,24 @@ pub async fn redeem(
     }
 }
 
+/// The grant of a refresh token that this client could redeem now. Redeems nothing.
+pub async fn peek(world: &World, client: &ClientId, token: &str, now: Timestamp) -> Result<Option<Grant>, OAuthError> {
+    let Some((id, generation)) = world.secrets.read_refresh_token(token) else { return Ok(None) };
+    let grace = World::seconds(world.settings.refresh_grace_s);
+    let client = client.clone();
+    let find = world.storage.read(move |tx| {
+        Box::pin(async move {
+            let Some(grant) = grants::find(tx, id).await?.filter(|grant| grant.client == client) else { return Ok(None) };
+            let is_of_now = |family: RefreshFamily| family.generation == generation || is_in_grace(family, generation, now, grace);
+            let is_live = grant.refresh.is_some_and(is_of_now) && check(tx, &grant, false, now).await?.is_ok();
+            Ok::<_, StorageError>(is_live.then_some(grant))
+        })
+    });
+    let Some(grant) = find.await? else { return Ok(None) };
+    let resources = world.storage.resources().await?;
+    Ok(Some(grant).filter(|grant| grant.resource.as_ref().is_none_or(|identifier| resources.find(identifier).is_some())))
+}
+
 /// The grant, with what its person allows the client now.
 async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<(Grant, Option<Consent>)>, StorageError> {
     let Some(grant) = grants::find(tx, id).await? else { return Ok(None) };
@@ -132,7 +150,7 @@ async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -
     // `Err` undoes the rotation: a refusal that may pass (a locked person) costs the client nothing.
     check(tx, &grant, swapped, times.now).await??;
     let Some(family) = grant.refresh else { return Err(REFRESH_INVALID) };
-    if swapped || is_in_grace(family, generation, times) {
+    if swapped || is_in_grace(family, generation, times.now, times.grace) {
         return Ok(Rotation::Successor(family.generation));
     }
     if generation > family.generation {
@@ -141,8 +159,8 @@ async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -
     Ok(Rotation::Replayed { ended: grants::end(tx, id, EndCause::RefreshReplayed, times.now).await? })
 }
 
-fn is_in_grace(family: RefreshFamily, generation: u32, times: Times) -> bool {
-    generation.checked_add(1) == Some(family.generation) && times.now.since(family.rotated_at) <= times.grace
+fn is_in_grace(family: RefreshFamily, generation: u32, now: Timestamp, grace: Duration) -> bool {
+    generation.checked_add(1) == Some(family.generation) && now.since(family.rotated_at) <= grace
 }
 
 async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Result<Result<(), OAuthError>, StorageError> {
