@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{body, caller::Caller, error::Refused, layers::any_origin};
+use super::{address::Address, body, error::Refused, layers::any_origin};
 use crate::{
     domain::{
         client::ClientId,
@@ -65,7 +65,7 @@ async fn token(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) 
 
 async fn register(
     State(world): State<Arc<World>>,
-    Caller(address): Caller,
+    Address(address): Address,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {

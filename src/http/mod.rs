@@ -3,10 +3,10 @@
 
 /// Status and headers of refusals.
 pub(crate) mod error;
+/// From where a request comes.
+pub(crate) mod address;
 /// How bodies are read, within bounds.
 pub(crate) mod body;
-/// From where a request comes.
-pub(crate) mod caller;
 /// The files that the pages load.
 pub(crate) mod assets;
 /// Everything that a person sees.

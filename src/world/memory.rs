@@ -13,6 +13,7 @@ use url::Url;
 use crate::{
     config::Settings,
     domain::{time::Timestamp, token::VerifiedToken},
+    world::sources::KnownSources,
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
@@ -30,6 +31,9 @@ const FETCHES_MAX: usize = 16;
 const NETWORKS_MAX: u64 = 10_000;
 /// One network may have this part of the registrations of a minute. Whoever has an IPv4 and an IPv6 network leaves half of them.
 const NETWORK_SHARE: u32 = 4;
+/// Customer events that are taken in at once, as they were sent: more only wait longer for the same disk. In memory they may be some
+/// times as much.
+pub const INGEST_BYTES_MAX: usize = 16 << 20;
 
 /// Rates and caches of one process.
 pub struct Memory {
@@ -45,6 +49,10 @@ pub struct Memory {
     /// Passwords that are hashed or wait to be.
     pub password_places: Semaphore,
     pub fetch_permits: Semaphore,
+    /// The sources where others write to the database too.
+    pub sources: KnownSources,
+    /// Bytes of customer events that are read, checked and made durable at once.
+    pub ingest_bytes: Semaphore,
 }
 
 /// New registrations: bounded for the whole installation, because no address says who somebody is and hosted clients share
@@ -103,6 +111,8 @@ impl Memory {
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             fetch_permits: Semaphore::new(FETCHES_MAX),
+            sources: KnownSources::default(),
+            ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
         }
     }
 }

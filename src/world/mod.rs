@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod memory;
+pub mod sources;
 pub mod open;
 
 use std::{sync::Arc, time::Duration};
@@ -57,6 +58,8 @@ pub struct World {
     pub outbound: Outbound,
     pub settings: Settings,
     pub memory: Memory,
+    /// Names this process among the nodes that share a database.
+    pub node: String,
 }
 
 impl World {

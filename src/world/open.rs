@@ -15,12 +15,15 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{FACTS, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory};
 use crate::{
     config::{self, Settings},
-    domain::secret::Secret,
+    domain::{
+        id::{Id, RequestKind},
+        secret::Secret,
+    },
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{
-        LogError,
+        LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
-        embedded::{Embedded, Retention, Settings as LogSettings},
+        embedded::{Embedded, Settings as LogSettings},
     },
     outbound::{Outbound, OutboundPolicy},
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
@@ -94,6 +97,7 @@ impl World {
         let log = Embedded::open(outside.disk, log_settings(&settings, &*outside.entropy));
         let log = log.map_err(|source| OpenError::Log { path: log_path(&settings), source })?;
         Ok(Arc::new(World {
+            node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
             clock: outside.clock,
             entropy: outside.entropy,
             storage,
@@ -126,7 +130,7 @@ fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {
     let bytes_max = (settings.facts_retention_bytes_max > 0).then_some(settings.facts_retention_bytes_max);
     let retention = Retention { age: Some(Duration::from_secs(u64::from(settings.facts_retention_s))), bytes_max };
     LogSettings {
-        retention: HashMap::from([(FACTS.to_owned(), retention)]),
+        topics: HashMap::from([(FACTS.to_owned(), TopicSettings { retention, ..TopicSettings::default() })]),
         salt: u32::from_be_bytes(entropy.bytes()),
         ..LogSettings::default()
     }

@@ -17,7 +17,7 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
-    http::caller::caller_address,
+    http::address::Address,
     protocol::people::{Visitor, sessions},
     world::World,
 };
@@ -82,13 +82,14 @@ impl FromRequestParts<Arc<World>> for Visit {
         let known = Cookie::Browser.find(settings, &parts.headers);
         let fresh = known.is_none().then(|| world.secret());
         let set_cookies = fresh.iter().map(|secret| Cookie::Browser.set(settings, secret.reveal(), COOKIE_MAX_AGE_S)).collect();
+        let Address(address) = Address::from_request_parts(parts, world).await?;
         let user_agent = parts.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Visit {
             now: world.now(),
             browser: known.or_else(|| fresh.map(|secret| secret.reveal().clone())).unwrap_or_default(),
             set_cookies,
             session: Cookie::Session.find(settings, &parts.headers),
-            address: caller_address(parts, settings),
+            address,
             user_agent: user_agent.unwrap_or_default(),
         })
     }

@@ -10,6 +10,7 @@ pub mod clients;
 mod client_metadata;
 pub mod people;
 pub mod resources;
+pub mod sources;
 pub mod grants;
 pub mod keys;
 pub mod tokens;

@@ -1,4 +1,4 @@
-//! From where a request comes, also through proxies that we trust.
+//! From where a request comes, as far as that is to be believed.
 
 use std::{
     convert::Infallible,
@@ -12,28 +12,24 @@ use axum::{
 };
 use ipnet::IpNet;
 
-use crate::{config::Settings, world::World};
+use crate::world::World;
 
-/// The address of whoever sent the request.
-pub(crate) struct Caller(pub(crate) IpAddr);
+/// The address that a request comes from.
+pub(crate) struct Address(pub(crate) IpAddr);
 
-impl FromRequestParts<Arc<World>> for Caller {
+impl FromRequestParts<Arc<World>> for Address {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, world: &Arc<World>) -> Result<Caller, Infallible> {
-        Ok(Caller(caller_address(parts, &world.settings)))
+    async fn from_request_parts(parts: &mut Parts, world: &Arc<World>) -> Result<Address, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        Ok(Address(believed(peer, &parts.headers, &world.settings.trusted_proxies)))
     }
 }
 
-/// The address of whoever sent the request.
-pub(crate) fn caller_address(parts: &Parts, settings: &Settings) -> IpAddr {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    believed_address(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &parts.headers, &settings.trusted_proxies)
-}
-
 /// The address that a request comes from: the peer's, or, behind proxies that we trust, the last one that they did not add
-/// themselves. Everything further left in the list is the caller's own claim.
-fn believed_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
+/// themselves. Everything further left in the list is the visitor's own claim.
+fn believed(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
     const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()));
     if !is_trusted(&peer) {
@@ -74,7 +70,7 @@ mod tests {
                 headers.insert("x-forwarded-for", forwarded.parse().expect("a header value"));
             }
             let peer = peer.parse().expect("an address");
-            assert_eq!(believed_address(peer, &headers, &trusted).to_string(), expected, "{peer} {forwarded}");
+            assert_eq!(believed(peer, &headers, &trusted).to_string(), expected, "{peer} {forwarded}");
         }
     }
 }
