@@ -9,7 +9,7 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
-    protocol::administration,
+    protocol::administration::operators,
     server::STAGES,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
@@ -304,7 +304,7 @@ impl Machine {
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
-        if let Err(error) = administration::first_operator(&world).await {
+        if let Err(error) = operators::first(&world).await {
             // As the process does: it ends, and somebody starts it again.
             return Err(error.to_string());
         }
