@@ -72,14 +72,14 @@ pub struct Settings {
     pub window: Duration,
     /// With more keys than this, the window shrinks. A key takes 24 bytes on disk and one and a quarter in memory.
     pub keys_max: u64,
-    /// How many keys memory gathers before they become a run, at 26 bytes each, up to three times.
+    /// How many keys memory gathers before they become a run, at 29 bytes each, up to three times.
     pub bucket_keys_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        // A bucket's 64 shelves then nearly fill space for 14,336 keys each.
-        Settings { window: Duration::from_hours(28 * 24), keys_max: 500_000_000, bucket_keys_max: 896_000 }
+        // A bucket's 64 shelves then nearly fill space for 28,672 keys each.
+        Settings { window: Duration::from_hours(28 * 24), keys_max: 500_000_000, bucket_keys_max: 1_790_000 }
     }
 }
 
