@@ -48,6 +48,7 @@ use crate::domain::time::Timestamp;
 use bucket::Bucket;
 use keeper::{Keeper, Report, Seal, Task};
 use key::BuildKeyHasher;
+use run::Run;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -314,15 +315,15 @@ impl Seen {
             match report {
                 Report::Sealed { epoch, run, checkpoint } => {
                     self.trouble = None;
-                    self.waiting.pop_front();
                     self.checkpoint = checkpoint;
-                    if let Some(run) = run {
-                        self.window.install(epoch, &[], run);
-                    }
+                    let bucket = self.waiting.pop_front();
+                    let useless = run.map_or_else(Vec::new, |run| self.window.install(epoch, &[], run));
+                    self.let_go(useless, bucket);
                 }
                 Report::Merged { epoch, inputs, run } => {
                     self.trouble = None;
-                    self.window.install(epoch, &inputs, run);
+                    let replaced = self.window.install(epoch, &inputs, run);
+                    self.let_go(replaced, None);
                 }
                 Report::Failed(error @ SeenError::Damaged { .. }) => {
                     condemn(&*self.disk, &mut self.damage, error);
@@ -339,13 +340,22 @@ impl Seen {
 
     /// Hands the bucket over to become a run.
     fn seal(&mut self) {
-        let epoch = self.window.advance();
+        let (epoch, expired) = self.window.advance();
+        self.let_go(expired, None);
         let bucket = std::mem::replace(&mut self.bucket, Bucket::new(self.reached.clone()));
         let bucket = Arc::new(bucket);
         self.waiting.push_back(bucket.clone());
         self.records_since_seal = 0;
         let (epochs, checkpoint, now) = (self.window.notes(), self.reached.clone(), self.window.now());
         self.ask(Task::Seal(Box::new(Seal { bucket, epoch, epochs, checkpoint, now })));
+    }
+
+    /// Whoever holds something last frees it: better the keeper, whom nobody waits for.
+    fn let_go(&self, runs: Vec<Arc<Run>>, bucket: Option<Arc<Bucket>>) {
+        if let Some(tasks) = self.tasks.as_ref().filter(|_| !runs.is_empty() || bucket.is_some()) {
+            // If the keeper has ended, it is freed here.
+            let _ = tasks.send(Task::LetGo(runs, bucket));
+        }
     }
 
     fn ask(&mut self, task: Task) {
