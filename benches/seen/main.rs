@@ -69,11 +69,16 @@ fn run(options: &Options) -> Result<(), Failure> {
     let mut gauge = Gauge::default();
     let filling = insert(&mut seen, 0..keys, &pace, &mut gauge)?;
     println!("{:>12.0} inserts/s while the window fills with {keys} keys", filling);
+    let before = processor_time()?;
     let inserts_per_s = insert(&mut seen, keys..keys + keys / 4, &pace, &mut gauge)?;
     judge(
         inserts_per_s >= INSERTS_PER_S_AIM,
         &format!("{inserts_per_s:>12.0} inserts/s with all of them there, at least {INSERTS_PER_S_AIM:.0}"),
     );
+    let after = processor_time()?;
+    let each_us = |before: Duration, after: Duration| (after - before).as_secs_f64() * 1e6 / (keys / 4) as f64;
+    let (asked, behind) = (each_us(before.0, after.0), each_us(before.1, after.1));
+    println!("{asked:>12.2} us of processor time a key where it is asked, and {behind:.2} us behind");
     judge(gauge.longest < STALL_AIM, &format!("{:>12.1?} was the longest batch of {BATCH}, below {STALL_AIM:?}", gauge.longest));
     println!("{:>12.1?} in all waited for runs to be written", gauge.waited);
 
@@ -178,6 +183,20 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+/// What this thread has used, and what all others have.
+fn processor_time() -> Result<(Duration, Duration), Failure> {
+    let used = |file: std::path::PathBuf| -> Result<Duration, Failure> {
+        let text = std::fs::read_to_string(file)?;
+        Ok(Duration::from_nanos(text.split(' ').next().unwrap_or_default().parse()?))
+    };
+    let own = used("/proc/thread-self/schedstat".into())?;
+    let mut all = Duration::ZERO;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        all += used(thread?.path().join("schedstat"))?;
+    }
+    Ok((own, all.saturating_sub(own)))
 }
 
 fn judge(is_reached: bool, what: &str) {

@@ -18,10 +18,10 @@
 pub mod disk;
 /// The log as segment files of this process.
 pub mod embedded;
-/// How far consumers are behind.
-pub mod lag;
 /// Which ids were there before: an index over a window, a cache that the log rebuilds.
 pub mod seen;
+/// How far consumers are behind.
+pub mod lag;
 
 use crate::domain::time::Timestamp;
 use futures_util::future::BoxFuture;

@@ -6,7 +6,7 @@
 use crate::domain::time::Timestamp;
 use std::time::Duration;
 
-/// From here on an advance is a leap, and this is how much further it must go to be believed.
+/// An advance of more is a leap, and this is how much further it must go to be believed.
 const LEAP: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ impl Clock {
     /// Takes note of a record's time.
     pub(super) fn tell(&mut self, at: Timestamp) {
         let now = *self.now.get_or_insert(at);
-        if at.since(now) < LEAP {
+        if at.since(now) <= LEAP {
             self.leapt_to = None;
             self.now = Some(now.max(at));
         } else if at.since(*self.leapt_to.get_or_insert(at)) >= LEAP {

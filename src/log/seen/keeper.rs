@@ -18,6 +18,8 @@ pub(super) enum Task {
     Seal(Box<Seal>),
     /// To try again what failed.
     Retry,
+    /// To let go of what was replaced or has expired: to free much memory, and a file that is deleted, takes a while.
+    LetGo(Vec<Arc<Run>>, Option<Arc<Bucket>>),
     /// To finish what was asked for, and end.
     End,
     /// To answer when there is nothing left to do.
@@ -119,6 +121,7 @@ impl Keeper {
         match task {
             Task::Seal(seal) => self.waiting.push_back((seal, None)),
             Task::Retry => {}
+            Task::LetGo(runs, bucket) => drop((runs, bucket)),
             Task::End => self.is_ending = true,
             #[cfg(test)]
             Task::Settle(settler) => self.settlers.push(settler),

@@ -6,8 +6,9 @@ use super::{SeenError, earlier};
 use crate::log::disk::Disk;
 use std::sync::Arc;
 
-/// So many runs of the same level become one of the next.
-const FAN_IN: usize = 4;
+/// So many runs of the same level become one of the next. With fewer, each key would be written more often, and the disk is what
+/// gives in first.
+const FAN_IN: usize = 8;
 /// All of a closed epoch, but not more than this at once.
 const INPUTS_MAX: usize = 16;
 /// How many keys go by before somebody else may have his turn: some milliseconds.

@@ -48,6 +48,7 @@ use crate::domain::time::Timestamp;
 use bucket::Bucket;
 use keeper::{Keeper, Report, Seal, Task};
 use key::BuildKeyHasher;
+use run::Run;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -72,14 +73,14 @@ pub struct Settings {
     pub window: Duration,
     /// With more keys than this, the window shrinks. A key takes 24 bytes on disk and one and a quarter in memory.
     pub keys_max: u64,
-    /// How many keys memory gathers before they become a run, at 26 bytes each, up to three times.
+    /// How many keys memory gathers before they become a run, at 29 bytes each, up to three times.
     pub bucket_keys_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        // A bucket's 64 shelves then nearly fill space for 14,336 keys each.
-        Settings { window: Duration::from_hours(28 * 24), keys_max: 500_000_000, bucket_keys_max: 896_000 }
+        // A bucket's 64 shelves then nearly fill space for 28,672 keys each.
+        Settings { window: Duration::from_hours(28 * 24), keys_max: 500_000_000, bucket_keys_max: 1_790_000 }
     }
 }
 
@@ -314,15 +315,15 @@ impl Seen {
             match report {
                 Report::Sealed { epoch, run, checkpoint } => {
                     self.trouble = None;
-                    self.waiting.pop_front();
                     self.checkpoint = checkpoint;
-                    if let Some(run) = run {
-                        self.window.install(epoch, &[], run);
-                    }
+                    let bucket = self.waiting.pop_front();
+                    let useless = run.map_or_else(Vec::new, |run| self.window.install(epoch, &[], run));
+                    self.let_go(useless, bucket);
                 }
                 Report::Merged { epoch, inputs, run } => {
                     self.trouble = None;
-                    self.window.install(epoch, &inputs, run);
+                    let replaced = self.window.install(epoch, &inputs, run);
+                    self.let_go(replaced, None);
                 }
                 Report::Failed(error @ SeenError::Damaged { .. }) => {
                     condemn(&*self.disk, &mut self.damage, error);
@@ -339,13 +340,22 @@ impl Seen {
 
     /// Hands the bucket over to become a run.
     fn seal(&mut self) {
-        let epoch = self.window.advance();
+        let (epoch, expired) = self.window.advance();
+        self.let_go(expired, None);
         let bucket = std::mem::replace(&mut self.bucket, Bucket::new(self.reached.clone()));
         let bucket = Arc::new(bucket);
         self.waiting.push_back(bucket.clone());
         self.records_since_seal = 0;
         let (epochs, checkpoint, now) = (self.window.notes(), self.reached.clone(), self.window.now());
         self.ask(Task::Seal(Box::new(Seal { bucket, epoch, epochs, checkpoint, now })));
+    }
+
+    /// Whoever holds something last frees it: better the keeper, whom nobody waits for.
+    fn let_go(&self, runs: Vec<Arc<Run>>, bucket: Option<Arc<Bucket>>) {
+        if let Some(tasks) = self.tasks.as_ref().filter(|_| !runs.is_empty() || bucket.is_some()) {
+            // If the keeper has ended, it is freed here.
+            let _ = tasks.send(Task::LetGo(runs, bucket));
+        }
     }
 
     fn ask(&mut self, task: Task) {

@@ -23,6 +23,8 @@ const VERSION: u8 = 1;
 /// How much is written or read at once, in turn with other runs.
 const CHUNK_BLOCKS: u64 = 64;
 const CHUNK_BYTES: usize = CHUNK_BLOCKS as usize * BLOCK_BYTES;
+/// A run is synced as it grows: all of it at once would hold up whoever else waits for the disk.
+const SYNC_BYTES: u64 = 8 << 20;
 /// The fewest keys of a full block, whose distances are as wide as they can be.
 const FULL_BLOCK_KEYS: u64 = 170;
 
@@ -108,6 +110,7 @@ pub(super) struct RunWriter {
     file: Box<dyn DiskFile>,
     number: u64,
     position: u64,
+    synced: u64,
     chunk: Vec<u8>,
     block: BlockWriter,
     outline: OutlineWriter,
@@ -126,6 +129,7 @@ impl RunWriter {
             file,
             number,
             position: BLOCK_BYTES as u64,
+            synced: 0,
             chunk: Vec::with_capacity(CHUNK_BYTES),
             block: BlockWriter::default(),
             outline: OutlineWriter::new(keys_max),
@@ -179,6 +183,10 @@ impl RunWriter {
         self.file.write_at(&self.chunk, self.position)?;
         self.position += self.chunk.len() as u64;
         self.chunk.clear();
+        if self.position - self.synced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.synced = self.position;
+        }
         Ok(())
     }
 }

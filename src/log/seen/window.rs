@@ -77,29 +77,32 @@ impl Window {
         })
     }
 
-    /// Drops what the window has left behind, and opens the next epoch if this one is over. Says which one was open.
-    pub(super) fn advance(&mut self) -> u64 {
+    /// Gives up what the window has left behind, and opens the next epoch if this one is over. Says which one was open, and whose
+    /// runs were given up.
+    pub(super) fn advance(&mut self) -> (u64, Vec<Arc<Run>>) {
         let is_over = self.is_epoch_over();
-        let Some((open, now)) = self.epochs.last_mut().zip(self.clock.now) else { return 0 };
+        let Some((open, now)) = self.epochs.last_mut().zip(self.clock.now) else { return (0, Vec::new()) };
         open.note.until = now;
         let number = open.note.number;
-        self.expire(now);
+        let expired = self.expire(now);
         if is_over {
             self.open(number + 1);
         }
-        number
+        (number, expired)
     }
 
     pub(super) fn notes(&self) -> Vec<EpochNote> {
         self.epochs.iter().map(|epoch| epoch.note.clone()).collect()
     }
 
-    /// Puts a run in the place of its inputs, or behind the others if it has none. If the epoch has expired, the run is of no use.
-    pub(super) fn install(&mut self, epoch: u64, inputs: &[u64], run: Arc<Run>) {
-        let Some(epoch) = self.epochs.iter_mut().find(|known| known.note.number == epoch) else { return };
+    /// Puts a run in the place of its inputs, or behind the others if it has none. Gives back what is of no use any more; the run
+    /// itself, if its epoch has expired.
+    pub(super) fn install(&mut self, epoch: u64, inputs: &[u64], run: Arc<Run>) -> Vec<Arc<Run>> {
+        let Some(epoch) = self.epochs.iter_mut().find(|known| known.note.number == epoch) else { return vec![run] };
         let place = epoch.runs.iter().position(|known| inputs.contains(&known.note.number)).unwrap_or(epoch.runs.len());
-        epoch.runs.retain(|known| !inputs.contains(&known.note.number));
+        let replaced = epoch.runs.extract_if(.., |known| inputs.contains(&known.note.number)).collect();
         epoch.runs.insert(place, run);
+        replaced
     }
 
     fn open(&mut self, number: u64) {
@@ -107,22 +110,19 @@ impl Window {
         self.epochs.push(Epoch { note: EpochNote { number, from, until: from, keys: 0, runs: Vec::new() }, runs: Vec::new() });
     }
 
-    fn expire(&mut self, now: Timestamp) {
+    fn expire(&mut self, now: Timestamp) -> Vec<Arc<Run>> {
+        let mut expired = Vec::new();
         while let [oldest, _, ..] = &self.epochs[..] {
             let is_past = now.since(oldest.note.until) >= self.length;
             if !is_past && self.keys() <= self.keys_max {
-                return;
+                break;
             }
-            self.epochs.remove(0);
+            expired.extend(self.epochs.remove(0).runs);
             if !is_past {
-                let (held_s, window_s) = (self.held().as_secs(), self.length.as_secs());
-                tracing::warn!(
-                    held_s,
-                    window_s,
-                    keys_max = self.keys_max,
-                    "too many ids: repeats are known for less time than they should be"
-                );
+                let (held_s, window_s, keys_max) = (self.held().as_secs(), self.length.as_secs(), self.keys_max);
+                tracing::warn!(held_s, window_s, keys_max, "so many ids that repeats are known for less time than they should be");
             }
         }
+        expired
     }
 }
