@@ -100,6 +100,8 @@ fn log() -> (Vec<Said>, Graph, BTreeSet<ExternalId>) {
         }
         log.push(said);
     }
+    let bars = |id: &ExternalId| graph.home(id).map_or(0, |home| graph.component(home).bars.len());
+    assert!(ids.iter().map(bars).max() > Some(1) && merges.len() > 10, "much is merged, and some of it taken apart");
     (log, graph, ids)
 }
 
@@ -204,7 +206,11 @@ async fn a_crash_on_either_side_of_any_commit_makes_no_difference() {
         let storage = Storage::open(&database, MIGRATIONS).await.expect("it opens");
         let faults = storage.faults().expect("it is SQLite");
         commits += 1;
-        if commits % 2 == 0 { faults.crash_before_commit() } else { faults.crash_after_commit() };
+        if commits % 2 == 0 {
+            faults.crash_before_commit()
+        } else {
+            faults.crash_after_commit()
+        };
         let answer = step(&storage, log.clone()).await;
         storage.crash().await;
         assert!(answer.is_err(), "nobody is answered by the dead");
