@@ -18,6 +18,7 @@ pub mod revocations;
 pub mod attempts;
 pub mod signing_keys;
 pub mod operators;
+pub mod sources;
 pub mod outbox;
 pub mod leases;
 pub mod consumers;
@@ -62,7 +63,8 @@ use sqlite::Sqlite;
 /// All migrations of this version, in order.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
-    Migration { number: 2, name: "profiles", sql: include_str!("../../migrations/0002_profiles.sql") },
+    Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
+    Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
 ];
 
 /// Where the state is kept.
