@@ -16,7 +16,7 @@ CREATE TABLE profiles (
     canonical TEXT NOT NULL,
     created_offset INTEGER NOT NULL,
     created_at INTEGER NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX profiles_canonical ON profiles (canonical);
 
 -- The home of an id is the profile that it stays with, whatever is merged and taken apart.
@@ -32,7 +32,8 @@ CREATE TABLE external_ids (
     message_id TEXT NOT NULL,
     PRIMARY KEY (collection, type, value)
 ) WITHOUT ROWID;
-CREATE INDEX external_ids_home ON external_ids (home);
+-- With the time, so that a component is read from the index alone.
+CREATE INDEX external_ids_home ON external_ids (home, mapped_at);
 
 -- Why two ids are of one: append-only but for the tombstone. Of an id that was added the two homes are the same; where they are not,
 -- the edge merged them.

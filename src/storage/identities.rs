@@ -1,7 +1,7 @@
 //! External ids, profiles and what joins them: loaded into a [`Graph`] as far as a batch of events touches it, written as the changes
 //! that were decided there.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::{Row, StorageError, Tx, Value, batch::Batch, columns::unreadable};
@@ -14,6 +14,9 @@ use crate::domain::{
     profile::Collection,
 };
 
+/// What stands for all of a component: one row for each id of each member, and one for a member without ids.
+const MEMBERS: &str = "SELECT m.canonical, m.id, m.created_offset, m.collection, x.type, x.value, x.mapped_at";
+
 /// Loads all that the graph must know to resolve events of these ids. What it knows already is not read again, so a graph may be
 /// kept from one batch to the next where this process is the only one that writes, and every change that was committed was applied to
 /// it; after a transaction that failed it is dropped.
@@ -22,18 +25,20 @@ pub async fn load<'i>(
     graph: &mut Graph,
     ids: impl IntoIterator<Item = &'i ExternalId> + Send,
 ) -> Result<(), StorageError> {
-    static FIND: LazyLock<Batch> = LazyLock::new(|| {
-        Batch::new(
-            "SELECT p.canonical FROM external_ids e JOIN profiles p ON p.id = e.home WHERE (e.collection, e.type, e.value) IN (VALUES ",
-            3,
-            ")",
-        )
+    // Joined crosswise, because SQLite keeps the order of such a join: from what is asked to the index, never the other way.
+    static BY_ID: LazyLock<Batch> = LazyLock::new(|| {
+        let after = format!(
+            ") {MEMBERS} FROM asked a CROSS JOIN external_ids e JOIN profiles p ON p.id = e.home \
+               JOIN profiles m ON m.canonical = p.canonical LEFT JOIN external_ids x ON x.home = m.id \
+               WHERE e.collection = a.collection AND e.type = a.type AND e.value = a.value"
+        );
+        Batch::new("WITH asked (collection, type, value) AS (VALUES ", 3, &after)
     });
     // In the order of the index, so that neighbours are read together.
     let unknown: BTreeSet<&ExternalId> = ids.into_iter().filter(|id| !graph.knows(id)).collect();
     let keys: Vec<Value<'_>> = unknown.iter().flat_map(|id| key(id)).collect();
-    let canonical = tx.rows_batch(&FIND, &keys, |row| row.id(0)).await?;
-    load_components(tx, graph, canonical).await?;
+    let rows = tx.rows_batch(&BY_ID, &keys, read_member).await?;
+    insert_components(tx, graph, rows).await?;
     for id in unknown {
         if !graph.knows(id) {
             graph.note_unmapped(id.clone());
@@ -44,6 +49,13 @@ pub async fn load<'i>(
 
 /// Loads the component of a profile, and tells the merges that are in force in it. `None` if there is no such profile.
 pub async fn load_profile(tx: &mut Tx, graph: &mut Graph, profile: ProfileId) -> Result<Option<Vec<Merge>>, StorageError> {
+    static BY_PROFILE: LazyLock<Batch> = LazyLock::new(|| {
+        let after = format!(
+            ") {MEMBERS} FROM asked a CROSS JOIN profiles p JOIN profiles m ON m.canonical = p.canonical \
+               LEFT JOIN external_ids x ON x.home = m.id WHERE p.id = a.id"
+        );
+        Batch::new("WITH asked (id) AS (VALUES ", 1, &after)
+    });
     static MERGES: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
             "SELECT event_offset, collection, type, value, home, with_type, with_value, with_home FROM identity_edges \
@@ -52,9 +64,13 @@ pub async fn load_profile(tx: &mut Tx, graph: &mut Graph, profile: ProfileId) ->
             ")",
         )
     });
-    let sql = "SELECT canonical FROM profiles WHERE id = $1";
-    let Some(canonical) = tx.row(sql, &[(&profile.to_string()).into()], |row| row.id(0)).await? else { return Ok(None) };
-    load_components(tx, graph, vec![canonical]).await?;
+    if !graph.has(profile) {
+        let rows = tx.rows_batch(&BY_PROFILE, &[(&profile.to_string()).into()], read_member).await?;
+        insert_components(tx, graph, rows).await?;
+    }
+    if !graph.has(profile) {
+        return Ok(None);
+    }
     let members: Vec<String> = graph.component(profile).members.iter().map(|member| member.id.to_string()).collect();
     let mut merges = tx.rows_batch(&MERGES, &texts(&members), read_merge).await?;
     merges.sort_by(|one, other| (one.offset, &one.edge.id).cmp(&(other.offset, &other.edge.id)));
@@ -94,19 +110,41 @@ pub async fn write_changes(tx: &mut Tx, decided: &[(Cause, Vec<Change>)]) -> Res
     waiting.write(tx).await
 }
 
-/// Reads whole components into the graph, but for those it has.
-async fn load_components(tx: &mut Tx, graph: &mut Graph, canonical: Vec<ProfileId>) -> Result<(), StorageError> {
-    static MEMBERS: LazyLock<Batch> = LazyLock::new(|| {
-        Batch::new("SELECT canonical, id, created_offset, collection FROM profiles WHERE canonical IN (VALUES ", 1, ")")
-    });
-    static MAPPINGS: LazyLock<Batch> = LazyLock::new(|| {
-        Batch::new(
-            "SELECT p.canonical, e.collection, e.type, e.value, e.home, e.mapped_at \
-             FROM profiles p JOIN external_ids e ON e.home = p.id WHERE p.canonical IN (VALUES ",
-            1,
-            ")",
-        )
-    });
+/// A row of a component.
+struct MemberRow {
+    canonical: ProfileId,
+    collection: Collection,
+    member: Member,
+    mapping: Option<Mapping>,
+}
+
+/// Puts whole components together. A component that several ids lead to is read as often.
+async fn insert_components(tx: &mut Tx, graph: &mut Graph, rows: Vec<MemberRow>) -> Result<(), StorageError> {
+    let mut components: BTreeMap<ProfileId, Component> = BTreeMap::new();
+    for MemberRow { canonical, collection, member, mapping } in rows {
+        let empty = || Component { collection, members: Vec::new(), mappings: Vec::new(), bars: Vec::new() };
+        let component = components.entry(canonical).or_insert_with(empty);
+        component.members.push(member);
+        component.mappings.extend(mapping);
+    }
+    for component in components.values_mut() {
+        component.members.sort_unstable();
+        component.members.dedup();
+        component.mappings.sort_unstable();
+        component.mappings.dedup();
+    }
+    for (canonical, bar) in bars(tx, components.keys()).await? {
+        components.get_mut(&canonical).ok_or_else(|| unreadable("a bar of no profile"))?.bars.push(bar);
+    }
+    components.into_values().for_each(|component| graph.insert(component));
+    Ok(())
+}
+
+/// What was taken from profiles by hand, with the canonical profile of each. Most installations never see any.
+async fn bars(
+    tx: &mut Tx,
+    canonical: impl Iterator<Item = &ProfileId>,
+) -> Result<Vec<(ProfileId, (ProfileId, Bar))>, StorageError> {
     static BARS: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
             "SELECT p.canonical, b.profile, b.other, p.collection \
@@ -115,24 +153,11 @@ async fn load_components(tx: &mut Tx, graph: &mut Graph, canonical: Vec<ProfileI
             ")",
         )
     });
-    let missing: HashSet<ProfileId> = canonical.into_iter().filter(|profile| !graph.has(*profile)).collect();
-    let missing: BTreeSet<String> = missing.into_iter().map(|profile| profile.to_string()).collect();
-    let keys: Vec<Value<'_>> = missing.iter().map(Value::from).collect();
-
-    let mut components: BTreeMap<ProfileId, Component> = BTreeMap::new();
-    for (canonical, member, collection) in tx.rows_batch(&MEMBERS, &keys, read_member).await? {
-        let empty = || Component { collection, members: Vec::new(), mappings: Vec::new(), bars: Vec::new() };
-        components.entry(canonical).or_insert_with(empty).members.push(member);
+    if tx.row("SELECT 1 FROM identity_bars LIMIT 1", &[], |row| row.int(0)).await?.is_none() {
+        return Ok(Vec::new());
     }
-    let stray = || unreadable("a label that leads to no profile");
-    for (canonical, mapping) in tx.rows_batch(&MAPPINGS, &keys, read_mapping).await? {
-        components.get_mut(&canonical).ok_or_else(stray)?.mappings.push(mapping);
-    }
-    for (canonical, bar) in tx.rows_batch(&BARS, &keys, read_bar).await? {
-        components.get_mut(&canonical).ok_or_else(stray)?.bars.push(bar);
-    }
-    components.into_values().for_each(|component| graph.insert(component));
-    Ok(())
+    let canonical: Vec<String> = canonical.map(ToString::to_string).collect();
+    tx.rows_batch(&BARS, &texts(&canonical), read_bar).await
 }
 
 /// Rows that wait to be written together, in the order of the tables' needs: labels change once their profiles are there.
@@ -253,13 +278,14 @@ async fn bar(tx: &mut Tx, cause: &Cause, profile: &str, other: &str) -> Result<(
     Ok(())
 }
 
-fn read_member(row: &Row<'_>) -> Result<(ProfileId, Member, Collection), StorageError> {
-    Ok((row.id(0)?, Member { id: row.id(1)?, created: row.int(2)?.cast_unsigned() }, collection(row, 3)?))
-}
-
-fn read_mapping(row: &Row<'_>) -> Result<(ProfileId, Mapping), StorageError> {
-    let id = external_id(row, collection(row, 1)?, 2)?;
-    Ok((row.id(0)?, Mapping { id, home: row.id(4)?, at: row.timestamp(5)? }))
+fn read_member(row: &Row<'_>) -> Result<MemberRow, StorageError> {
+    let member = Member { id: row.id(1)?, created: row.int(2)?.cast_unsigned() };
+    let collection = collection(row, 3)?;
+    let mapping = match row.timestamp_or_null(6)? {
+        Some(at) => Some(Mapping { id: external_id(row, collection, 4)?, home: member.id, at }),
+        None => None,
+    };
+    Ok(MemberRow { canonical: row.id(0)?, collection, member, mapping })
 }
 
 /// Profiles' ids have no colon, external ids have one.

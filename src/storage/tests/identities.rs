@@ -100,6 +100,8 @@ fn log() -> (Vec<Said>, Graph, BTreeSet<ExternalId>) {
         }
         log.push(said);
     }
+    let bars = |id: &ExternalId| graph.home(id).map_or(0, |home| graph.component(home).bars.len());
+    assert!(ids.iter().map(bars).max() > Some(1) && merges.len() > 10, "much is merged, and some of it taken apart");
     (log, graph, ids)
 }
 
