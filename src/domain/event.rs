@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
-    id::{EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind},
+    id::{
+        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind,
+    },
     json::Json,
     resource::ResourceIdentifier,
     scope::Scopes,
@@ -155,6 +157,10 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
+    #[serde(rename = "audience.entered.v1")]
+    AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
+    #[serde(rename = "audience.left.v1")]
+    AudienceLeft { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
     #[serde(rename = "event.conflicted.v1")]
     EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
@@ -197,6 +203,7 @@ impl Fact {
             Fact::EventReceived { source, message_id, .. } | Fact::EventConflicted { source, message_id, .. } => {
                 received_subject(*source, message_id)
             }
+            Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

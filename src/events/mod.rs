@@ -3,3 +3,4 @@
 pub mod relay;
 pub mod ingest;
 pub mod dedup;
+pub mod profiles;

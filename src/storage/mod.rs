@@ -23,6 +23,8 @@ pub mod outbox;
 pub mod leases;
 pub mod consumers;
 pub mod identities;
+pub mod profile_states;
+pub mod definitions;
 
 mod batch;
 mod columns;
@@ -65,6 +67,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
     Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
+    Migration { number: 4, name: "profile_states", sql: include_str!("../../migrations/0004_profile_states.sql") },
 ];
 
 /// Where the state is kept.

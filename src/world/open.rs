@@ -110,6 +110,7 @@ impl World {
             storage,
             log: Arc::new(log),
             seen: Arc::new(seen),
+            profiles: Default::default(),
             secrets,
             keys,
             outbound: outside.outbound,

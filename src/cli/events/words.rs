@@ -124,6 +124,9 @@ fn in_words(fact: &Fact) -> String {
         Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
+        Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
+            format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
+        }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

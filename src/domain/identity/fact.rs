@@ -49,6 +49,9 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }
+        // A profile is in an audience by what happened, and that alone is its history.
+        | Fact::AudienceEntered { .. }
+        | Fact::AudienceLeft { .. }
         | Fact::EventConflicted { .. } => Vec::new(),
     }
 }
