@@ -10,7 +10,8 @@ use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
     id::{
-        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind,
+        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ProfileKind, ResourceKind, SessionKind,
+        SourceKind, TokenKind,
     },
     json::Json,
     resource::ResourceIdentifier,
