@@ -75,7 +75,7 @@ impl Storage {
     pub async fn client(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StorageError> {
         let ask = |id: ClientId| self.read(move |tx| Box::pin(async move { clients::find(tx, &id).await }));
         let Some(directory) = self.directory() else { return Ok(ask(id.clone()).await?.map(Arc::new)) };
-        let generation = match directory.clients.get(id) {
+        let generation = match directory.clients.get(id, |_| true) {
             Ok(kept) => return Ok(Some(kept)),
             Err(generation) => generation,
         };
@@ -90,7 +90,7 @@ impl Storage {
     pub async fn resources(&self) -> Result<Arc<Resources>, StorageError> {
         let ask = || self.read(|tx| Box::pin(async move { resources::list(tx).await }));
         let Some(directory) = self.directory() else { return Ok(Arc::new(Resources::new(ask().await?))) };
-        let generation = match directory.resources.get(&()) {
+        let generation = match directory.resources.get(&(), |_| true) {
             Ok(kept) => return Ok(kept),
             Err(generation) => generation,
         };
@@ -99,23 +99,22 @@ impl Storage {
         Ok(found)
     }
 
-    /// The live grant by which a client acts for itself at a resource.
+    /// The grant by which a client acts for itself at a resource, if it has not ended and lasts until `lasts_until`.
     pub async fn own_grant(
         &self,
         client: &ClientId,
         resource: &ResourceIdentifier,
-        now: Timestamp,
+        lasts_until: Timestamp,
     ) -> Result<Option<Arc<Grant>>, StorageError> {
         let ask = |client: ClientId, resource: ResourceIdentifier| {
-            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, now).await }))
+            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, lasts_until).await }))
         };
         let Some(directory) = self.directory() else {
             return Ok(ask(client.clone(), resource.clone()).await?.map(Arc::new));
         };
         let key = (client.clone(), resource.clone());
-        let generation = match directory.own_grants.get(&key) {
-            Ok(kept) if kept.expires_at > now => return Ok(Some(kept)),
-            Ok(_) => return Ok(ask(key.0, key.1).await?.map(Arc::new)),
+        let generation = match directory.own_grants.get(&key, |kept| kept.expires_at >= lasts_until) {
+            Ok(kept) => return Ok(Some(kept)),
             Err(generation) => generation,
         };
         let found = ask(client.clone(), resource.clone()).await?.map(Arc::new);
@@ -207,10 +206,10 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Kept<K, V> {
-    /// The value, or the generation with which a freshly read one may be kept.
-    fn get(&self, key: &K) -> Result<V, u64> {
+    /// The value if it still does, or the generation with which a freshly read one may be kept.
+    fn get(&self, key: &K, still_does: impl Fn(&V) -> bool) -> Result<V, u64> {
         let kept = read(&self.0);
-        kept.1.get(key).cloned().ok_or(kept.0)
+        kept.1.get(key).filter(|value| still_does(value)).cloned().ok_or(kept.0)
     }
 
     fn keep(&self, generation: u64, key: K, value: V) {

@@ -25,9 +25,9 @@ use crate::support::Answer;
 const CONFIGURATION: &str = "
     issuer = \"https://deputy.example\"
     access_token_ttl_s = 300
-    refresh_token_idle_ttl_s = 7200
+    refresh_token_idle_ttl_s = 3600
     refresh_grace_s = 30
-    grant_ttl_s = 28800
+    grant_ttl_s = 5400
     facts_retention_s = 864000
     registrations_per_minute_max = 100000
 ";

@@ -47,7 +47,7 @@ use simulation::Simulation;
 
 /// Seeds that every run of the tests tries, beside those that were kept.
 const SEEDS: u64 = 24;
-const MOVES: usize = 60;
+const MOVES: usize = 150;
 const RACERS: usize = 1000;
 /// Seeds that once found something, and what.
 const KEPT: [(u64, &str); 0] = [];
@@ -176,17 +176,20 @@ async fn one_move(simulation: &mut Simulation) -> Checked {
     simulation.check_move().await
 }
 
+/// Time passes, often until something is about to expire or has just done so; or the clock is set back.
 fn pass_time(simulation: &mut Simulation) {
-    let random = &mut simulation.random;
-    let (seconds, word) = match random.within(0..20) {
-        0..8 => (random.within(1..20), "pass"),
-        8..12 => (random.within(20..70), "pass"),
-        12..16 => (random.within(60..900), "pass"),
-        16..18 => (random.within(3600..9 * 3600), "pass"),
-        _ => (random.within(1..900), "are taken back by the clock"),
-    };
-    simulation.moves.push(format!("{seconds} s {word}"));
-    let (clock, by) = (&simulation.machine.clock, Duration::from_secs(seconds));
     let now = simulation.machine.now();
-    clock.set(if word == "pass" { now.plus(by) } else { now.minus(by) });
+    let edges = simulation.model.edges(now);
+    let random = &mut simulation.random;
+    let edge = if random.chance(35) { random.pick(&edges).copied() } else { None };
+    let later = match (edge, random.within(0..20)) {
+        (Some(edge), _) => edge.minus(Duration::from_millis(2)).plus(Duration::from_millis(random.within(0..4))).max(now),
+        (None, 0..10) => now.plus(Duration::from_secs(random.within(1..20))),
+        (None, 10..15) => now.plus(Duration::from_secs(random.within(20..70))),
+        (None, 15..18) => now.plus(Duration::from_secs(random.within(60..900))),
+        (None, 18) => now.plus(Duration::from_secs(random.within(3600..3 * 3600))),
+        (None, _) => now.minus(Duration::from_secs(random.within(1..900))),
+    };
+    simulation.moves.push(format!("{} ms pass", later.0 - now.0));
+    simulation.machine.clock.set(later);
 }

@@ -3,7 +3,10 @@
 //! It learns from answers only. Where an answer was lost it looks at what is stored, and accepts what the lost request may have
 //! done, and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use deputy::domain::{
     grant::Grant as StoredGrant,
@@ -13,6 +16,9 @@ use deputy::domain::{
 };
 
 use super::{browser::Browser, request::Caller};
+
+/// For so long after a refresh, repeating it gets the same successor; as the simulation's configuration has it.
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// A broken promise, in a sentence.
 pub type Checked<T = ()> = Result<T, String>;
@@ -258,6 +264,15 @@ impl Model {
         let grant = &self.grants[grant];
         let consent = grant.person.and_then(|person| self.consents.get(&(grant.client, person, grant.resource)));
         consent.map_or_else(Scopes::default, |consent| grant.scopes.intersection(consent))
+    }
+
+    /// The moments to come at which something expires.
+    pub fn edges(&self, now: Timestamp) -> Vec<Timestamp> {
+        let codes = self.codes.iter().filter(|code| !code.is_spent).map(|code| code.expires_at);
+        let grants = self.grants.iter().filter(|grant| !grant.has_ended);
+        let families = grants.clone().filter_map(|grant| grant.family.as_ref());
+        let edges = families.flat_map(|family| [family.expires_at, family.rotated_at.plus(GRACE)]);
+        codes.chain(edges).chain(grants.map(|grant| grant.expires_at)).filter(|edge| *edge > now).collect()
     }
 
     /// What a token is good for at `now`.

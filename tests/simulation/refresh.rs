@@ -1,18 +1,13 @@
 //! Refresh tokens: the live one, the one before, inside and outside the grace window, older ones, in parallel, by strangers.
 
-use std::time::Duration;
-
 use deputy::domain::scope::Scopes;
 
 use super::{
-    model::{Allowed, Checked, ensure},
+    model::{Allowed, Checked, GRACE, ensure},
     plan::Outcome,
     request::Request,
     simulation::Simulation,
 };
-
-/// As the simulation's configuration has it.
-const GRACE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Refresh {
@@ -73,7 +68,7 @@ impl Refresh {
         let (model, now, known) = (&simulation.model, simulation.machine.now(), &simulation.model.grants[grant]);
         let Some(family) = &known.family else { return Due::Refused };
         let is_barred = known.person.is_some_and(|person| !model.people[person].standing.is_on());
-        let has_expired = known.expires_at <= now || family.expires_at <= now;
+        let has_expired = known.expires_at.seconds() <= now.seconds() || family.expires_at <= now;
         match () {
             () if !model.clients[client].standing.is_on() => Due::Disabled,
             () if client != known.client || known.has_ended || is_barred || has_expired => Due::Refused,

@@ -38,7 +38,10 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         return Err(SCOPE_EMPTY);
     }
     let granted = resource.closure(&client.metadata.scope.clone().unwrap_or_default());
-    let known = world.storage.own_grant(&client.id, &resource.identifier, now).await?;
+    let access_token_ttl_s = access_token_ttl_s(world, Some(&resource));
+    // One that ends sooner would shorten the token, at last to nothing.
+    let lasts_until = now.plus(World::seconds(access_token_ttl_s));
+    let known = world.storage.own_grant(&client.id, &resource.identifier, lasts_until).await?;
     // A registration that was changed meanwhile begins a new grant: no token exceeds the grant that it is under.
     let (grant, is_new) = match known.filter(|known| known.scopes == granted) {
         Some(known) => (known, false),
@@ -52,7 +55,7 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         resource: Some(resource.identifier.clone()),
         scopes,
         expires_at: grant.expires_at,
-        access_token_ttl_s: access_token_ttl_s(world, Some(&resource)),
+        access_token_ttl_s,
         refresh_generation: None,
         identity: None,
     };
