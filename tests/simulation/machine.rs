@@ -27,7 +27,7 @@ const CONFIGURATION: &str = "
     access_token_ttl_s = 300
     refresh_token_idle_ttl_s = 3600
     refresh_grace_s = 30
-    grant_ttl_s = 5400
+    grant_ttl_s = 3600
     facts_retention_s = 864000
     registrations_per_minute_max = 100000
 ";

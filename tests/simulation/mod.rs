@@ -183,7 +183,8 @@ fn pass_time(simulation: &mut Simulation) {
     let random = &mut simulation.random;
     let edge = if random.chance(35) { random.pick(&edges).copied() } else { None };
     let later = match (edge, random.within(0..20)) {
-        (Some(edge), _) => edge.minus(Duration::from_millis(2)).plus(Duration::from_millis(random.within(0..4))).max(now),
+        (Some(edge), 0..10) => edge.minus(Duration::from_millis(2)).plus(Duration::from_millis(random.within(0..4))).max(now),
+        (Some(edge), _) => edge.minus(Duration::from_secs(random.within(1..300))).max(now),
         (None, 0..10) => now.plus(Duration::from_secs(random.within(1..20))),
         (None, 10..15) => now.plus(Duration::from_secs(random.within(20..70))),
         (None, 15..18) => now.plus(Duration::from_secs(random.within(60..900))),

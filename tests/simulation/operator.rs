@@ -90,9 +90,7 @@ impl Operation {
 
     pub async fn judge(&self, simulation: &mut Simulation, outcome: &Outcome<'_>) -> Checked {
         let mut definite = outcome.definite(simulation)?.first().map(|answer| (answer.status.as_u16(), answer.body.clone()));
-        // Whoever hung up may have rotated the keys, and the process hears of it when it looks again: the next rotation tells so.
-        let is_raced = matches!((self, &definite), (Operation::RotateKeys(Pace::Forced), Some((409, _))));
-        if definite.is_none() || is_raced {
+        if definite.is_none() {
             let answer = simulation.machine.call(&self.request(simulation)).await;
             simulation.is_trouble(&answer, None)?;
             let mut allowed = Allowed::default();
