@@ -20,7 +20,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
 pub(crate) fn failure(error: ServerError) -> Failure {
     match error {
         ServerError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => Failure(format!(
-            "cannot serve: {address} is in use; stop what runs there, perhaps another Deputy, or set `listen` and `issuer` to another port"
+            "cannot serve: {address} is in use; stop what runs there, perhaps another Deputy, or choose another address with the settings `listen` and `issuer`"
         )),
         error => Failure::because("cannot serve", &error),
     }

@@ -20,7 +20,7 @@ const CLIENT_ID_BYTES_MAX: usize = 2_000;
 
 /// What a client calls itself: an identifier that we made, or the URL of its metadata document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct ClientId(String);
 
 impl ClientId {

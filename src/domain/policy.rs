@@ -39,7 +39,8 @@ pub fn own_scopes(client: &Client, resource: &Resource, requested: &Scopes) -> R
     if let Some(unknown) = requested.iter().find(|word| resource.definition(word).is_none()) {
         return Err(SCOPE_UNKNOWN.because(format!("The scope {unknown} does not exist at this resource.")));
     }
-    if requested.is_subset(&resource.closure(&registered)) { Ok(requested.clone()) } else { Err(SCOPE_UNREGISTERED) }
+    let is_registered = requested.is_subset(&registered) || requested.is_subset(&resource.closure(&registered));
+    if is_registered { Ok(requested.clone()) } else { Err(SCOPE_UNREGISTERED) }
 }
 
 /// The scopes of a refreshed token: those of the grant that registration and consent still allow, or fewer if the client asks

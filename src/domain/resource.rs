@@ -19,7 +19,7 @@ const IDENTIFIER_BYTES_MAX: usize = 2_000;
 
 /// A resource identifier, spelled as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct ResourceIdentifier(String);
 
 impl ResourceIdentifier {

@@ -1,6 +1,6 @@
 //! Scopes: what a token may do, in the words of [RFC 6749 §3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,9 +21,10 @@ pub const BUILT_IN: [&str; 4] = [OPENID, PROFILE, EMAIL, OFFLINE_ACCESS];
 pub const SCOPES_MAX: usize = 100;
 const SCOPE_CHARS_MAX: usize = 200;
 
-/// A set of scopes; the order in which they were asked for does not matter, a repetition neither.
+/// A set of scopes; the order in which they were asked for does not matter, a repetition neither. Clones share it: one issuance
+/// puts the same set into authorization, claims, event and answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scopes(BTreeSet<String>);
+pub struct Scopes(Arc<BTreeSet<String>>);
 
 impl Scopes {
     /// Reads `scope` as it stands on the wire.
@@ -38,12 +39,12 @@ impl Scopes {
                 return Err(SCOPE_MALFORMED.because(format!("At most {SCOPES_MAX} scopes can be asked for at once.")));
             }
         }
-        Ok(Scopes(scopes))
+        Ok(Scopes(scopes.into()))
     }
 
     /// The set of these words, all of which are well-formed.
     pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Scopes {
-        Scopes(words.into_iter().filter(|word| is_scope(word)).map(str::to_owned).collect())
+        words.into_iter().filter(|word| is_scope(word)).map(str::to_owned).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &str> {
@@ -63,15 +64,22 @@ impl Scopes {
     }
 
     pub fn union(&self, other: &Scopes) -> Scopes {
-        Scopes(self.0.union(&other.0).cloned().collect())
+        self.0.union(&other.0).cloned().collect()
     }
 
     pub fn intersection(&self, other: &Scopes) -> Scopes {
-        Scopes(self.0.intersection(&other.0).cloned().collect())
+        self.0.intersection(&other.0).cloned().collect()
     }
 
     pub fn difference(&self, other: &Scopes) -> Scopes {
-        Scopes(self.0.difference(&other.0).cloned().collect())
+        self.0.difference(&other.0).cloned().collect()
+    }
+}
+
+/// For words that are well-formed.
+impl FromIterator<String> for Scopes {
+    fn from_iter<I: IntoIterator<Item = String>>(words: I) -> Scopes {
+        Scopes(Arc::new(words.into_iter().collect()))
     }
 }
 

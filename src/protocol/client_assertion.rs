@@ -3,7 +3,7 @@
 //!
 //! Claims are typed: one of the wrong JSON type is an error, never "absent". Each `jti` is good once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
@@ -36,6 +36,10 @@ const JTI_BYTES_MAX: usize = 1024;
 const LIFETIME_MAX: Duration = Duration::from_secs(3600);
 /// How far a client's clock may be ahead ([FAPI 2.0](https://openid.net/specs/fapi-security-profile-2_0-final.html) accepts 10 s, forbids more than 60 s).
 const AHEAD_MAX: Duration = Duration::from_secs(30);
+/// How long the keys at a `jwks_uri` are believed.
+const KEYS_KEPT: Duration = Duration::from_secs(60);
+/// How soon they are asked for again when they are of no use.
+const KEYS_ASKED_AGAIN: Duration = Duration::from_secs(10);
 const KEYS_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max: 64 * 1024 };
 /// What verifies assertions; asymmetric only.
 pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
@@ -91,8 +95,12 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
     if !ALGORITHMS.iter().any(|known| known.parse() == Ok(header.alg)) {
         return Err(CLIENT_ASSERTION_ALGORITHM);
     }
-    let keys = keys(world, client).await?;
-    let claims = verify_signature(&keys, header.alg, header.kid.as_deref(), assertion)?;
+    let verify = |keys: &JwkSet| verify_signature(keys, header.alg, header.kid.as_deref(), assertion);
+    let claims = match verify(&*keys(world, client, KEYS_KEPT, now).await?) {
+        // The client may have rotated its keys since we asked for them.
+        Err(refusal) if refusal == CLIENT_ASSERTION_SIGNATURE => verify(&*keys(world, client, KEYS_ASKED_AGAIN, now).await?)?,
+        verified => verified?,
+    };
     check(&claims, client, world.settings.issuer.as_str(), now)?;
     let digest = world.secrets.digest(Purpose::ClientAssertionId, &format!("{}\n{}", client.id, claims.jti));
     let noted_until = claims.exp.plus(AHEAD_MAX);
@@ -112,25 +120,46 @@ fn is_assertion_type(typ: &str) -> bool {
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "client-authentication+jwt")
 }
 
-async fn keys(world: &World, client: &Client) -> Result<JwkSet, OAuthError> {
+/// The client's keys; those at a `jwks_uri` as they were at most `age_max` ago.
+async fn keys(world: &World, client: &Client, age_max: Duration, now: Timestamp) -> Result<Arc<JwkSet>, OAuthError> {
     match (&client.metadata.jwks, &client.metadata.jwks_uri) {
-        (Some(jwks), _) => Ok(key_set(jwks)),
-        (None, Some(uri)) => fetched_keys(world, client, uri).await,
+        (Some(jwks), _) => Ok(Arc::new(key_set(jwks))),
+        (None, Some(uri)) => fetched_keys(world, client, uri, age_max, now).await,
         (None, None) => Err(CLIENT_ASSERTION_SIGNATURE),
     }
 }
 
-/// The keys at a `jwks_uri` as they are now, so that a rotation counts at once.
-async fn fetched_keys(world: &World, client: &Client, uri: &Url) -> Result<JwkSet, OAuthError> {
-    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
-    let fetched = world.outbound.get(uri, KEYS_LIMITS).await.map_err(|error| {
-        tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
-        CLIENT_KEYS_UNAVAILABLE
-    })?;
-    if fetched.status != http::StatusCode::OK {
-        return Err(CLIENT_KEYS_UNAVAILABLE);
+/// The keys at a `jwks_uri`, asked for once in a while only: nobody can make us knock at a stranger's door all day.
+async fn fetched_keys(
+    world: &World,
+    client: &Client,
+    uri: &Url,
+    age_max: Duration,
+    now: Timestamp,
+) -> Result<Arc<JwkSet>, OAuthError> {
+    if let Some((asked_at, known)) = world.memory.client_keys.get(uri) {
+        // Trouble there passes sooner than keys change.
+        let age_max = if known.is_some() { age_max } else { KEYS_ASKED_AGAIN };
+        if now.since(asked_at) < age_max {
+            return known.ok_or(CLIENT_KEYS_UNAVAILABLE);
+        }
     }
-    serde_json::from_slice(&fetched.body).map(|document| key_set(&document)).map_err(|_| CLIENT_KEYS_UNAVAILABLE)
+    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
+    let keys = match world.outbound.get(uri, KEYS_LIMITS).await {
+        Ok(fetched) if fetched.status == http::StatusCode::OK => {
+            serde_json::from_slice(&fetched.body).ok().map(|document| Arc::new(key_set(&document)))
+        }
+        Ok(fetched) => {
+            tracing::warn!(client = %client.id, status = fetched.status.as_u16(), "a client's jwks_uri cannot be read");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
+            None
+        }
+    };
+    world.memory.client_keys.insert(uri.clone(), (now, keys.clone()));
+    keys.ok_or(CLIENT_KEYS_UNAVAILABLE)
 }
 
 /// The keys that we can read; others are skipped ([RFC 7517 §5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).

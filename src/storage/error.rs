@@ -153,6 +153,8 @@ fn from_sqlstate(code: &str, constraint: &str, message: &str) -> StorageError {
         // Lock not available, statement timeout, too many connections.
         "55P03" | "57014" | "53300" => StorageError::Busy,
         "53100" => StorageError::Full,
+        // The database takes no connections at the moment: an operator works on it.
+        "55000" => StorageError::unavailable(message),
         // Read-only transaction: we reached a standby.
         "25006" => StorageError::NotWritable { reason: message.to_owned() },
         // No such database; a session that idled in its transaction was ended.
@@ -189,6 +191,7 @@ mod tests {
         for (code, transient) in [
             ("40P01", true),
             ("53100", true),
+            ("55000", true),
             ("57P01", true),
             ("08006", true),
             ("25P03", true),

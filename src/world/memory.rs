@@ -2,12 +2,19 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
+use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
+use url::Url;
 
-use crate::{config::Settings, domain::token::VerifiedToken};
+use crate::{
+    config::Settings,
+    domain::{time::Timestamp, token::VerifiedToken},
+};
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
 const VERIFIED_TOKENS_MAX: u64 = 16_384;
+/// Key sets of clients, at some kilobytes each.
+const CLIENT_KEYS_MAX: u64 = 1_024;
 /// Refusals that are put on record in a second at most; the rest are counted.
 const RECORDED_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("500 is not zero");
 /// Passwords that wait for their turn to be hashed; whoever comes then is told to come again.
@@ -19,6 +26,8 @@ const FETCHES_MAX: usize = 16;
 pub struct Memory {
     /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    /// The keys at clients' `jwks_uri`, and when they were asked for; `None` where they could not be read then.
+    pub client_keys: moka::sync::Cache<Url, (Timestamp, Option<Arc<JwkSet>>)>,
     /// New registrations, for the whole installation: hosted clients share an address.
     pub registrations: governor::DefaultDirectRateLimiter,
     pub recorded_refusals: governor::DefaultDirectRateLimiter,
@@ -36,6 +45,7 @@ impl Memory {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Memory {
             verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
+            client_keys: moka::sync::Cache::new(CLIENT_KEYS_MAX),
             registrations: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
             recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),
             password_permits: Arc::new(Semaphore::new(cores)),

@@ -218,11 +218,13 @@ async fn cve_2020_15223_a_revocation_that_failed_says_so() {
         let resource = deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let tokens = agent.authorize(&ada, "notes:read").await;
+        let reason = if deputy.world().storage.faults().is_some() { "storage.full" } else { "storage.unavailable" };
         for token in [tokens.refresh_token(), &tokens.access_token] {
-            let form = [("token", token)];
+            let (form, counted) = ([("token", token)], deputy.refusals_counted(reason).await);
             let answer = deputy.without_storage(agent.post("/revoke", &form, &[])).await;
             let answer = answer.refused(503, "temporarily_unavailable");
             assert!(answer.header("retry-after").is_some());
+            assert!(deputy.refusals_counted(reason).await > counted);
         }
         assert!(is_active(&deputy, &resource, &tokens.access_token).await, "nothing was revoked, and nothing says it was");
         assert_eq!(deputy.facts_of("grant.ended.v1").await.len() + deputy.facts_of("token.revoked.v1").await.len(), 0);

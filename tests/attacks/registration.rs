@@ -101,6 +101,7 @@ async fn cve_2026_1180_keys_at_an_internal_address() {
         assert_eq!(deputy.state().await, state);
         assert!(deputy.web.calls().is_empty(), "no address of ours was called");
         deputy.web.name("keys.example", &[[1, 2, 3, 4].into()]);
+        deputy.later(10);
         workload.prove(&workload.claims()).await.ok();
     })
     .await;
@@ -294,13 +295,13 @@ async fn cve_2025_6514_metadata_holds_web_addresses_only() {
 #[tokio::test]
 async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::Result<()> {
     let deputy = Installation::start().await;
+    // The example server goes by the machine's clock.
+    deputy.clock.set(SystemClock.now());
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut server = processes::example("protected_mcp_server");
     server.args(["--address", &address.to_string(), "--issuer", &deputy.issuer]);
     let _server = Process::start(server, Announces::OnOutput, "an MCP server").await;
     let resource = format!("http://{address}/mcp");
-    // The example server's clock is the machine's.
-    deputy.clock.set(SystemClock.now());
     deputy.resource_at(&resource).await;
     let service = deputy.service("notes:read").await;
     let token = service.client_credentials(&[("resource", &resource)]).await.ok().text("access_token");
@@ -321,7 +322,7 @@ async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::
         [("origin", "null")],
     ] {
         let answer = call(&headers).await;
-        assert!(answer.status.is_client_error() && !answer.body.contains("read_notes"), "{headers:?}: {answer:?}");
+        assert_eq!(answer.status, 403, "{headers:?}: {answer:?}");
     }
     let answer = call(&[]).await.ok();
     assert!(answer.body.contains("read_notes"), "{answer:?}");

@@ -10,7 +10,7 @@ async fn told(deputy: &Installation, url: &str) -> (String, String) {
     let away = person.open(url).await.away();
     let all =
         |name: &str| away.query_pairs().filter(|(known, _)| known == name).map(|(_, value)| value.into_owned()).collect::<Vec<_>>();
-    assert_eq!(all("iss"), [deputy.issuer.clone()], "RFC 9207 §2: in errors too, once");
+    assert_eq!(all("iss"), [deputy.issuer.as_str()], "RFC 9207 §2: in errors too, once");
     assert_eq!(all("state"), ["the state"]);
     assert_eq!(all("code"), Vec::<String>::new());
     (all("error").concat(), deputy.last_reason().await)

@@ -108,7 +108,6 @@ async fn rfc7591_2_keys_may_be_fetched_and_trouble_there_costs_no_client() {
     let (signer, uri) = (Signer::new(), "https://workload.example/jwks".parse().expect("a URL"));
     let jwks = signer.jwks();
     let workload = Workload::registered(&deputy, "notes:read", json!(uri), signer).await;
-    let assertion = workload.signer.jwt(&workload.claims());
     for trouble in [
         outbound::Answer::Unreachable,
         outbound::Answer::Endless,
@@ -118,15 +117,27 @@ async fn rfc7591_2_keys_may_be_fetched_and_trouble_there_costs_no_client() {
     ] {
         deputy.web.answer(&uri, trouble);
         let counted = deputy.refusals_counted("client.keys_unavailable").await;
-        let answer = workload.present(&assertion).await.refused(503, "temporarily_unavailable");
+        let answer = workload.prove(&workload.claims()).await.refused(503, "temporarily_unavailable");
         assert!(answer.header("retry-after").is_some());
         assert!(deputy.refusals_counted("client.keys_unavailable").await > counted);
+        deputy.later(10);
     }
     deputy.web.answer(&uri, outbound::Answer::json(&jwks));
-    workload.present(&assertion).await.ok();
-    // A rotated key counts from then on.
+    workload.prove(&workload.claims()).await.ok();
+    // Whatever is sent, the keys are not asked for all the time.
+    let asked = deputy.web.calls().len();
+    for _ in 0..5 {
+        workload.present(&Signer::new().jwt(&workload.claims())).await.refused(401, "invalid_client");
+    }
+    assert_eq!(deputy.web.calls().len(), asked);
+    // A rotated key counts soon, and the one before it no longer.
+    deputy.later(10);
     let successor = Signer::new();
     deputy.web.answer(&uri, outbound::Answer::json(&successor.jwks()));
-    workload.prove(&workload.claims()).await.refused(401, "invalid_client");
     workload.present(&successor.jwt(&workload.claims())).await.ok();
+    workload.prove(&workload.claims()).await.refused(401, "invalid_client");
+    // Trouble while a key is unknown is trouble, and not the client's fault.
+    deputy.later(10);
+    deputy.web.answer(&uri, outbound::Answer::Unreachable);
+    workload.present(&Signer::new().jwt(&workload.claims())).await.refused(503, "temporarily_unavailable");
 }

@@ -10,10 +10,10 @@ use deputy::domain::scope::Scopes;
 use serde_json::{Value, json};
 
 use super::{
+    course::Simulation,
     machine::{Fault, fault},
     model::{Checked, Code, Kind, ensure},
     request::Request,
-    simulation::Simulation,
 };
 use crate::support::{Answer, CALLBACK, agent::VERIFIER, person::field};
 
@@ -63,7 +63,7 @@ impl Simulation {
             let again = self.machine.call(&registration).await.json();
             ensure(again["client_id"] == answer.json()["client_id"], || format!("one registration made two clients: {again}"))?;
         }
-        self.keep_client(kind, name, &answer.json(), key);
+        self.keep_client(kind, &answer.json(), key);
         Ok(())
     }
 

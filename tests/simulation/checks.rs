@@ -1,9 +1,9 @@
 //! What must hold after every move, on the healed machine.
 
 use super::{
+    course::Simulation,
     model::{Checked, Life, ensure},
     request::{Caller, Request},
-    simulation::Simulation,
 };
 
 /// Tokens that are looked at after each move.

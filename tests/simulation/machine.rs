@@ -115,11 +115,6 @@ impl Machine {
         self.world().now()
     }
 
-    /// Lets time pass.
-    pub fn later(&self, by: Duration) {
-        self.clock.advance(by);
-    }
-
     /// Sends one request.
     pub async fn call(&self, request: &Request) -> Answer {
         self.calling(request).await
@@ -146,22 +141,6 @@ impl Machine {
         }
         self.heal(fault).await;
         answers
-    }
-
-    /// Like `serve` on a slow log, but tells who was answered before any sync ended.
-    pub async fn answered_before_sync(&mut self, requests: &[Request]) -> Vec<Answer> {
-        self.disk.hold_syncs();
-        let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
-        let serving = Box::pin(join_all(
-            requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
-        ));
-        tokio::select! {
-            biased;
-            _ = serving => {}
-            () = polls(POLLS) => {}
-        }
-        self.disk.release_syncs();
-        answers.into_iter().flatten().collect()
     }
 
     /// Loses the process, and the power: what was not durable meets its fate.

@@ -63,7 +63,6 @@ pub enum Kind {
 pub struct Client {
     pub id: String,
     pub kind: Kind,
-    pub name: String,
     pub secret: Option<String>,
     /// PKCS#8.
     pub key: Option<Vec<u8>>,

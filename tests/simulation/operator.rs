@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
+    course::Simulation,
     model::{Allowed, Checked, ensure},
     plan::{Meanwhile, Outcome},
     request::Request,
-    simulation::Simulation,
 };
 
 #[derive(Debug, Clone, Copy)]

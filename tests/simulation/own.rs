@@ -5,10 +5,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::{
+    course::Simulation,
     model::{Allowed, Assertion, Begins, Checked, Kind, ensure},
     plan::Outcome,
     request::{Caller, Request},
-    simulation::Simulation,
 };
 
 /// How long an assertion is valid, in seconds.

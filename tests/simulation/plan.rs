@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::{
+    course::Simulation,
     machine::{Fault, fault},
     model::{Allowed, Checked},
     operator::Operation,
@@ -14,7 +15,6 @@ use super::{
     refresh::Refresh,
     request::Request,
     revoke::{Probe, Revoke},
-    simulation::Simulation,
 };
 use crate::support::Answer;
 

@@ -65,7 +65,11 @@ async fn a_thousand_racers_use_an_assertion_once() {
         let mut outcomes = count(&race(&installation, RACERS / 2, &form).await);
         installation.restart().await;
         add(&mut outcomes, &count(&race(&installation, RACERS / 2, &form).await));
-        assert_eq!(outcomes, BTreeMap::from([(200, 1), (401, RACERS - 1)]));
+        let winners = outcomes.remove(&200).unwrap_or(0);
+        assert_eq!(outcomes, BTreeMap::from([(401, RACERS - winners)]));
+        // On a crowded PostgreSQL the first may be told to come again after its assertion was noted; then nobody wins.
+        let least = usize::from(installation.world().storage.is_exclusive());
+        assert!((least..=1).contains(&winners), "{winners} winners");
         assert_eq!(installation.last_reason().await, "client_assertion.replayed");
     })
     .await;
@@ -101,7 +105,7 @@ async fn a_crash_in_the_middle_of_a_race_lets_nobody_win_twice() {
             installation.crash().await;
             let before: Vec<Answer> = racing.await.expect("the racers arrive").into_iter().flatten().collect();
             let mut outcomes = count(&before);
-            for (status, _) in &outcomes {
+            for status in outcomes.keys() {
                 assert!([200, 400, 401, 503].contains(status), "{outcomes:?}");
             }
             add(&mut outcomes, &count(&race(&installation, RACERS / 4, &form).await));

@@ -9,10 +9,10 @@ use deputy::{
 };
 
 use super::{
+    course::Simulation,
     model::{Allowed, Begins, Checked, ensure},
     plan::Outcome,
     request::Request,
-    simulation::Simulation,
 };
 use crate::support::{CALLBACK, agent::VERIFIER};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use deputy::domain::scope::Scopes;
 
 use super::{
+    course::Simulation,
     model::{Allowed, Checked, GRACE, ensure},
     plan::Outcome,
     request::Request,
-    simulation::Simulation,
 };
 
 /// As long as a token may live.

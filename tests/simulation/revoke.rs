@@ -1,10 +1,10 @@
 //! Clients that revoke tokens, their own and other people's; resource servers that ask about them.
 
 use super::{
+    course::Simulation,
     model::{Allowed, Checked, Life, ensure},
     plan::{Meanwhile, Outcome},
     request::{Caller, Request},
-    simulation::Simulation,
 };
 
 #[derive(Debug)]

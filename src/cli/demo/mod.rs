@@ -77,7 +77,7 @@ fn check(args: &DemoArgs, settings: &Settings) -> Result<(), Failure> {
     }
     TcpListener::bind(args.mcp_address).map(drop).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Failure(format!(
-            "{} is in use, and the example MCP server needs it: stop what runs there, or choose another with --mcp-address",
+            "{} is in use, and the example MCP server needs it: stop what runs there, perhaps another demo, or choose another with --mcp-address",
             args.mcp_address
         )),
         _ => Failure::because(format!("the example MCP server cannot listen at {}", args.mcp_address), &error),

@@ -17,7 +17,7 @@ exec 3<&0
 "$@" </dev/null 3<&- & server=$!
 { read -r _; kill "$server"; } <&3 >/dev/null 2>&1 3<&- & watch=$!
 exec 3<&-
-wait "$server"; status=$?
+wait "$server" 2>/dev/null; status=$?
 kill "$watch" 2>/dev/null
 exit "$status"
 "#;

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named_and_a_secret_is_not() {
         for (text, reason, told) in [
-            ("{\"login\":\"a\",\"pasword\":\"hunter2\"}", "admin.value", "unknown field `pasword`"),
+            ("{\"login\":\"a\",\"passphrase\":\"hunter2\"}", "admin.value", "unknown field `passphrase`"),
             ("{}", "admin.value", "missing field `login`"),
             ("{\"login\":\"a\",\"login\":\"hunter2\"}", "admin.value", "duplicate field `login`"),
             ("{\"login\":\"a\",\"password\":\"hunter2\"}", "admin.value", "expected a boolean"),

@@ -53,6 +53,8 @@ pub async fn rotate(
 
 /// One rotation and its event in one commit; then the keys are read anew.
 pub(super) async fn advance(world: &World, actor: Actor, pace: Pace, now: Timestamp) -> Result<(), KeyError> {
+    // Whoever rotated last, here or elsewhere, may have gone before the keys were read anew.
+    world.keys.reload(&world.storage, now).await?;
     let rotation = world.keys.plan_rotation(now, pace)?;
     let event = world.event(now, actor, Fact::KeyRotated { active: rotation.activate, next: rotation.publish.id });
     let write = world.storage.write(move |tx| {

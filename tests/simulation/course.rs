@@ -257,12 +257,12 @@ impl Simulation {
     }
 
     /// Adds what was registered.
-    pub fn keep_client(&mut self, kind: Kind, name: String, registered: &Value, key: Option<Vec<u8>>) {
+    pub fn keep_client(&mut self, kind: Kind, registered: &Value, key: Option<Vec<u8>>) {
         let id = registered["client_id"].as_str().unwrap_or_default().to_owned();
         let secret = registered["client_secret"].as_str().map(str::to_owned);
         if let Some(secret) = &secret {
             self.keep_secret("client secret", secret);
         }
-        self.model.clients.push(Client { id, kind, name, secret, key, standing: Standing::default() });
+        self.model.clients.push(Client { id, kind, secret, key, standing: Standing::default() });
     }
 }
