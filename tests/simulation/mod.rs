@@ -145,7 +145,7 @@ async fn run(seed: u64, moves: &mut Vec<String>) -> Checked {
 }
 
 async fn one_move(simulation: &mut Simulation) -> Checked {
-    match simulation.random.weighted(&[(60, 0), (14, 1), (2, 2), (10, 3), (3, 4), (2, 5), (2, 6), (4, 7), (3, 8)]) {
+    match simulation.random.weighted(&[(60, 0), (14, 1), (2, 2), (10, 3), (3, 4), (2, 5), (2, 6), (4, 7), (3, 8), (3, 9)]) {
         0 => simulation.serve_batch().await?,
         1 => simulation.authorize().await?,
         2 => simulation.add_client(Kind::Public).await?,
@@ -168,6 +168,7 @@ async fn one_move(simulation: &mut Simulation) -> Checked {
             simulation.moves.push(format!("step the stages, {fault:?}"));
             simulation.machine.step(fault.as_ref()).await;
         }
+        8 => simulation.end_app().await?,
         _ => {
             simulation.moves.push("settle".to_owned());
             simulation.check_settled().await?;

@@ -258,6 +258,16 @@ impl Model {
         *consent = consent.difference(offered).union(allowed);
     }
 
+    /// After its person ended a grant: if it was the client's last one there, the client has to ask again.
+    pub fn forget_consent(&mut self, grant: usize, now: Timestamp) {
+        let of = |grant: &Grant| (grant.client, grant.person, grant.resource);
+        let ended = of(&self.grants[grant]);
+        let has_other = self.grants.iter().any(|other| of(other) == ended && !other.has_ended && other.expires_at > now);
+        if let (false, Some(person)) = (has_other, ended.1) {
+            self.consents.remove(&(ended.0, person, ended.2));
+        }
+    }
+
     /// The scopes that a refresh yields: the grant's, as far as its person still allows them.
     pub fn renewable(&self, grant: usize) -> Scopes {
         let grant = &self.grants[grant];

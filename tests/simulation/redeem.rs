@@ -45,7 +45,7 @@ enum Was {
     Fresh,
     Expired,
     Spent,
-    /// Its person is locked.
+    /// Its person is locked, or no longer lets the client act.
     Barred,
     /// Its client is disabled.
     Disabled,
@@ -74,6 +74,7 @@ impl Redeem {
             () if known.is_spent => Was::Spent,
             () if known.expires_at <= now => Was::Expired,
             () if !model.people[known.person].standing.is_on() => Was::Barred,
+            () if !model.consents.contains_key(&(known.client, known.person, known.resource)) => Was::Barred,
             () => Was::Fresh,
         };
         let is_stranger =

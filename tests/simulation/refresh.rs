@@ -49,8 +49,7 @@ impl Refresh {
         // Those that end soon are asked for what is left of them.
         let (now, model) = (simulation.machine.now(), &simulation.model);
         let soon = now.plus(SOON);
-        let ending: Vec<usize> =
-            grants.iter().copied().filter(|at| (now..soon).contains(&model.grants[*at].expires_at)).collect();
+        let ending: Vec<usize> = grants.iter().copied().filter(|at| (now..soon).contains(&model.grants[*at].expires_at)).collect();
         let choices = if simulation.random.chance(40) && !ending.is_empty() { ending } else { grants };
         let grant = *simulation.random.pick(&choices)?;
         let model = &simulation.model;
