@@ -143,7 +143,11 @@ impl Redeem {
                 }
                 (400, "invalid_grant") => refusals += 1,
                 (400, "invalid_target") => ensure(*attempt == Attempt::OtherResource, tell)?,
-                (400, "unauthorized_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => {
+                    let is_strangers =
+                        *attempt == Attempt::OtherClient && self.stranger.is_some_and(|at| outcome.meanwhile.clients.contains(&at));
+                    ensure(self.was == Was::Disabled || is_disturbed || is_strangers, tell)?;
+                }
                 _ => return Err(tell()),
             }
         }
