@@ -4,7 +4,7 @@ use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_CURSOR, ADMIN_NOT_FOUND, ADM
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Agent, CALLBACK, Installation, RESOURCE, each_engine};
+use crate::support::{Agent, CALLBACK, Installation, RESOURCE, agent::claims, each_engine};
 
 #[tokio::test]
 async fn a_client_is_registered_shown_and_found_in_the_list() {
@@ -149,6 +149,31 @@ async fn an_operator_changes_what_an_operator_registered_and_nothing_else() {
         let foreign = format!("/clients/{}", deputy.agent().await.client_id);
         refused(deputy.operate("PATCH", &foreign, json!({"client_name": "Mine"})).await, 400, &ADMIN_VALUE, "came by itself");
         deputy.operate("PATCH", &foreign, json!({"disabled": true})).await.ok();
+    })
+    .await;
+}
+
+/// A client that acts for itself has one grant for each resource; another one begins only when that one will no longer do.
+#[tokio::test]
+async fn a_service_goes_on_under_one_grant_until_its_registration_changes_or_the_grant_ends_too_soon() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read notes:write").await;
+        let grant = async || claims(&service.client_credentials(&[]).await.ok().text("access_token"))["gid"].clone();
+        let first = grant().await;
+        assert_eq!(grant().await, first);
+        deputy.operate("PATCH", &format!("/clients/{}", service.client_id), json!({"scope": "notes:read"})).await.ok();
+        let second = grant().await;
+        assert_ne!(second, first);
+        for _ in 0..3 {
+            assert_eq!(grant().await, second, "also when it was remembered that there is another one");
+        }
+        // A second before the grant would end: a token under it would be as short.
+        deputy.later(365 * 86_400 - 1);
+        let answer = service.client_credentials(&[]).await.ok();
+        assert_eq!(answer.json()["expires_in"], 600);
+        let third = claims(&answer.text("access_token"))["gid"].clone();
+        assert!(third != second && grant().await == third);
     })
     .await;
 }
