@@ -1,6 +1,6 @@
-//! Misfortunes that the simulator may order for the SQLite engine: a full disk, a slow one, a crash on either side of a commit.
+//! Misfortunes that the simulator may order, for either engine: a full disk, a slow one, a crash on either side of a commit.
 //!
-//! Looked at by the writer thread once per commit; an installation never orders any.
+//! Looked at once per commit; an installation never orders any.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -69,21 +69,21 @@ impl Faults {
             }
             None => Fate::Proceeds,
         };
-        if let Some(left) = orders.slow_commits.checked_sub(1) {
-            orders.slow_commits = left;
-            let slowness = orders.slowness;
-            drop(orders);
-            #[expect(clippy::disallowed_methods, reason = "a test ordered it, and the writer has a thread of its own")]
-            std::thread::sleep(slowness);
-        }
         fate
+    }
+
+    /// By how much the next commit is to take longer.
+    pub(super) fn slowness(&self) -> Option<Duration> {
+        let mut orders = self.ordered()?;
+        orders.slow_commits = orders.slow_commits.checked_sub(1)?;
+        Some(orders.slowness)
     }
 
     pub(super) fn crashes_after_commit(&self) -> bool {
         self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterCommit))
     }
 
-    /// True from the order of a crash before the commit on; the writer asks before it starts a batch.
+    /// True from the order of a crash before the commit on; asked before a transaction starts.
     pub(super) fn crashes_now(&self) -> bool {
         self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit))
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     course::Simulation,
-    machine::{Fault, fault},
+    machine::Fault,
     model::{Allowed, Checked, Code, Kind, ensure},
     request::Request,
 };
@@ -54,7 +54,7 @@ impl Simulation {
                 }),
             ),
         };
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.moves.push(format!("register a {kind:?} client, {fault:?}"));
         let answers = self.machine.serve(std::slice::from_ref(&registration), fault.as_ref()).await;
         let answer = self.or_again(answers.into_iter().next().flatten(), &registration, fault.as_ref()).await?;
@@ -79,7 +79,7 @@ impl Simulation {
         let resource = self.random.within(0..self.model.resources.len() as u64) as usize;
         let asked = self.some_scopes(&["notes:read", "notes:write", "openid"]);
         let chosen = self.some_scopes(&["notes:read", "notes:write", "openid"]);
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.moves.push(format!("person {person} lets client {client} have {chosen} of {asked} at {resource}, {fault:?}"));
         let query = self.authorization_query(client, resource, &asked);
         let mut answer = self.visit(person, &format!("/authorize?{query}")).await?;
@@ -116,7 +116,7 @@ impl Simulation {
         let Some(person) = self.model.grants[grant].person.filter(|person| self.model.people[*person].standing.is_on()) else {
             return Ok(());
         };
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.moves.push(format!("person {person} ends grant {grant}, {fault:?}"));
         let mut page = self.visit(person, "/account").await?;
         for _ in 0..STEPS_MAX {

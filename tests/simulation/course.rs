@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     lines,
-    machine::{Fault, Machine},
+    machine::{Engine, Fault, Machine},
     model::{Allowed, Checked, Client, Kind, Model, Person, Resource, Standing, Token, ensure},
     random::Random,
     request::Request,
@@ -43,9 +43,9 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    pub async fn start(seed: u64) -> Checked<Simulation> {
+    pub async fn start(engine: Engine, seed: u64) -> Checked<Simulation> {
         let lines_read = lines::capture();
-        let machine = Machine::start(seed).await;
+        let machine = Machine::start(engine, seed).await;
         let operator_token = machine.operator_token();
         let mut simulation = Simulation {
             machine,

@@ -1,6 +1,6 @@
 //! Promise 12: when something we need is down we say so, and never with an error that makes a client throw its credentials away.
 
-use crate::support::{Answer, Installation, agent::Tokens};
+use crate::support::{Answer, Installation, agent::Tokens, each_engine};
 
 fn is_transient(answer: &Answer) -> bool {
     answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
@@ -75,19 +75,21 @@ async fn too_many_requests_at_once_are_503_in_oauth_json() {
 
 #[tokio::test]
 async fn a_full_disk_is_503_and_heals() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    let faults = deputy.world().storage.faults().expect("the embedded engine takes orders").clone();
-    let before = deputy.refusals_counted("storage.full").await;
-    faults.fail_commits(1);
-    let answer = agent.refresh(tokens.refresh_token()).await;
-    assert!(is_transient(&answer), "{answer:?}");
-    assert!(deputy.refusals_counted("storage.full").await > before);
-    assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
-    let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
-    assert_ne!(again.refresh_token, tokens.refresh_token);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let faults = deputy.world().storage.faults().clone();
+        let before = deputy.refusals_counted("storage.full").await;
+        faults.fail_commits(1);
+        let answer = agent.refresh(tokens.refresh_token()).await;
+        assert!(is_transient(&answer), "{answer:?}");
+        assert!(deputy.refusals_counted("storage.full").await > before);
+        assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
+        let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+        assert_ne!(again.refresh_token, tokens.refresh_token);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -105,14 +107,16 @@ async fn a_database_that_is_away_is_503_and_the_same_request_works_when_it_is_ba
 
 #[tokio::test]
 async fn no_token_leaves_when_its_fact_cannot_be_written() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let service = deputy.service("notes:read").await;
-    service.client_credentials(&[]).await.ok();
-    deputy.later(10);
-    deputy.world().log.close().await.expect("the log closes");
-    let before = deputy.refusals_counted("log.unavailable").await;
-    let answer = service.client_credentials(&[]).await;
-    assert!(is_transient(&answer), "{answer:?}");
-    assert!(deputy.refusals_counted("log.unavailable").await > before);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        service.client_credentials(&[]).await.ok();
+        deputy.later(10);
+        deputy.world().log.close().await.expect("the log closes");
+        let before = deputy.refusals_counted("log.unavailable").await;
+        let answer = service.client_credentials(&[]).await;
+        assert!(is_transient(&answer), "{answer:?}");
+        assert!(deputy.refusals_counted("log.unavailable").await > before);
+    })
+    .await;
 }

@@ -45,8 +45,22 @@ pub struct Installation {
 
 /// Runs a story once on each engine.
 pub async fn each_engine(story: impl AsyncFn(Installation)) {
-    story(Installation::start().await).await;
-    story(Installation::start_on_postgres("").await).await;
+    each_engine_with("", story).await;
+}
+
+/// Runs a story once on each engine, with these lines of `deputy.toml`.
+pub async fn each_engine_with(configuration: &str, story: impl AsyncFn(Installation)) {
+    story(Installation::start_with(configuration).await).await;
+    story(Installation::start_on_postgres(configuration).await).await;
+}
+
+/// A PostgreSQL database with every migration.
+pub async fn migrated_database() -> PrivateDatabase {
+    let migrate = async |url| {
+        let database = Database::Postgres { url, connections_max: 2 };
+        Storage::open(&database, MIGRATIONS).await.expect("the template migrates").close().await;
+    };
+    PrivateDatabase::like("deputy_template", migrate).await
 }
 
 impl Installation {
@@ -62,11 +76,7 @@ impl Installation {
 
     /// On a PostgreSQL database of its own.
     pub async fn start_on_postgres(configuration: &str) -> Installation {
-        let database = PrivateDatabase::like("deputy_template", async |url| {
-            let database = Database::Postgres { url, connections_max: 2 };
-            Storage::open(&database, MIGRATIONS).await.expect("the template migrates").close().await;
-        });
-        Installation::open(configuration, Some(database.await)).await
+        Installation::open(configuration, Some(migrated_database().await)).await
     }
 
     async fn open(configuration: &str, database: Option<PrivateDatabase>) -> Installation {
@@ -160,23 +170,20 @@ impl Installation {
         }
     }
 
-    /// Does something while nothing can be committed.
+    /// Does something while nothing can be committed: the disk is full, or the database away.
     pub async fn without_storage<T>(&self, doing: impl Future<Output = T>) -> T {
-        let faults = self.world().storage.faults().cloned();
-        match (&faults, &self.database) {
-            (Some(faults), _) => faults.fail_commits(u32::MAX),
-            (None, database) => database.as_ref().expect("it is PostgreSQL").go_away().await,
-        }
+        let Some(database) = &self.database else {
+            self.world().storage.faults().fail_commits(u32::MAX);
+            let done = doing.await;
+            self.world().storage.faults().fail_commits(0);
+            return done;
+        };
+        database.go_away().await;
         let done = doing.await;
-        match (&faults, &self.database) {
-            (Some(faults), _) => faults.fail_commits(0),
-            (None, database) => {
-                database.as_ref().expect("it is PostgreSQL").come_back().await;
-                // Each connection of the pool is found broken once.
-                for _ in 0..self.settings.database_connections_max {
-                    let _ = self.world().storage.ping().await;
-                }
-            }
+        database.come_back().await;
+        // Each connection of the pool is found broken once.
+        for _ in 0..self.settings.database_connections_max {
+            let _ = self.world().storage.ping().await;
         }
         done
     }

@@ -35,43 +35,45 @@ async fn a_client_is_registered_shown_and_found_in_the_list() {
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_refused_with_a_sentence() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]});
-    let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"}]});
-    let table = [
-        (json!({}), "authorization_code needs 1 to 32 redirect_uris"),
-        (json!({"redirect_uris": ["http://app.example/cb"]}), "http is for loopback only"),
-        (json!({"redirect_uris": [CALLBACK], "client_name": ""}), "client_name must have"),
-        (json!({"redirect_uris": [CALLBACK], "grant_types": []}), "grant_types must hold"),
-        (json!({"redirect_uris": [CALLBACK], "grant_types": ["implicit"]}), "unknown variant"),
-        (json!({"grant_types": ["refresh_token", "client_credentials"], "scope": "notes:read"}), "refresh_token needs"),
-        (
-            json!({"grant_types": ["client_credentials"], "scope": "notes:read", "token_endpoint_auth_method": "none"}),
-            "authenticates",
-        ),
-        (json!({"grant_types": ["client_credentials"]}), "client_credentials needs scope"),
-        (json!({"redirect_uris": [CALLBACK], "scope": "mail:send"}), "The scope mail:send exists at no resource"),
-        (json!({"redirect_uris": [CALLBACK], "scope": "a\"b"}), "printable ASCII"),
-        (json!({"redirect_uris": [CALLBACK], "resources": ["https://other.example/"]}), "is not registered here"),
-        (json!({"redirect_uris": [CALLBACK], "resources": []}), "resources must name"),
-        (json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt"}), "needs jwks or jwks_uri"),
-        (
-            json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": private}),
-            "public keys only",
-        ),
-        (json!({"redirect_uris": [CALLBACK], "jwks": keys}), "are for token_endpoint_auth_method private_key_jwt"),
-        (json!({"redirect_uris": [CALLBACK], "client_uri": "javascript:alert(1)"}), "client_uri must be"),
-        (json!({"redirect_uris": [CALLBACK], "client_id": "per_01h00000000000000000000000"}), "client_id must be"),
-        (json!({"redirect_uris": [CALLBACK], "client_id": "https://app.example/client"}), "client_id must be"),
-    ];
-    for (mut new, told) in table {
-        if new.get("client_name").is_none() {
-            new["client_name"] = "An app".into();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]});
+        let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"}]});
+        let table = [
+            (json!({}), "authorization_code needs 1 to 32 redirect_uris"),
+            (json!({"redirect_uris": ["http://app.example/cb"]}), "http is for loopback only"),
+            (json!({"redirect_uris": [CALLBACK], "client_name": ""}), "client_name must have"),
+            (json!({"redirect_uris": [CALLBACK], "grant_types": []}), "grant_types must hold"),
+            (json!({"redirect_uris": [CALLBACK], "grant_types": ["implicit"]}), "unknown variant"),
+            (json!({"grant_types": ["refresh_token", "client_credentials"], "scope": "notes:read"}), "refresh_token needs"),
+            (
+                json!({"grant_types": ["client_credentials"], "scope": "notes:read", "token_endpoint_auth_method": "none"}),
+                "authenticates",
+            ),
+            (json!({"grant_types": ["client_credentials"]}), "client_credentials needs scope"),
+            (json!({"redirect_uris": [CALLBACK], "scope": "mail:send"}), "The scope mail:send exists at no resource"),
+            (json!({"redirect_uris": [CALLBACK], "scope": "a\"b"}), "printable ASCII"),
+            (json!({"redirect_uris": [CALLBACK], "resources": ["https://other.example/"]}), "is not registered here"),
+            (json!({"redirect_uris": [CALLBACK], "resources": []}), "resources must name"),
+            (json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt"}), "needs jwks or jwks_uri"),
+            (
+                json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": private}),
+                "public keys only",
+            ),
+            (json!({"redirect_uris": [CALLBACK], "jwks": keys}), "are for token_endpoint_auth_method private_key_jwt"),
+            (json!({"redirect_uris": [CALLBACK], "client_uri": "javascript:alert(1)"}), "client_uri must be"),
+            (json!({"redirect_uris": [CALLBACK], "client_id": "per_01h00000000000000000000000"}), "client_id must be"),
+            (json!({"redirect_uris": [CALLBACK], "client_id": "https://app.example/client"}), "client_id must be"),
+        ];
+        for (mut new, told) in table {
+            if new.get("client_name").is_none() {
+                new["client_name"] = "An app".into();
+            }
+            refused(deputy.operate("POST", "/clients", new).await, 400, &ADMIN_VALUE, told);
         }
-        refused(deputy.operate("POST", "/clients", new).await, 400, &ADMIN_VALUE, told);
-    }
-    assert_eq!(deputy.facts_of("client.registered.v1").await.len(), 0);
+        assert_eq!(deputy.facts_of("client.registered.v1").await.len(), 0);
+    })
+    .await;
 }
 
 #[tokio::test]

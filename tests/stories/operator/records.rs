@@ -4,7 +4,7 @@ use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, REGI
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Answer, Installation, RESOURCE, each_engine};
+use crate::support::{Answer, Installation, RESOURCE, each_engine, each_engine_with};
 
 #[tokio::test]
 async fn a_grant_is_found_and_ended_with_all_its_tokens() {
@@ -76,22 +76,29 @@ async fn keys_rotate_and_no_valid_token_is_refused_for_it() {
 
 #[tokio::test]
 async fn an_initial_access_token_lets_its_holder_register_for_a_week() {
-    let deputy = Installation::start_with("registration = \"token\"").await;
-    let register = async |token: &str| {
-        let metadata = json!({"redirect_uris": ["https://agent.example/callback"], "client_name": token});
-        Answer::of(deputy.http.post(format!("{}/register", deputy.issuer)).bearer_auth(token).json(&metadata)).await
-    };
-    register("made up").await.refused(401, REGISTRATION_TOKEN.code.as_str());
-    let issued = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok();
-    let token = issued.text("token");
-    assert_eq!(issued.text("expires_at"), "2027-01-22T08:00:00Z");
-    register(&token).await.ok();
-    register(&token).await.ok();
-    assert!(last_fact(&deputy, "initial_access_token.issued.v1").await.0["operator"].is_string());
-    deputy.later(7 * 86_400);
-    register(&token).await.refused(401, REGISTRATION_TOKEN.code.as_str());
-    assert_eq!(deputy.last_reason().await, REGISTRATION_TOKEN.reason);
-    refused(deputy.operate("POST", "/initial-access-tokens", json!({"uses": 5})).await, 400, &ADMIN_VALUE, "unknown field `uses`");
+    each_engine_with("registration = \"token\"", async |deputy| {
+        let register = async |token: &str| {
+            let metadata = json!({"redirect_uris": ["https://agent.example/callback"], "client_name": token});
+            Answer::of(deputy.http.post(format!("{}/register", deputy.issuer)).bearer_auth(token).json(&metadata)).await
+        };
+        register("made up").await.refused(401, REGISTRATION_TOKEN.code.as_str());
+        let issued = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok();
+        let token = issued.text("token");
+        assert_eq!(issued.text("expires_at"), "2027-01-22T08:00:00Z");
+        register(&token).await.ok();
+        register(&token).await.ok();
+        assert!(last_fact(&deputy, "initial_access_token.issued.v1").await.0["operator"].is_string());
+        deputy.later(7 * 86_400);
+        register(&token).await.refused(401, REGISTRATION_TOKEN.code.as_str());
+        assert_eq!(deputy.last_reason().await, REGISTRATION_TOKEN.reason);
+        refused(
+            deputy.operate("POST", "/initial-access-tokens", json!({"uses": 5})).await,
+            400,
+            &ADMIN_VALUE,
+            "unknown field `uses`",
+        );
+    })
+    .await;
 }
 
 #[tokio::test]
