@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{introspect, is_active, repels, repels_by_redirect};
 use crate::support::{
-    Agent, Answer, CALLBACK, Installation, Protected, RESOURCE, Workload,
+    Agent, Answer, CALLBACK, Protected, RESOURCE, Workload,
     agent::{Tokens, claims},
     each_engine,
 };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{introspect, is_active, is_refused, repels, samples};
 use crate::support::{
-    Agent, Answer, Installation, Person,
+    Agent, Answer, Person,
     agent::{Tokens, claims},
     each_engine, each_engine_with,
     person::field,

@@ -4,7 +4,7 @@ use deputy::outbound;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Installation, Signer, Workload, each_engine, workload::unsigned};
+use crate::support::{Signer, Workload, each_engine, workload::unsigned};
 
 #[tokio::test]
 async fn rfc7523_3_what_software_sends_is_understood() {

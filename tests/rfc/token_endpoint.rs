@@ -1,6 +1,6 @@
 //! [OAuth 2.1 §3.2, §4](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-3.2)
 
-use crate::support::{Installation, RESOURCE, agent::Tokens, each_engine, each_engine_with};
+use crate::support::{RESOURCE, agent::Tokens, each_engine, each_engine_with};
 
 #[tokio::test]
 async fn oauth21_3_2_3_the_answer_has_every_member_and_is_not_kept() {

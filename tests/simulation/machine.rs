@@ -115,13 +115,15 @@ impl Machine {
             Engine::Postgres => Some(migrated_database().await),
         };
         if let Some(database) = &database {
-            let connections_max = CONNECTIONS[(seed % 2) as usize];
-            lines += &format!("database = {:?}\ndatabase_connections_max = {connections_max}\n", database.url());
+            lines += &format!("database = {:?}\n", database.url());
         }
+        let mut settings = Settings::parse("the simulation's configuration", &lines).expect("the configuration is good");
+        // One is fewer than an installation may have.
+        settings.database_connections_max = CONNECTIONS[(seed % 2) as usize];
         let mut machine = Machine {
             clock: Arc::new(SimulatedClock::at(START)),
             disk: SimulatedDisk::new(seed),
-            settings: Settings::parse("the simulation's configuration", &lines).expect("the configuration is good"),
+            settings,
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
             running: None,
@@ -180,11 +182,7 @@ impl Machine {
         let mut serving = Box::pin(join_all(
             requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
         ));
-        let is_over = tokio::select! {
-            biased;
-            _ = &mut serving => true,
-            () = self.befall(fault) => false,
-        };
+        let is_over = self.befall(fault, &mut serving).await;
         if is_over || matches!(fault, Some(Fault::Impatience)) {
             drop(serving);
         } else {
@@ -248,17 +246,14 @@ impl Machine {
     pub async fn step(&mut self, fault: Option<&Fault>) {
         self.order(fault).await;
         let world = Arc::clone(self.world());
-        let stepping = async {
+        let mut stepping = Box::pin(async {
             for stage in STAGES {
                 // It stands still and tries again; what it must not do is lose or double a fact.
                 let _ = (stage.step)(&world, world.now()).await;
             }
-        };
-        tokio::select! {
-            biased;
-            () = stepping => {}
-            () = self.befall(fault) => {}
-        }
+        });
+        self.befall(fault, &mut stepping).await;
+        drop(stepping);
         drop(world);
         self.heal(fault).await;
     }
@@ -316,12 +311,24 @@ impl Machine {
         }
     }
 
-    /// What befalls the machine in the middle; ends when that is over.
-    async fn befall(&self, fault: Option<&Fault>) {
+    /// Goes on with `doing` until it is done, or until what befalls the machine in the middle has held it up long enough. Tells
+    /// whether it is done.
+    async fn befall(&self, fault: Option<&Fault>, doing: &mut (impl Future + Unpin)) -> bool {
         match fault {
-            Some(Fault::SlowLog | Fault::Impatience) => polls(POLLS).await,
-            Some(Fault::LostConnections) => self.postgres().break_connections().await,
-            _ => std::future::pending().await,
+            Some(Fault::SlowLog | Fault::Impatience) => tokio::select! {
+                biased;
+                _ = doing => true,
+                () = polls(POLLS) => false,
+            },
+            Some(Fault::LostConnections) => {
+                // To its end: the server would go on breaking them by itself.
+                tokio::join!(doing, self.postgres().break_connections());
+                true
+            }
+            _ => {
+                doing.await;
+                true
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{last_fact, refused};
-use crate::support::{Answer, Installation, each_engine};
+use crate::support::{Answer, each_engine};
 
 fn settings(folder: &Path) -> Settings {
     Settings::parse("the test's configuration", &format!("data_dir = {folder:?}")).expect("the configuration is good")

@@ -4,7 +4,7 @@ use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, REGI
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Answer, Installation, RESOURCE, each_engine, each_engine_with};
+use crate::support::{Answer, RESOURCE, each_engine, each_engine_with};
 
 #[tokio::test]
 async fn a_grant_is_found_and_ended_with_all_its_tokens() {
