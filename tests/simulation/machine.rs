@@ -40,7 +40,7 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 /// How often a batch is polled before what holds it up ends: enough for its requests to come to where they must wait.
 const POLLS: usize = 300;
 /// Connections to PostgreSQL: one lets the seed decide everything, several let transactions meet.
-const CONNECTIONS: [u32; 2] = [8, 1];
+const CONNECTIONS: [u32; 2] = [4, 1];
 /// Steps of one stage that a simulation's facts could need at most.
 const STEPS_MAX: usize = 1000;
 

@@ -51,7 +51,9 @@ impl PrivateDatabase {
 
     /// Ends every session in this database, as a restart of the server would.
     pub async fn break_connections(&self) {
-        run(format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{}'", self.name)).await;
+        let sessions = format!("FROM pg_stat_activity WHERE datname = '{}'", self.name);
+        // All are told before one is waited for, which takes a tenth of a second each.
+        run(format!("SELECT pg_terminate_backend(pid) {sessions}; SELECT pg_terminate_backend(pid, 10000) {sessions}")).await;
     }
 
     /// Changes rows in a transaction that stays open, so that whoever else would change them waits.
