@@ -17,6 +17,7 @@ use crate::domain::{
     grant::Grant,
     id::{Id, ResourceKind},
     resource::{Resource, ResourceIdentifier},
+    scope::Scopes,
     time::Timestamp,
 };
 
@@ -99,25 +100,27 @@ impl Storage {
         Ok(found)
     }
 
-    /// The grant by which a client acts for itself at a resource, if it has not ended and lasts until `lasts_until`.
+    /// The grant of exactly these scopes by which a client acts for itself at a resource, if it has not ended and lasts until
+    /// `lasts_until`.
     pub async fn own_grant(
         &self,
         client: &ClientId,
         resource: &ResourceIdentifier,
+        scopes: &Scopes,
         lasts_until: Timestamp,
     ) -> Result<Option<Arc<Grant>>, StorageError> {
-        let ask = |client: ClientId, resource: ResourceIdentifier| {
-            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, lasts_until).await }))
+        let ask = || {
+            let (client, resource, scopes) = (client.clone(), resource.clone(), scopes.clone());
+            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, &scopes, lasts_until).await }))
         };
-        let Some(directory) = self.directory() else {
-            return Ok(ask(client.clone(), resource.clone()).await?.map(Arc::new));
-        };
+        let Some(directory) = self.directory() else { return Ok(ask().await?.map(Arc::new)) };
         let key = (client.clone(), resource.clone());
-        let generation = match directory.own_grants.get(&key, |kept| kept.expires_at >= lasts_until) {
+        let still_does = |kept: &Arc<Grant>| kept.scopes == *scopes && kept.expires_at >= lasts_until;
+        let generation = match directory.own_grants.get(&key, still_does) {
             Ok(kept) => return Ok(Some(kept)),
             Err(generation) => generation,
         };
-        let found = ask(client.clone(), resource.clone()).await?.map(Arc::new);
+        let found = ask().await?.map(Arc::new);
         if let Some(found) = &found {
             directory.own_grants.keep(generation, key, Arc::clone(found));
         }

@@ -39,11 +39,11 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
     }
     let granted = resource.closure(&client.metadata.scope.clone().unwrap_or_default());
     let access_token_ttl_s = access_token_ttl_s(world, Some(&resource));
-    // One that ends sooner would shorten the token, at last to nothing.
-    let lasts_until = now.plus(World::seconds(access_token_ttl_s));
-    let known = world.storage.own_grant(&client.id, &resource.identifier, lasts_until).await?;
+    // One that ends sooner would shorten the token, at last to nothing; but where grants are shorter than tokens, each has its time.
+    let lasts_until = now.plus(World::seconds(access_token_ttl_s.min(world.settings.grant_ttl_s / 2)));
     // A registration that was changed meanwhile begins a new grant: no token exceeds the grant that it is under.
-    let (grant, is_new) = match known.filter(|known| known.scopes == granted) {
+    let known = world.storage.own_grant(&client.id, &resource.identifier, &granted, lasts_until).await?;
+    let (grant, is_new) = match known {
         Some(known) => (known, false),
         None => (begin(world, client, &resource, granted, now).await?, true),
     };
