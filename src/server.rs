@@ -22,7 +22,10 @@ use crate::{
     domain::time::Timestamp,
     events::relay,
     http,
-    protocol::administration::{self, FirstOperatorError, upkeep},
+    protocol::administration::{
+        operators::{self, FirstOperatorError},
+        upkeep,
+    },
     world::{Progress, StageError, World, open::OpenError},
 };
 
@@ -105,7 +108,7 @@ impl Server {
     pub async fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
-        administration::first_operator(&world).await?;
+        operators::first(&world).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
         let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();

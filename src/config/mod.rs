@@ -15,11 +15,9 @@ use url::Url;
 
 pub use reference::{ENVIRONMENT_ONLY, Form, KEYS, Key, reference};
 pub use source::{ConfigError, Problem};
-pub use values::{
-    DatabaseAddress, Issuer, LogFilter, LogFormat, NotAllowed, OrganizationName, Registration, SigningAlgorithm, master_key,
-};
+pub use values::{DatabaseAddress, Issuer, LogFilter, LogFormat, NotAllowed, OrganizationName, Registration, master_key};
 
-use crate::domain::secret::Secret;
+use crate::domain::{secret::Secret, token::SigningAlgorithm};
 use source::Given;
 
 /// The file that is read when none is named.

@@ -200,7 +200,7 @@ pub const KEYS: &[Key] = &[
         unit: "registrations",
         default: "60",
         form: Form::Whole { min: 1, max: 100_000 },
-        meaning: "How many new clients may register by themselves, over all addresses.",
+        meaning: "How many new clients may register by themselves; from one network, a quarter of them.",
     },
     Key {
         name: "client_metadata_documents",

@@ -3,6 +3,8 @@
 
 /// Status and headers of refusals.
 pub(crate) mod error;
+/// From where a request comes.
+pub(crate) mod address;
 /// How bodies are read, within bounds.
 pub(crate) mod body;
 /// The files that the pages load.
@@ -26,10 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::{
-    domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
-    world::World,
-};
+use crate::{domain::refusal::REQUEST_METHOD, world::World};
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
@@ -44,7 +43,7 @@ pub fn router(world: &Arc<World>) -> Router {
     endpoints
         .merge(clients::discovery(path))
         .merge(probes::router())
-        .fallback(|| async { REQUEST_NOT_FOUND })
+        .fallback(people::nothing)
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
         .with_state(Arc::clone(world))

@@ -20,6 +20,8 @@ struct Orders {
     slow_commits: u32,
     slowness: Duration,
     crash: Option<CrashPoint>,
+    /// Commits that go well before it.
+    commits_spared: u32,
 }
 
 /// When the process is to "die".
@@ -27,6 +29,8 @@ struct Orders {
 pub(super) enum CrashPoint {
     BeforeCommit,
     AfterCommit,
+    /// The commit under way is the one.
+    AfterThisCommit,
 }
 
 /// What becomes of a commit.
@@ -47,29 +51,31 @@ impl Faults {
         self.order(|orders| (orders.slow_commits, orders.slowness) = (count, slowness));
     }
 
-    /// At the next commit the storage dies just before it: nothing of it survives, and nobody is answered.
-    pub fn crash_before_commit(&self) {
-        self.order(|orders| orders.crash = Some(CrashPoint::BeforeCommit));
+    /// After `commits_spared` more commits the storage dies just before the next: nothing of that survives, and nobody is answered.
+    pub fn crash_before_commit(&self, commits_spared: u32) {
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::BeforeCommit), commits_spared));
     }
 
-    /// At the next commit the storage dies just after it: everything of it survives, and nobody is answered.
-    pub fn crash_after_commit(&self) {
-        self.order(|orders| orders.crash = Some(CrashPoint::AfterCommit));
+    /// After `commits_spared` more commits the storage dies just after the next: all of that survives, and nobody is answered.
+    pub fn crash_after_commit(&self, commits_spared: u32) {
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::AfterCommit), commits_spared));
     }
 
     pub(super) fn before_commit(&self) -> Fate {
         let Some(mut orders) = self.ordered() else { return Fate::Proceeds };
-        if orders.crash == Some(CrashPoint::BeforeCommit) {
-            return Fate::Crashes;
+        match (orders.crash, orders.commits_spared.checked_sub(1)) {
+            (Some(CrashPoint::BeforeCommit), None) => return Fate::Crashes,
+            (Some(CrashPoint::AfterCommit), None) => orders.crash = Some(CrashPoint::AfterThisCommit),
+            (_, Some(left)) => orders.commits_spared = left,
+            (_, None) => {}
         }
-        let fate = match orders.full_commits.checked_sub(1) {
+        match orders.full_commits.checked_sub(1) {
             Some(left) => {
                 orders.full_commits = left;
                 Fate::MeetsFullDisk
             }
             None => Fate::Proceeds,
-        };
-        fate
+        }
     }
 
     /// By how much the next commit is to take longer.
@@ -80,12 +86,12 @@ impl Faults {
     }
 
     pub(super) fn crashes_after_commit(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterCommit))
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterThisCommit))
     }
 
-    /// True from the order of a crash before the commit on; asked before a transaction starts.
+    /// True once the next commit is not to happen; asked before a transaction starts.
     pub(super) fn crashes_now(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit))
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit) && orders.commits_spared == 0)
     }
 
     fn order(&self, order: impl FnOnce(&mut Orders)) {

@@ -142,7 +142,7 @@ async fn commit(mut tx: Tx, faults: &Faults) -> Result<(), StorageError> {
     }
     if faults.crashes_after_commit() {
         // Whoever comes later finds the process dead.
-        faults.crash_before_commit();
+        faults.crash_before_commit(0);
         return Err(dead());
     }
     run_effects(effects);

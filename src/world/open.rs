@@ -14,12 +14,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{FACTS, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory};
 use crate::{
-    config::{self, Settings, SigningAlgorithm},
+    config::{self, Settings},
     domain::{
         id::{Id, RequestKind},
         secret::Secret,
     },
-    keys::{KeyError, Keyring, secrets::Secrets, signing::Algorithm},
+    keys::{KeyError, Keyring, secrets::Secrets},
     log::{
         LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
@@ -93,7 +93,7 @@ impl World {
         let master_key = master_key(&settings, &storage).await?;
         let secrets = Arc::new(Secrets::derive(master_key.reveal()));
         let rotation_interval = World::seconds(settings.key_rotation_interval_s);
-        let keys = Keyring::open(&storage, Arc::clone(&secrets), algorithm(&settings), rotation_interval, now).await?;
+        let keys = Keyring::open(&storage, Arc::clone(&secrets), settings.signing_algorithm, rotation_interval, now).await?;
         let log = Embedded::open(outside.disk, log_settings(&settings, &*outside.entropy));
         let log = log.map_err(|source| OpenError::Log { path: log_path(&settings), source })?;
         Ok(Arc::new(World {
@@ -124,14 +124,6 @@ pub fn create_data_folder(path: &Path) -> Result<(), OpenError> {
     // Keys and people's data: nobody else's business on this machine.
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|source| OpenError::DataFolder { path: path.to_owned(), source })
-}
-
-fn algorithm(settings: &Settings) -> Algorithm {
-    match settings.signing_algorithm {
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
 }
 
 fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {

@@ -92,6 +92,10 @@ impl Simulation {
     /// Whether an answer tells of trouble that passes. On a healthy machine there is none, and it is always told as what it is.
     pub fn is_trouble(&self, answer: &Answer, fault: Option<&Fault>) -> Checked<bool> {
         let status = answer.status.as_u16();
+        // What befalls a person on their way back is told to the client that sent them.
+        if answer.header("location").is_some_and(|location| location.contains("?error=temporarily_unavailable&")) {
+            return ensure(fault.is_some(), || format!("trouble on a healthy machine: {:?}", answer.headers)).map(|()| true);
+        }
         if status < 400 {
             return Ok(false);
         }

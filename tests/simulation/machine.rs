@@ -9,7 +9,7 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
-    protocol::administration,
+    protocol::administration::operators,
     server::STAGES,
     storage::StorageError,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
@@ -41,6 +41,8 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 const POLLS: usize = 300;
 /// Connections to PostgreSQL: one lets the seed decide everything, several let transactions meet.
 const CONNECTIONS: [u32; 2] = [4, 1];
+/// About as many commits as all stages make in a step.
+const COMMITS_OF_STAGES: u32 = 5;
 /// Steps of one stage that a simulation's facts could need at most.
 const STEPS_MAX: usize = 1000;
 
@@ -59,6 +61,8 @@ pub struct Machine {
     entropy: Arc<SeededEntropy>,
     outbound: Outbound,
     running: Option<Running>,
+    /// How often the stages were stepped.
+    steps: u32,
     // Kept as long as the machine.
     _folder: TempDir,
     /// PostgreSQL, if it is not SQLite.
@@ -127,6 +131,7 @@ impl Machine {
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
             running: None,
+            steps: 0,
             _folder: folder,
             database,
         };
@@ -177,7 +182,7 @@ impl Machine {
     /// Sends requests side by side, the first one first, while a fault befalls the machine; then the machine heals. Who hung up
     /// has no answer.
     pub async fn serve(&mut self, requests: &[Request], fault: Option<&Fault>) -> Vec<Option<Answer>> {
-        self.order(fault).await;
+        self.order(fault, 0).await;
         let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
         let mut serving = Box::pin(join_all(
             requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
@@ -244,7 +249,9 @@ impl Machine {
 
     /// Steps every stage once while a fault befalls the machine.
     pub async fn step(&mut self, fault: Option<&Fault>) {
-        self.order(fault).await;
+        // A stage commits several times: each of them is the last one in its turn.
+        self.steps += 1;
+        self.order(fault, self.steps % COMMITS_OF_STAGES).await;
         let world = Arc::clone(self.world());
         let mut stepping = Box::pin(async {
             for stage in STAGES {
@@ -292,15 +299,15 @@ impl Machine {
         }
     }
 
-    /// What befalls the machine before anybody asks for anything.
-    async fn order(&self, fault: Option<&Fault>) {
+    /// What befalls the machine before anybody asks for anything; a crash, after so many commits.
+    async fn order(&self, fault: Option<&Fault>, commits_spared: u32) {
         let storage = self.world().storage.faults();
         match fault {
             None | Some(Fault::Impatience | Fault::LostConnections) => {}
             Some(Fault::FullStorage(commits)) => storage.fail_commits(*commits),
             Some(Fault::SlowStorage) => storage.slow_commits(3, Duration::from_millis(1)),
-            Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(),
-            Some(Fault::CrashAfterCommit) => storage.crash_after_commit(),
+            Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(commits_spared),
+            Some(Fault::CrashAfterCommit) => storage.crash_after_commit(commits_spared),
             Some(Fault::FailingLog(operations)) => self.disk.fail(operations.clone()),
             Some(Fault::FullLog) => {
                 self.disk.fail(0..1);
@@ -399,7 +406,7 @@ impl Machine {
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
-        if let Err(error) = administration::first_operator(&world).await {
+        if let Err(error) = operators::first(&world).await {
             // As the process does: it ends, and somebody starts it again.
             return Err(error.to_string());
         }

@@ -53,7 +53,7 @@ const SEEDS_ON_POSTGRES: u64 = 6;
 const MOVES: usize = 150;
 const RACERS: usize = 1000;
 /// As many as find a connection before they are told to come again; `races` has more of them, who do.
-const RACERS_ON_POSTGRES: usize = 200;
+const RACERS_ON_POSTGRES: usize = 60;
 /// Seeds that once found something, and what.
 const KEPT: [(Engine, u64, &str); 1] =
     [(Engine::Sqlite, 4, "a grant in its last second yielded tokens that were dead when they left")];

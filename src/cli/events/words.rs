@@ -102,6 +102,9 @@ fn in_words(fact: &Fact) -> String {
             format!("{} {}", short(resource), identifier.as_str())
         }
         Fact::ResourceChanged { resource } => short(resource),
+        Fact::PersonPasswordResetIssued { person, expires_at } => {
+            format!("{}, good until {}", short(person), expires_at.to_rfc3339())
+        }
         Fact::PersonInvited { expires_at } | Fact::InitialAccessTokenIssued { expires_at } => {
             format!("good until {}", expires_at.to_rfc3339())
         }
@@ -122,6 +125,7 @@ fn in_words(fact: &Fact) -> String {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
+        Fact::OperatorRemoved { operator } => short(operator),
     }
 }
 

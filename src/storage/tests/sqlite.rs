@@ -105,9 +105,9 @@ async fn a_crash_keeps_what_was_answered_and_nothing_half() {
         add(&storage, "answered").await.expect("new");
         let faults = storage.faults();
         if kept.contains(&"doubtful") {
-            faults.crash_after_commit()
+            faults.crash_after_commit(0)
         } else {
-            faults.crash_before_commit()
+            faults.crash_before_commit(0)
         }
         assert!(matches!(add(&storage, "doubtful").await, Err(StorageError::Unavailable { .. })));
         assert!(matches!(add(&storage, "late").await, Err(StorageError::Unavailable { .. })));
