@@ -202,11 +202,11 @@ impl Storage {
         }
     }
 
-    /// Misfortunes to order, for the simulator; SQLite only.
-    pub fn faults(&self) -> Option<&Faults> {
+    /// Misfortunes to order, for the simulator.
+    pub fn faults(&self) -> &Faults {
         match &*self.0 {
-            Backend::Sqlite(sqlite) => Some(sqlite.faults()),
-            Backend::Postgres(_) => None,
+            Backend::Sqlite(sqlite) => sqlite.faults(),
+            Backend::Postgres(postgres) => postgres.faults(),
         }
     }
 }

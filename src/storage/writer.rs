@@ -196,6 +196,10 @@ fn run_and_commit(tx: &mut Tx, batch: &mut [Box<dyn Job>], faults: &Faults) -> R
     for job in batch {
         run_in_savepoint(tx, job.as_mut())?;
     }
+    if let Some(slowness) = faults.slowness() {
+        #[expect(clippy::disallowed_methods, reason = "the simulator ordered it, and the writer has a thread of its own")]
+        std::thread::sleep(slowness);
+    }
     match faults.before_commit() {
         Fate::Proceeds => control(tx, "COMMIT")?,
         Fate::MeetsFullDisk => return Err(StorageError::Full.into()),

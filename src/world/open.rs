@@ -35,7 +35,7 @@ use crate::{
 /// Why a server could not be opened. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data folder {} cannot be used: {source}", path.display())]
+    #[error("the data folder {} cannot be used: {source}; name one that this user may write to by the setting `data_dir`", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Storage(#[from] StorageError),
