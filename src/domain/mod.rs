@@ -15,6 +15,9 @@
 //! - **session**: a person signed in, in one browser.
 //! - **source**: whatever sends customer events to us; its **write key** says which one it is.
 //! - **message**: one customer event as its source sent it, in the words of the Segment protocol.
+//! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
+//! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
+//! - **audience**: the profiles of which a condition holds.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -32,4 +35,9 @@ pub mod token;
 pub mod policy;
 pub mod source;
 pub mod json;
+pub mod condition;
+pub mod computed_trait;
+pub mod profile;
+pub mod audience;
 pub mod event;
+pub mod identity;
