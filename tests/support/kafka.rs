@@ -34,7 +34,7 @@ struct Broker {
 
 /// Arguments: the folder of jars, our folder, the port. The end of input is the end.
 const WATCHER: &str = r#"
-umask 077; cd "$2" || exit 1
+set -f; umask 077; cd "$2" || exit 1
 java="java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp $1/* -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 $java kafka.tools.StorageTool format --standalone -t ZGVwdXR5LXRlc3RzLWFsbA -c properties > log 2>&1 || { cat log; exit 1; }
 $java -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info kafka.Kafka properties >> log 2>&1 < /dev/null &

@@ -78,7 +78,7 @@ impl Claims {
         }
         let (answer, answered) = oneshot::channel();
         // A thread that has ended drops the job, which is the answer.
-        let _ = jobs.send(Job { name: self.cluster.name(topic), partitions, outputs, cursor, answer });
+        let _ = jobs.send(Job { topic: topic.to_owned(), partitions, outputs, cursor, answer });
         let waiting_bytes = self.waiting_bytes.clone();
         // Counted to the end also where nobody waits for the answer.
         let counted = tokio::spawn(async move {

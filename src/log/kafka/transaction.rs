@@ -2,7 +2,7 @@
 
 use super::super::{Cursor, LogError, Position, Record};
 use super::appends::{configured, position};
-use super::cluster::{ANSWER_TIMEOUT, CURSORS, Cluster};
+use super::cluster::{ANSWER_TIMEOUT, CURSORS, Cluster, pause};
 use super::cursors;
 use super::group::Share;
 use super::unavailable;
@@ -11,19 +11,22 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext};
 use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// After this the broker ends a transaction whose producer is silent.
 const TRANSACTION_TIMEOUT: Duration = ANSWER_TIMEOUT;
+/// How long an answer waits for its records to be seen, and between two looks.
+const SEEN_TIMEOUT: Duration = Duration::from_secs(1);
+const SEEN_PAUSE: Duration = Duration::from_millis(1);
 /// The delivery of the cursor's own record.
 const CURSOR_INDEX: usize = usize::MAX;
 
 /// What one caller wants committed.
 pub(super) struct Job {
-    /// The cluster's name of the outputs' topic.
-    pub name: String,
+    pub topic: String,
     pub partitions: u16,
     pub outputs: Vec<Record>,
     pub cursor: Cursor,
@@ -84,6 +87,10 @@ impl Transactor {
             cause
         })?;
         let begun = Instant::now();
+        // rdkafka's own flush looks only every 100 ms.
+        while self.producer.in_flight_count() > 0 && begun.elapsed() < ANSWER_TIMEOUT {
+            self.producer.poll(SEEN_PAUSE);
+        }
         while let Err(error) = self.producer.commit_transaction(ANSWER_TIMEOUT) {
             let KafkaError::Transaction(cause) = &error else { return Err(self.undone(&error)) };
             if cause.txn_requires_abort() {
@@ -94,13 +101,29 @@ impl Transactor {
             }
         }
         let positions = std::mem::take(&mut *self.producer.context().0.lock().expect("no holder of this lock panics"));
-        positions.into_iter().collect::<Option<_>>().ok_or_else(|| unavailable("a delivery was not reported"))
+        let positions: Vec<Position> =
+            positions.into_iter().collect::<Option<_>>().ok_or_else(|| unavailable("a delivery was not reported"))?;
+        self.wait_until_seen(&job.topic, &positions);
+        Ok(positions)
+    }
+
+    /// The commit is durable, but the coordinator marks the partitions a moment later, and readers see it then. Whoever has the answer
+    /// should find the records. There is a bound: behind a transaction of somebody else that stays open they appear when that ends.
+    fn wait_until_seen(&self, topic: &str, positions: &[Position]) {
+        let last: BTreeMap<u16, u64> = positions.iter().map(|position| (position.partition, position.offset)).collect();
+        let begun = Instant::now();
+        for (partition, offset) in last {
+            while begun.elapsed() < SEEN_TIMEOUT && self.cluster.bounds(topic, partition).is_ok_and(|(_, end)| end <= offset) {
+                pause(SEEN_PAUSE);
+            }
+        }
     }
 
     fn fill(&self, job: &Job) -> Result<(), KafkaError> {
         self.producer.begin_transaction()?;
+        let name = self.cluster.name(&job.topic);
         for (index, record) in job.outputs.iter().enumerate() {
-            let sent = BaseRecord::<(), [u8], usize>::with_opaque_to(&job.name, index)
+            let sent = BaseRecord::<(), [u8], usize>::with_opaque_to(&name, index)
                 .partition(i32::from(record.partition(job.partitions)))
                 .payload(&record.payload)
                 // Kafka takes 0 for "now".
