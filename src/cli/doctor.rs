@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use deputy::config::{self, ConfigError, DatabaseAddress, Settings};
+use deputy::config::{self, ConfigError, DatabaseAddress, LogAddress, Settings};
 use deputy::domain::time::Timestamp;
 use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
 use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
-use deputy::world::open::log_path;
+use deputy::world::open::{log_path, probe_log};
 use serde_json::Value;
 
 use super::output;
@@ -112,7 +112,10 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     findings.push(port(settings)?);
     findings.push(data_folder(&settings.data_dir));
     findings.push(wait_for(database(settings))?);
-    findings.extend(log(settings));
+    match settings.log {
+        LogAddress::Embedded => findings.extend(log(settings)),
+        LogAddress::Kafka { .. } => findings.push(wait_for(brokers(settings))?),
+    }
     findings.push(master_key(settings));
     findings.extend(operator_token(settings));
     findings.push(clock(settings, SystemTime::now()));
@@ -262,6 +265,17 @@ async fn database(settings: &Settings) -> Result<Finding, Failure> {
                 DatabaseAddress::Sqlite => "give the file to the user who runs the server, or restore it from a copy",
                 DatabaseAddress::Postgres(_) => "check that PostgreSQL runs there, and the host, user and password in database",
             },
+        ),
+    })
+}
+
+async fn brokers(settings: &Settings) -> Result<Finding, Failure> {
+    Ok(match probe_log(settings).await {
+        Ok(()) => Finding::fine("log", format!("{} answers", settings.log)),
+        Err(error) => Finding::wrong(
+            "log",
+            format!("{} cannot be used: {error}", settings.log),
+            "check that Kafka's brokers run there, and the hosts and ports in log",
         ),
     })
 }
