@@ -8,3 +8,4 @@ mod clients;
 mod pipeline;
 mod house;
 mod simulation;
+mod pipeline;

@@ -3,6 +3,8 @@
 /// A private PostgreSQL.
 #[expect(dead_code, reason = "the tests of storage itself use more of it")]
 pub mod postgres;
+/// A private Apache Kafka.
+pub mod kafka;
 /// An installation: start it, restart it, read its facts.
 pub mod installation;
 /// A person with a browser.
