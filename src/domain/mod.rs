@@ -28,4 +28,5 @@ pub mod person;
 pub mod grant;
 pub mod token;
 pub mod policy;
+pub mod transformation;
 pub mod event;
