@@ -1,7 +1,7 @@
 //! The command line: what can be asked of `deputy`, and how it answers.
 //!
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
-//! clients, people, resources and keys go through the running server's admin API, so that every change has an author and an event.
+//! clients, people, resources, sources and keys go through the running server's admin API, so that every change has an author and an event.
 
 #![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
 
@@ -16,6 +16,7 @@ mod output;
 mod people;
 mod resources;
 mod serve;
+mod sources;
 mod terminal;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ Examples:
   deputy people create ada@example.com        Make an account
   deputy resources create https://mcp.example/mcp --name Notes --scope 'notes:read=Read your notes'
                                               Protect an MCP server
+  deputy sources create Shop                  Take customer events from an SDK of Segment
   deputy clients list                         See which agents there are
   deputy keys rotate                          Sign with a new key from now on
   deputy events tail                          See what is decided, as it is decided
@@ -69,6 +71,9 @@ enum Command {
     /// See, make and end the resources: the servers that accept our tokens
     #[command(subcommand)]
     Resources(resources::ResourcesCommand),
+    /// See, make and end the sources: whatever sends customer events
+    #[command(subcommand)]
+    Sources(sources::SourcesCommand),
     /// Read the facts on record: every decision, who made it and when
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -122,6 +127,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
         Command::People(command) => wait_for(people::run(command, &settings)),
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
+        Command::Sources(command) => wait_for(sources::run(command, &settings)),
         Command::Events(command) => wait_for(events::run(command, &settings)),
         Command::Doctor(_) => unreachable!("it was run above, since it must work without settings"),
     }?;

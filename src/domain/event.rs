@@ -1,20 +1,27 @@
 //! Events: past-tense facts with an id, a time, an actor and a version. They carry ids, never secrets (promise 11).
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, value::MapAccessDeserializer},
+};
+use serde_json::value::RawValue;
 
 use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
-    id::{EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, TokenKind},
+    id::{EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind},
+    json::Json,
     resource::ResourceIdentifier,
     scope::Scopes,
+    source::Producer,
     time::Timestamp,
 };
 
 /// What leaves the process as news: the third waist of the house.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     pub id: Id<EventKind>,
+    /// When it happened; a customer event, when we received it.
     pub at: Timestamp,
     pub actor: Actor,
     #[serde(flatten)]
@@ -28,6 +35,8 @@ pub enum Actor {
     Person(Id<PersonKind>),
     Client(ClientId),
     Operator(Id<OperatorKind>),
+    /// Whoever holds the source's write key.
+    Source(Id<SourceKind>),
     /// Somebody who did not say who they are.
     Anonymous,
     /// The server itself, on schedule.
@@ -126,6 +135,21 @@ pub enum Fact {
     InitialAccessTokenIssued { expires_at: Timestamp },
     #[serde(rename = "operator.created.v1")]
     OperatorCreated { operator: Id<OperatorKind>, name: String },
+    #[serde(rename = "source.created.v1")]
+    SourceCreated { source: Id<SourceKind>, name: String, kind: Producer },
+    #[serde(rename = "source.changed.v1")]
+    SourceChanged { source: Id<SourceKind>, change: String },
+    #[serde(rename = "source.deleted.v1")]
+    SourceDeleted { source: Id<SourceKind> },
+    /// A customer event came in. Its way begins here, and nothing has looked at it but the ingest.
+    #[serde(rename = "event.received.v1")]
+    EventReceived {
+        source: Id<SourceKind>,
+        /// The source's own name for it: one that comes again is the same event.
+        message_id: String,
+        /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
+        message: Json,
+    },
 }
 
 impl Fact {
@@ -154,7 +178,108 @@ impl Fact {
             Fact::SignInRefused { person, .. } => person.map_or_else(String::new, |person| person.to_string()),
             Fact::KeyRotated { active, .. } => active.to_string(),
             Fact::OperatorCreated { operator, .. } => operator.to_string(),
+            Fact::SourceCreated { source, .. } | Fact::SourceChanged { source, .. } | Fact::SourceDeleted { source } => {
+                source.to_string()
+            }
+            Fact::EventReceived { source, message_id, .. } => received_subject(*source, message_id),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
+        }
+    }
+}
+
+/// The subject of a customer event: a message that comes again meets its first copy.
+pub fn received_subject(source: Id<SourceKind>, message_id: &str) -> String {
+    format!("{source}/{message_id}")
+}
+
+/// By hand, because the derived form of `flatten` reads everything into a tree first, and a message must keep its bytes.
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Event, D::Error> {
+        #[derive(Deserialize)]
+        struct Parts {
+            id: Id<EventKind>,
+            at: Timestamp,
+            actor: Actor,
+            r#type: String,
+            data: Box<RawValue>,
+        }
+        let Parts { id, at, actor, r#type, data } = Parts::deserialize(deserializer)?;
+        let fact = Fact::deserialize(MapAccessDeserializer::new(TypeAndData { next: None, r#type: &r#type, data: &data }));
+        Ok(Event { id, at, actor, fact: fact.map_err(D::Error::custom)? })
+    }
+}
+
+/// The two members that make a fact, in the order in which its derived form reads them without a tree.
+struct TypeAndData<'p> {
+    /// Whose value is read next.
+    next: Option<Member>,
+    r#type: &'p str,
+    data: &'p RawValue,
+}
+
+#[derive(Clone, Copy)]
+enum Member {
+    Type,
+    Data,
+}
+
+impl<'p> MapAccess<'p> for TypeAndData<'p> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'p>>(&mut self, seed: K) -> Result<Option<K::Value>, serde_json::Error> {
+        let (member, name) = match self.next {
+            None => (Member::Type, "type"),
+            Some(Member::Type) => (Member::Data, "data"),
+            Some(Member::Data) => return Ok(None),
+        };
+        self.next = Some(member);
+        seed.deserialize(name.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'p>>(&mut self, seed: V) -> Result<V::Value, serde_json::Error> {
+        match self.next {
+            Some(Member::Data) => seed.deserialize(self.data),
+            None | Some(Member::Type) => seed.deserialize(self.r#type.into_deserializer()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received() -> Event {
+        let message = Json::parse("{\"n\": 1.0,  \"n\":\"\\u0041\"}".to_owned()).expect("it is JSON");
+        let fact = Fact::EventReceived { source: Id::from_bytes([1; 16]), message_id: "m".to_owned(), message };
+        Event { id: Id::from_bytes([2; 16]), at: Timestamp(7), actor: Actor::Source(Id::from_bytes([1; 16])), fact }
+    }
+
+    #[test]
+    fn a_message_keeps_its_bytes() {
+        let text = serde_json::to_string(&received()).expect("events serialise");
+        assert!(text.contains("{\"n\": 1.0,  \"n\":\"\\u0041\"}"), "{text}");
+        assert_eq!(serde_json::from_str::<Event>(&text).expect("it is an event"), received());
+    }
+
+    #[test]
+    fn an_event_is_read_in_whatever_order_its_members_stand() {
+        let fact = Fact::SourceDeleted { source: Id::from_bytes([1; 16]) };
+        let event = Event { id: Id::from_bytes([2; 16]), at: Timestamp(7), actor: Actor::Deputy, fact };
+        // A tree has its members in the order of the alphabet: data before type.
+        let tree = serde_json::to_value(&event).expect("events serialise");
+        assert_eq!(serde_json::from_value::<Event>(tree.clone()).expect("it is an event"), event);
+        assert_eq!(serde_json::from_str::<Event>(&tree.to_string()).expect("it is an event"), event);
+    }
+
+    #[test]
+    fn what_is_no_fact_of_ours_is_an_error() {
+        for (name, data) in [("moon.risen.v1", "{}"), ("source.deleted.v1", "{}"), ("source.deleted.v1", "{\"source\":\"src_x\"}")]
+        {
+            let text = format!(
+                "{{\"id\":\"{}\",\"at\":1,\"actor\":\"deputy\",\"type\":\"{name}\",\"data\":{data}}}",
+                Id::<EventKind>::from_bytes([2; 16])
+            );
+            serde_json::from_str::<Event>(&text).expect_err(name);
         }
     }
 }

@@ -75,13 +75,6 @@ impl Kind for ClientKind {
     const PREFIX: &'static str = "cli";
 }
 
-/// A source of customer events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SourceKind {}
-impl Kind for SourceKind {
-    const PREFIX: &'static str = "src";
-}
-
 /// A transformation: a program for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransformationKind {}
@@ -101,6 +94,13 @@ impl Kind for TrackingPlanKind {
 pub enum KeyKind {}
 impl Kind for KeyKind {
     const PREFIX: &'static str = "key";
+}
+
+/// A source of customer events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {}
+impl Kind for SourceKind {
+    const PREFIX: &'static str = "src";
 }
 
 /// A request, for logs and error pages.

@@ -13,6 +13,8 @@
 //! - **token**: what leaves the process: access token, refresh token, ID token.
 //! - **one-time value**: a code, invitation or assertion id that may be used once, for one purpose.
 //! - **session**: a person signed in, in one browser.
+//! - **source**: whatever sends customer events to us; its **write key** says which one it is.
+//! - **message**: one customer event as its source sent it, in the words of the Segment protocol.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -28,5 +30,7 @@ pub mod person;
 pub mod grant;
 pub mod token;
 pub mod policy;
+pub mod source;
+pub mod json;
 pub mod transformation;
 pub mod event;

@@ -32,6 +32,7 @@ const NONCE_BYTES: usize = 12;
 pub enum Purpose {
     ClientSecret,
     ResourceSecret,
+    WriteKey,
     OperatorToken,
     InitialAccessToken,
     AuthorizationCode,
@@ -49,6 +50,7 @@ impl Purpose {
         match self {
             Purpose::ClientSecret => "client_secret",
             Purpose::ResourceSecret => "resource_secret",
+            Purpose::WriteKey => "write_key",
             Purpose::OperatorToken => "operator_token",
             Purpose::InitialAccessToken => "initial_access_token",
             Purpose::AuthorizationCode => "authorization_code",

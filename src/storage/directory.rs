@@ -1,5 +1,5 @@
-//! What is asked at every request, kept in memory where this process is the only one that writes: clients, resources, the
-//! grants by which clients act for themselves, and the set of revoked nodes.
+//! What is asked at every request, kept in memory where this process is the only one that writes: clients, resources, sources,
+//! the grants by which clients act for themselves, and the set of revoked nodes.
 //!
 //! The memory is exact. A transaction that changes a row forgets it here after its commit and before it is answered; a reader
 //! that was under way keeps what it read only if nothing was forgotten meanwhile. On PostgreSQL others write too, so nothing is
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::{Backend, Storage, StorageError, Tx, clients, grants, resources, revocations};
+use super::{Backend, Storage, StorageError, Tx, clients, grants, resources, revocations, sources, sources::Sources};
 use crate::domain::{
     client::{Client, ClientId},
     grant::Grant,
@@ -28,6 +28,7 @@ const ENTRIES_MAX: usize = 10_000;
 pub(super) struct Directory {
     clients: Kept<ClientId, Arc<Client>>,
     resources: Kept<(), Arc<Resources>>,
+    sources: Kept<(), Arc<Sources>>,
     own_grants: Kept<(ClientId, ResourceIdentifier), Arc<Grant>>,
     /// `None` until it was read: then the database is asked.
     revocations: RwLock<Option<HashMap<String, Timestamp>>>,
@@ -99,6 +100,19 @@ impl Storage {
         Ok(found)
     }
 
+    /// All sources.
+    pub async fn sources(&self) -> Result<Arc<Sources>, StorageError> {
+        let ask = || self.read(|tx| Box::pin(async move { sources::list(tx).await }));
+        let Some(directory) = self.directory() else { return Ok(Arc::new(Sources::new(ask().await?))) };
+        let generation = match directory.sources.get(&()) {
+            Ok(kept) => return Ok(kept),
+            Err(generation) => generation,
+        };
+        let found = Arc::new(Sources::new(ask().await?));
+        directory.sources.keep(generation, (), Arc::clone(&found));
+        Ok(found)
+    }
+
     /// The live grant by which a client acts for itself at a resource.
     pub async fn own_grant(
         &self,
@@ -155,6 +169,10 @@ impl Tx {
 
     pub(super) fn forget_resources(&mut self) {
         self.in_directory(|directory| directory.resources.forget(&()));
+    }
+
+    pub(super) fn forget_sources(&mut self) {
+        self.in_directory(|directory| directory.sources.forget(&()));
     }
 
     pub(super) fn forget_own_grants(&mut self, client: &ClientId) {

@@ -18,6 +18,7 @@ pub mod revocations;
 pub mod attempts;
 pub mod signing_keys;
 pub mod operators;
+pub mod sources;
 pub mod outbox;
 pub mod leases;
 
@@ -57,8 +58,10 @@ use postgres::Postgres;
 use sqlite::Sqlite;
 
 /// All migrations of this version, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
+    Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
+];
 
 /// Where the state is kept.
 #[derive(Clone)]

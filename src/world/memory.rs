@@ -9,6 +9,7 @@ use url::Url;
 use crate::{
     config::Settings,
     domain::{time::Timestamp, token::VerifiedToken},
+    world::sources::KnownSources,
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
@@ -21,6 +22,10 @@ const RECORDED_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).expect("50
 const PASSWORDS_WAITING_MAX: usize = 64;
 /// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
 const FETCHES_MAX: usize = 16;
+
+/// Customer events that are taken in at once, as they were sent: more only wait longer for the same disk. In memory they may be some
+/// times as much.
+pub const INGEST_BYTES_MAX: usize = 16 << 20;
 
 /// Rates and caches of one process.
 pub struct Memory {
@@ -37,6 +42,10 @@ pub struct Memory {
     /// Passwords that are hashed or wait to be.
     pub password_places: Semaphore,
     pub fetch_permits: Semaphore,
+    /// The sources where others write to the database too.
+    pub sources: KnownSources,
+    /// Bytes of customer events that are read, checked and made durable at once.
+    pub ingest_bytes: Semaphore,
 }
 
 impl Memory {
@@ -51,6 +60,8 @@ impl Memory {
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             fetch_permits: Semaphore::new(FETCHES_MAX),
+            sources: KnownSources::default(),
+            ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
         }
     }
 }

@@ -77,6 +77,7 @@ fn by_whom(actor: &Actor) -> String {
         Actor::Person(id) => short(&id.to_string()),
         Actor::Client(id) => short(id.as_str()),
         Actor::Operator(id) => short(&id.to_string()),
+        Actor::Source(id) => short(&id.to_string()),
         Actor::Anonymous => "somebody".to_owned(),
         Actor::Deputy => "deputy".to_owned(),
     }
@@ -114,8 +115,21 @@ fn in_words(fact: &Fact) -> String {
         Fact::SignInRefused { person: Some(person), reason } => format!("{}: {reason}", short(person)),
         Fact::SignInRefused { person: None, reason } => format!("nobody we know: {reason}"),
         Fact::KeyRotated { active, next } => format!("{} signs, {} is next", short(active), short(next)),
+        Fact::SourceCreated { source, name, kind } => format!("{} “{name}”, a {}", short(source), kind.as_str()),
+        Fact::SourceChanged { source, change } => format!("{}: {change}", short(source)),
+        Fact::SourceDeleted { source } => short(source),
+        Fact::EventReceived { source, message_id, message } => {
+            format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
+        }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
     }
+}
+
+/// What a message is: its type, and the name of what was tracked.
+fn call(message: &str) -> String {
+    let message: Value = serde_json::from_str(message).unwrap_or_default();
+    let told = ["type", "event", "name"].into_iter().filter_map(|member| message[member].as_str());
+    told.collect::<Vec<_>>().join(" ")
 }
 
 fn reach(scope: &Scopes, resource: Option<&ResourceIdentifier>) -> String {

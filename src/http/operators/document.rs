@@ -17,8 +17,11 @@ use utoipa::{
     },
 };
 
-use super::{clients, facts, grants, keys, people, resources, tokens};
-use crate::{domain::client, world::World};
+use super::{clients, facts, grants, keys, people, resources, sources, tokens};
+use crate::{
+    domain::{client, source},
+    world::World,
+};
 
 const BEARER: &str = "operator_token";
 
@@ -29,9 +32,10 @@ const BEARER: &str = "operator_token";
         clients::list, clients::create, clients::show, clients::change, clients::delete, clients::renew_secret,
         people::list, people::create, people::change, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
+        sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue, tokens::create_operator, facts::list,
     ),
-    components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType)),
+    components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
     modifiers(&Everywhere),
 )]
 struct Document;

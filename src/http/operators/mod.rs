@@ -9,6 +9,7 @@ mod document;
 mod clients;
 mod people;
 mod resources;
+mod sources;
 mod grants;
 mod keys;
 mod tokens;
@@ -42,6 +43,9 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/resources", get(resources::list).post(resources::create))
         .route("/admin/v1/resources/{resource_id}", axum::routing::patch(resources::change).delete(resources::delete))
         .route("/admin/v1/resources/{resource_id}/secret", post(resources::renew_secret))
+        .route("/admin/v1/sources", get(sources::list).post(sources::create))
+        .route("/admin/v1/sources/{source_id}", get(sources::show).patch(sources::change).delete(sources::delete))
+        .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
         .route("/admin/v1/grants", get(grants::list))
         .route("/admin/v1/grants/{grant_id}", delete(grants::end))
         .route("/admin/v1/keys", get(keys::list))

@@ -8,6 +8,7 @@ pub mod paging;
 pub mod clients;
 pub mod people;
 pub mod resources;
+pub mod sources;
 pub mod grants;
 pub mod keys;
 pub mod tokens;
