@@ -1,12 +1,6 @@
 //! The parent's side of a child: start it, ask it in one go, give up on it in time.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::HashMap, io, path::Path, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},

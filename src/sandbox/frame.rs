@@ -1,6 +1,9 @@
 //! What the two sides of the sandbox say to each other: each message a length of four bytes and as much JSON.
 
-use std::io::{self, Read, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Read, Write},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +18,12 @@ const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request<'a> {
     /// Compile a program and keep it under this number.
-    Load { program: u32, purpose: Purpose, text: &'a str },
+    Load {
+        program: u32,
+        purpose: Purpose,
+        #[serde(borrow)]
+        text: Cow<'a, str>,
+    },
     /// Run the program of this number on an event.
     Run {
         program: u32,

@@ -43,15 +43,15 @@ use frame::{Reply, Request};
 pub use frame::Mistake;
 
 /// How long one answer may take. Steps are counted too; this is for a single call that takes long.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The address space of a child, its own code included.
-pub const MEMORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+pub const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The events that a program may make of one.
 pub const EVENTS_OF_ONE_MAX: usize = 100;
-/// How often a program may bring its child down in a row before it has to rest.
+/// How often a program may be stopped in a period; then it rests until the period is over. Each time costs everybody up to two
+/// answers' time.
 const STRIKES_MAX: u32 = 3;
-/// How long a program rests that kept bringing its child down: each time costs everybody up to two answers' time.
-const REST: Duration = Duration::from_secs(60);
+const STRIKES_PERIOD: Duration = Duration::from_secs(60);
 /// Programs that operators try at once; each is a process.
 const TRIALS_MAX: usize = 2;
 /// Programs that one child keeps compiled; then it is replaced by a new one.
@@ -113,9 +113,9 @@ pub enum Stop {
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Stop::Time => write!(f, "the program took longer than {} seconds", ANSWER_TIMEOUT.as_secs()),
+            Stop::Time => write!(f, "the program took longer than {} ms", ANSWER_TIMEOUT.as_millis()),
             Stop::Crash => write!(f, "the program wanted more than {} MiB of memory, or crashed", MEMORY_BYTES_MAX >> 20),
-            Stop::Resting => write!(f, "the program was stopped {STRIKES_MAX} times in a row and rests for a minute"),
+            Stop::Resting => write!(f, "the program was stopped {STRIKES_MAX} times within a minute and rests"),
         }
     }
 }
@@ -147,8 +147,9 @@ pub struct Sandbox {
 
 #[derive(Debug, Clone, Copy)]
 struct Strikes {
-    in_a_row: u32,
-    rests_until: Timestamp,
+    count: u32,
+    /// When they are forgotten.
+    until: Timestamp,
 }
 
 impl Sandbox {
@@ -166,7 +167,7 @@ impl Sandbox {
     pub async fn try_out(&self, purpose: Purpose, program: &str, sample: Option<&RawValue>) -> Result<Trial, SandboxError> {
         let _permit = self.trials.acquire().await.expect("the semaphore is never closed");
         let mut child = Child::start(&self.executable).await?;
-        let load = Request::Load { program: 0, purpose, text: program };
+        let load = Request::Load { program: 0, purpose, text: program.into() };
         let requests: Vec<_> = std::iter::once(load).chain(sample.map(|event| Request::Run { program: 0, event })).collect();
         let mut replies = Vec::new();
         let lost = child.exchange(&requests, &mut replies).await.err();
@@ -194,25 +195,16 @@ impl Sandbox {
                 outcomes.push(Outcome::Stopped(Stop::Resting));
                 continue;
             }
-            // Up to the next program that rests, or that the child has no room for.
+            // Up to the next program that rests.
             let end = rest.iter().position(|(program, _)| self.rests(program.key(), now)).unwrap_or(rest.len());
-            let before = outcomes.len();
-            match self.run_together(&mut pipeline, &rest[..end], &mut outcomes).await? {
-                Ok(()) => {}
-                // Perhaps not this event's fault: a second time, alone, in a new child.
-                Err(_) => {
-                    let at = outcomes.len();
-                    let alone = &jobs[at..=at];
-                    if let Err(stop) = self.run_together(&mut pipeline, alone, &mut outcomes).await? {
-                        self.strike(alone[0].0.key(), now);
-                        outcomes.push(Outcome::Stopped(stop));
-                    }
-                }
+            if self.run_together(&mut pipeline, &rest[..end], &mut outcomes).await?.is_ok() {
+                continue;
             }
-            for ((program, _), outcome) in jobs[before..].iter().zip(&outcomes[before..]) {
-                if !matches!(outcome, Outcome::Stopped(_)) {
-                    self.forgive(program.key());
-                }
+            // Perhaps not this event's fault: a second time, alone, in a new child.
+            let alone = &jobs[outcomes.len()..=outcomes.len()];
+            if let Err(stop) = self.run_together(&mut pipeline, alone, &mut outcomes).await? {
+                self.strike(alone[0].0.key(), now);
+                outcomes.push(Outcome::Stopped(stop));
             }
         }
         Ok(outcomes)
@@ -234,7 +226,7 @@ impl Sandbox {
         for (program, event) in jobs {
             let next = u32::try_from(child.programs.len()).unwrap_or(u32::MAX);
             let number = *child.programs.entry(program.key()).or_insert_with(|| {
-                requests.push(Request::Load { program: next, purpose: program.purpose, text: &program.text });
+                requests.push(Request::Load { program: next, purpose: program.purpose, text: (&*program.text).into() });
                 next
             });
             requests.push(Request::Run { program: number, event });
@@ -254,7 +246,7 @@ impl Sandbox {
     }
 
     fn rests(&self, key: Key, now: Timestamp) -> bool {
-        self.strikes().get(&key).is_some_and(|strikes| strikes.in_a_row >= STRIKES_MAX && now < strikes.rests_until)
+        self.strikes().get(&key).is_some_and(|strikes| strikes.count >= STRIKES_MAX && now < strikes.until)
     }
 
     fn strike(&self, key: Key, now: Timestamp) {
@@ -262,12 +254,11 @@ impl Sandbox {
         if strikes.len() >= STRIKES_KEPT_MAX {
             strikes.clear();
         }
-        let known = strikes.entry(key).or_insert(Strikes { in_a_row: 0, rests_until: now });
-        *known = Strikes { in_a_row: known.in_a_row + 1, rests_until: now.plus(REST) };
-    }
-
-    fn forgive(&self, key: Key) {
-        self.strikes().remove(&key);
+        let known = strikes.entry(key).or_insert(Strikes { count: 0, until: now });
+        if now >= known.until {
+            *known = Strikes { count: 0, until: now.plus(STRIKES_PERIOD) };
+        }
+        known.count += 1;
     }
 
     fn strikes(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Strikes>> {

@@ -82,7 +82,8 @@ impl Compiled {
         if purpose == Purpose::Filter {
             config.set_read_only();
         }
-        let program = compile_with_external(text, &FUNCTIONS, &environment, config).map_err(|found| mistakes(text, &found))?.program;
+        let program =
+            compile_with_external(text, &FUNCTIONS, &environment, config).map_err(|found| mistakes(text, &found))?.program;
         if purpose == Purpose::Filter && !program.final_type_info().result.is_boolean() {
             let message = "a filter ends with true or false, whatever the event is; compare, or give a default with ??".to_owned();
             let (line, column) = place(text, text.trim_end().len());
@@ -154,11 +155,15 @@ fn mistakes(text: &str, found: &DiagnosticList) -> Vec<Mistake> {
         let (line, column) = place(text, at);
         let word = text.get(at..).unwrap_or_default();
         let word = &word[..word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len())];
-        let message = match (refusal(word), label) {
-            (Some(why), _) => format!("{word} is not for transformations: {why}"),
-            // The label often only points: "here".
-            (None, Some(label)) if label.message.contains(' ') => format!("{}: {}", diagnostic.message, label.message),
-            (None, _) => diagnostic.message.clone(),
+        let message = match refusal(word) {
+            Some(why) => format!("{word} is not for transformations: {why}"),
+            None => {
+                let is_unknown = diagnostic.message.contains("undefined") && !word.is_empty();
+                let named = if is_unknown { format!("{} {word}", diagnostic.message) } else { diagnostic.message.clone() };
+                diagnostic.labels.iter().fold(named, |told, label| {
+                    if told.contains(&label.message) { told } else { format!("{told}; {}", label.message) }
+                })
+            }
         };
         Mistake { line, column, message }
     });

@@ -37,7 +37,7 @@ pub fn run() -> io::Result<()> {
 
 fn answer(programs: &mut HashMap<u32, Result<Compiled, Reply>>, request: Request<'_>) -> Reply {
     match request {
-        Request::Load { program, purpose, text } => match Compiled::new(purpose, text) {
+        Request::Load { program, purpose, text } => match Compiled::new(purpose, &text) {
             Ok(compiled) => {
                 programs.insert(program, Ok(compiled));
                 Reply::Ready

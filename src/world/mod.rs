@@ -1,4 +1,4 @@
-//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, settings. Each has a simulated twin, so the
+//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, the sandbox, settings. Each has a simulated twin, so the
 //! whole server runs under a seed.
 
 pub mod clock;
@@ -20,6 +20,7 @@ use crate::{
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{Log, LogError, Record},
     outbound::Outbound,
+    sandbox::{Sandbox, SandboxError},
     storage::{Storage, StorageError},
 };
 use clock::Clock;
@@ -45,6 +46,8 @@ pub enum StageError {
     Log(#[from] LogError),
     #[error(transparent)]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 /// What a server works with. Shared by every request and every background stage.
@@ -56,6 +59,7 @@ pub struct World {
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,
+    pub sandbox: Sandbox,
     pub settings: Settings,
     pub memory: Memory,
     /// Names this process among the nodes that share a database.

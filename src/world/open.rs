@@ -26,6 +26,7 @@ use crate::{
         embedded::{Embedded, Retention, Settings as LogSettings},
     },
     outbound::{Outbound, OutboundPolicy},
+    sandbox::Sandbox,
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
 };
 
@@ -34,6 +35,8 @@ use crate::{
 pub enum OpenError {
     #[error("the data folder {} cannot be used: {source}", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
+    #[error("it is not known which file this program runs from: {0}")]
+    Executable(io::Error),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("the log in {}: {source}", path.display())]
@@ -53,6 +56,8 @@ pub struct Outside {
     /// Where the log's segments are.
     pub disk: Arc<dyn Disk>,
     pub outbound: Outbound,
+    /// Where operators' programs run.
+    pub sandbox: Sandbox,
 }
 
 impl Outside {
@@ -62,11 +67,13 @@ impl Outside {
         let disk = RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source })?;
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        let executable = std::env::current_exe().map_err(OpenError::Executable)?;
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             outbound: Outbound::new(policy),
+            sandbox: Sandbox::new(executable),
         })
     }
 }
@@ -105,6 +112,7 @@ impl World {
             secrets,
             keys,
             outbound: outside.outbound,
+            sandbox: outside.sandbox,
             memory: Memory::new(&settings),
             settings,
         }))

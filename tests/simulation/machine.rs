@@ -10,6 +10,7 @@ use deputy::{
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
     protocol::administration,
+    sandbox::Sandbox,
     server::STAGES,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
@@ -293,6 +294,7 @@ impl Machine {
             entropy: self.entropy.clone(),
             disk: Arc::new(self.disk.clone()),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
         if let Err(error) = administration::first_operator(&world).await {

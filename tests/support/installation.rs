@@ -9,6 +9,7 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
+    sandbox::Sandbox,
     server::{STAGES, Server},
     storage::{Database, MIGRATIONS, Storage},
     world::{
@@ -107,6 +108,7 @@ impl Installation {
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
         self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
