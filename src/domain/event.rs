@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
-    id::{EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind},
+    id::{
+        EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind,
+        TrackingPlanKind, TransformationKind,
+    },
     json::Json,
     resource::ResourceIdentifier,
     scope::Scopes,
@@ -141,6 +144,19 @@ pub enum Fact {
     SourceChanged { source: Id<SourceKind>, change: String },
     #[serde(rename = "source.deleted.v1")]
     SourceDeleted { source: Id<SourceKind> },
+    #[serde(rename = "transformation.created.v1")]
+    TransformationCreated { transformation: Id<TransformationKind>, name: String },
+    /// Its program, name, sources, or whether it is applied. The version counts its programs.
+    #[serde(rename = "transformation.changed.v1")]
+    TransformationChanged { transformation: Id<TransformationKind>, version: u32 },
+    #[serde(rename = "transformation.deleted.v1")]
+    TransformationDeleted { transformation: Id<TransformationKind> },
+    #[serde(rename = "tracking_plan.created.v1")]
+    TrackingPlanCreated { tracking_plan: Id<TrackingPlanKind>, name: String },
+    #[serde(rename = "tracking_plan.changed.v1")]
+    TrackingPlanChanged { tracking_plan: Id<TrackingPlanKind>, version: u32 },
+    #[serde(rename = "tracking_plan.deleted.v1")]
+    TrackingPlanDeleted { tracking_plan: Id<TrackingPlanKind> },
     /// A customer event came in. Its way begins here, and nothing has looked at it but the ingest.
     #[serde(rename = "event.received.v1")]
     EventReceived {
@@ -181,6 +197,12 @@ impl Fact {
             Fact::SourceCreated { source, .. } | Fact::SourceChanged { source, .. } | Fact::SourceDeleted { source } => {
                 source.to_string()
             }
+            Fact::TransformationCreated { transformation, .. }
+            | Fact::TransformationChanged { transformation, .. }
+            | Fact::TransformationDeleted { transformation } => transformation.to_string(),
+            Fact::TrackingPlanCreated { tracking_plan, .. }
+            | Fact::TrackingPlanChanged { tracking_plan, .. }
+            | Fact::TrackingPlanDeleted { tracking_plan } => tracking_plan.to_string(),
             Fact::EventReceived { source, message_id, .. } => received_subject(*source, message_id),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }

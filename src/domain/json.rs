@@ -14,6 +14,11 @@ impl Json {
         RawValue::from_string(text).ok().map(Json)
     }
 
+    /// The document, as serde carries one unread.
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         self.0.get()

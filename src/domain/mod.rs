@@ -32,5 +32,7 @@ pub mod token;
 pub mod policy;
 pub mod source;
 pub mod json;
+pub mod call;
 pub mod transformation;
+pub mod tracking_plan;
 pub mod event;

@@ -19,6 +19,9 @@ pub mod attempts;
 pub mod signing_keys;
 pub mod operators;
 pub mod sources;
+pub mod transformations;
+pub mod tracking_plans;
+pub mod shapes;
 pub mod outbox;
 pub mod leases;
 
@@ -61,6 +64,7 @@ use sqlite::Sqlite;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
+    Migration { number: 3, name: "transformations", sql: include_str!("../../migrations/0003_transformations.sql") },
 ];
 
 /// Where the state is kept.

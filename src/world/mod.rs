@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod memory;
+pub mod shapes;
 pub mod sources;
 pub mod open;
 

@@ -17,7 +17,7 @@ use utoipa::{
     },
 };
 
-use super::{clients, facts, grants, keys, people, resources, sources, tokens};
+use super::{clients, facts, grants, keys, people, resources, sources, tokens, tracking_plans, transformations};
 use crate::{
     domain::{client, source},
     world::World,
@@ -33,6 +33,9 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
+        transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
+        transformations::delete,
+        tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue, tokens::create_operator, facts::list,
     ),
     components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),

@@ -9,6 +9,8 @@ pub mod clients;
 pub mod people;
 pub mod resources;
 pub mod sources;
+pub mod transformations;
+pub mod tracking_plans;
 pub mod grants;
 pub mod keys;
 pub mod tokens;
