@@ -179,7 +179,7 @@ fn event_bytes(folder: &Path) -> Result<usize, Failure> {
     const LOOKED_AT: u64 = 50;
     let log = Reader::open(Arc::new(RealDisk::create(&folder.join("log"))?))?;
     let (start, end) = log.bounds(FACTS, 0)?;
-    let records = log.read(FACTS, 0, start.max(end.saturating_sub(LOOKED_AT)), 1 << 20)?;
+    let records = log.read(FACTS, 0, start.max(end.saturating_sub(LOOKED_AT)), 1 << 20)?.entries;
     let is_issuance = |payload: &[u8]| payload.windows(15).any(|text| text == b"token.issued.v1");
     let issuance = records.iter().rfind(|record| is_issuance(&record.payload));
     Ok(issuance.ok_or("no issued token is on record")?.payload.len())

@@ -103,6 +103,27 @@ impl Kind for SourceKind {
     const PREFIX: &'static str = "src";
 }
 
+/// A profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProfileKind {}
+impl Kind for ProfileKind {
+    const PREFIX: &'static str = "prf";
+}
+
+/// A computed trait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ComputedTraitKind {}
+impl Kind for ComputedTraitKind {
+    const PREFIX: &'static str = "ctr";
+}
+
+/// An audience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AudienceKind {}
+impl Kind for AudienceKind {
+    const PREFIX: &'static str = "aud";
+}
+
 /// A request, for logs and error pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestKind {}

@@ -15,6 +15,12 @@
 //! - **session**: a person signed in, in one browser.
 //! - **source**: whatever sends customer events to us; its **write key** says which one it is.
 //! - **message**: one customer event as its source sent it, in the words of the Segment protocol.
+//! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
+//! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
+//! - **audience**: the profiles of which a condition holds.
+//! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
+//! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
+//! - **kept aside**: not going on, with the reason, and not lost.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -35,4 +41,9 @@ pub mod json;
 pub mod call;
 pub mod transformation;
 pub mod tracking_plan;
+pub mod condition;
+pub mod computed_trait;
+pub mod profile;
+pub mod audience;
 pub mod event;
+pub mod identity;

@@ -1,15 +1,17 @@
 //! The outbox relay: moves facts from the database to the log, each once.
 //!
-//! A batch of rows is claimed for this process's log under a number, appended together with that number as the relay's cursor
-//! (one atomic commit of the log), then forgotten. A crash before the append finds the same batch again; a crash after it finds
-//! the cursor there and only forgets. So a committed fact is in one log exactly once (promise 7), also where several processes
-//! share a database and each has a log: what one of them claimed, no other touches.
+//! A batch of rows is labelled with the log's number and a number of its own, appended together with the latter as the relay's cursor
+//! (one atomic commit of the log), then forgotten. A crash before the append finds the same batch again; a crash after it finds its
+//! number in the cursor and only forgets. So a committed fact is in one log exactly once (promise 7), also where several processes
+//! share a database and each has a log (what one has labelled, no other touches), and where they share the log too: then the lease
+//! lets one of them relay, and the claim to the cursor makes the append of one that slept through the end of its lease void.
+//!
+//! Batch numbers are random, and only the one in the cursor is forgotten: a process with an old cursor can label rows, and lose none.
 
 use std::time::Duration;
 
 use crate::{
     domain::time::Timestamp,
-    log::Cursor,
     storage::{StorageError, leases, outbox},
     world::{FACTS, Progress, StageError, World, record},
 };
@@ -31,44 +33,54 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     }
     let log = identity(world).await?;
     if !world.storage.is_exclusive() {
-        let hold = world
-            .storage
-            .write(move |tx| Box::pin(async move { leases::hold(tx, "relay", &log.to_string(), now, now.plus(LEASE)).await }));
+        // A log of one owner comes back under its name at once; where all share one, the processes are told apart.
+        let holder = if world.log.is_shared() { world.node.clone() } else { log.to_string() };
+        let hold =
+            world.storage.write(move |tx| Box::pin(async move { leases::hold(tx, "relay", &holder, now, now.plus(LEASE)).await }));
         if !hold.await? {
             return Ok(Progress::Idle);
         }
     }
-    let relayed = cursor(world, INPUT).unwrap_or(0);
-    let claim = world.storage.write(move |tx| {
+    let claim = world.log.claim(CONSUMER, INPUT).await?;
+    let relayed = cursor(world, INPUT).await?;
+    let number = draw(world);
+    let batch = world.storage.write(move |tx| {
         Box::pin(async move {
-            outbox::forget(tx, log, relayed).await?;
+            if let Some(relayed) = relayed {
+                outbox::forget(tx, log, relayed).await?;
+            }
             if let Some(batch) = outbox::oldest_batch(tx, log).await? {
                 return Ok::<_, StorageError>(Some(batch));
             }
-            outbox::claim(tx, log, relayed + 1, BATCH_MAX).await?;
+            outbox::claim(tx, log, number, BATCH_MAX).await?;
             outbox::oldest_batch(tx, log).await
         })
     });
-    let Some((number, events)) = claim.await? else { return Ok(Progress::Idle) };
-    world.log.commit(FACTS, events.iter().map(record).collect(), vec![at(INPUT, number)]).await?;
+    let Some((number, events)) = batch.await? else { return Ok(Progress::Idle) };
+    world.log.commit(FACTS, events.iter().map(record).collect(), claim.at(number.unsigned_abs())).await?;
     world.storage.write(move |tx| Box::pin(async move { outbox::forget(tx, log, number).await })).await?;
     Ok(Progress::Advanced)
 }
 
 /// The number by which the database knows this log; drawn at the first need, and kept in the log itself.
 async fn identity(world: &World) -> Result<i64, StageError> {
-    if let Some(known) = cursor(world, IDENTITY) {
+    if let Some(known) = cursor(world, IDENTITY).await? {
         return Ok(known);
     }
-    let drawn = i64::from_be_bytes(world.entropy.bytes()) & i64::MAX;
-    world.log.commit(FACTS, Vec::new(), vec![at(IDENTITY, drawn)]).await?;
+    // Of several processes that find none, the last to claim draws; the others are fenced and find what it drew.
+    let claim = world.log.claim(CONSUMER, IDENTITY).await?;
+    if let Some(known) = cursor(world, IDENTITY).await? {
+        return Ok(known);
+    }
+    let drawn = draw(world);
+    world.log.commit(FACTS, Vec::new(), claim.at(drawn.unsigned_abs())).await?;
     Ok(drawn)
 }
 
-fn cursor(world: &World, input: &str) -> Option<i64> {
-    world.log.cursor(CONSUMER, input).and_then(|number| i64::try_from(number).ok())
+async fn cursor(world: &World, input: &str) -> Result<Option<i64>, StageError> {
+    Ok(world.log.cursor(CONSUMER, input).await?.and_then(|number| i64::try_from(number).ok()))
 }
 
-fn at(input: &str, number: i64) -> Cursor {
-    Cursor { consumer: CONSUMER.to_owned(), input: input.to_owned(), next: number.unsigned_abs() }
+fn draw(world: &World) -> i64 {
+    i64::from_be_bytes(world.entropy.bytes()) & i64::MAX
 }

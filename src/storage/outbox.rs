@@ -18,15 +18,15 @@ pub async fn claim(tx: &mut Tx, log: i64, batch: i64, limit: i64) -> Result<u64,
 
 /// The events of the oldest batch of a log that is not forgotten, in order, with the batch's number.
 pub async fn oldest_batch(tx: &mut Tx, log: i64) -> Result<Option<(i64, Vec<Event>)>, StorageError> {
-    let sql =
-        "SELECT batch, event FROM outbox WHERE log = $1 AND batch = (SELECT min(batch) FROM outbox WHERE log = $1) ORDER BY seq";
+    let sql = "SELECT batch, event FROM outbox WHERE log = $1 AND batch = (SELECT batch FROM outbox WHERE log = $1 ORDER BY seq LIMIT 1) \
+         ORDER BY seq";
     let rows: Vec<(i64, Event)> = tx.rows(sql, &[log.into()], |row| Ok((row.int(0)?, row.json(1)?))).await?;
     Ok(rows.first().map(|(batch, _)| *batch).map(|batch| (batch, rows.into_iter().map(|(_, event)| event).collect())))
 }
 
-/// Forgets the batches of a log up to `batch`: the log has them.
+/// Forgets a batch of a log: the log has it.
 pub async fn forget(tx: &mut Tx, log: i64, batch: i64) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM outbox WHERE log = $1 AND batch <= $2", &[log.into(), batch.into()]).await
+    tx.exec("DELETE FROM outbox WHERE log = $1 AND batch = $2", &[log.into(), batch.into()]).await
 }
 
 /// How many facts wait.

@@ -21,9 +21,9 @@ use crate::{
     },
     keys::{KeyError, Keyring, secrets::Secrets, signing::Algorithm},
     log::{
-        LogError,
+        LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
-        embedded::{Embedded, Retention, Settings as LogSettings},
+        embedded::{Embedded, Settings as LogSettings},
     },
     outbound::{Outbound, OutboundPolicy},
     sandbox::Sandbox,
@@ -146,7 +146,7 @@ fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {
     let bytes_max = (settings.facts_retention_bytes_max > 0).then_some(settings.facts_retention_bytes_max);
     let retention = Retention { age: Some(Duration::from_secs(u64::from(settings.facts_retention_s))), bytes_max };
     LogSettings {
-        retention: HashMap::from([(FACTS.to_owned(), retention)]),
+        topics: HashMap::from([(FACTS.to_owned(), TopicSettings { retention, ..TopicSettings::default() })]),
         salt: u32::from_be_bytes(entropy.bytes()),
         ..LogSettings::default()
     }

@@ -215,17 +215,18 @@ impl Machine {
     /// The facts on record from the given offset on, and where they end.
     pub async fn facts(&self, mut from: u64) -> Result<(Vec<Value>, u64), String> {
         let log = &self.world().log;
-        let (start, end) = log.bounds(FACTS, 0).map_err(|error| error.to_string())?;
+        let (start, end) = log.bounds(FACTS, 0).await.map_err(|error| error.to_string())?;
         if end < from {
             return Err(format!("the log of facts ended at {from} and now ends at {end}"));
         }
         let mut facts = Vec::new();
         from = from.max(start);
         while from < end {
-            for entry in log.read(FACTS, 0, from, 1 << 20).await.map_err(|error| error.to_string())? {
+            let batch = log.read(FACTS, 0, from, 1 << 20).await.map_err(|error| error.to_string())?;
+            for entry in batch.entries {
                 facts.push(serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?);
-                from = entry.offset + 1;
             }
+            from = batch.next;
         }
         Ok((facts, from))
     }

@@ -218,6 +218,6 @@ fn events(data: &Path) -> Vec<Value> {
     use deputy::log::{disk::RealDisk, embedded::reader::Reader};
     let mut reader = Reader::open(std::sync::Arc::new(RealDisk::at(&data.join("log")))).expect("the log is readable");
     reader.refresh().expect("the log is whole");
-    let entries = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole");
+    let entries = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole").entries;
     entries.iter().map(|entry| serde_json::from_slice(&entry.payload).expect("facts are JSON")).collect()
 }

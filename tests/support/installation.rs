@@ -188,14 +188,13 @@ impl Installation {
         self.settle().await;
         let log = &self.world().log;
         let mut facts = Vec::new();
-        for partition in 0..log.partitions(FACTS) {
-            let (mut next, end) = log.bounds(FACTS, partition).expect("the partition exists");
+        for partition in 0..log.partitions(FACTS).await.expect("the log answers") {
+            let (mut next, end) = log.bounds(FACTS, partition).await.expect("the partition exists");
             while next < end {
-                let entries = log.read(FACTS, partition, next, 1 << 20).await.expect("the log is whole");
-                next = entries.last().expect("there is one before the end").offset + 1;
-                facts.extend(
-                    entries.into_iter().map(|entry| serde_json::from_slice::<Value>(&entry.payload).expect("facts are JSON")),
-                );
+                let batch = log.read(FACTS, partition, next, 1 << 20).await.expect("the log is whole");
+                next = batch.next;
+                let payloads = batch.entries.into_iter().map(|entry| entry.payload);
+                facts.extend(payloads.map(|payload| serde_json::from_slice::<Value>(&payload).expect("facts are JSON")));
             }
         }
         facts

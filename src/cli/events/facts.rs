@@ -81,9 +81,9 @@ impl Facts {
                 continue;
             }
             match self.reader.read(FACTS, partition, *next, READ_BYTES_MAX) {
-                Ok(entries) => {
-                    *next = entries.last().map_or(*next, |last| last.offset + 1);
-                    read.extend(entries.into_iter().map(|Entry { offset, at, payload }| Recorded { offset, at, payload }));
+                Ok(batch) => {
+                    *next = batch.next;
+                    read.extend(batch.entries.into_iter().map(|Entry { offset, at, payload }| Recorded { offset, at, payload }));
                 }
                 // Deleted between the look and the reading.
                 Err(LogError::Trimmed { start }) => *next = start,

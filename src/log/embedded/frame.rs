@@ -186,7 +186,7 @@ fn parse(frame: &[u8]) -> Option<Frame<'_>> {
     for _ in 0..cursor_count {
         let lengths = body.take(2)?;
         let (consumer, input, next) = (usize::from(lengths[0]), usize::from(lengths[1]), body.u64()?);
-        cursors.push(Cursor { consumer: body.text(consumer)?, input: body.text(input)?, next });
+        cursors.push(Cursor { consumer: body.text(consumer)?, input: body.text(input)?, next, epoch: None });
     }
     let mut sections = Vec::new();
     for _ in 0..section_count {

@@ -24,14 +24,13 @@ pub mod reader;
 mod tests;
 
 use super::disk::Disk;
-use super::{APPEND_BYTES_MAX, Answer, Cursor, Entry, Log, LogError, Position, Record};
+use super::{APPEND_BYTES_MAX, Answer, Batch, Claim, Cursor, Log, LogError, Position, Record, TopicSettings, check_topic};
 use crate::domain::time::Timestamp;
 use cursors::Cursors;
 use queue::{Queue, Request};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use topic::Topic;
 use writer::Writer;
@@ -39,31 +38,26 @@ use writer::Writer;
 /// What an installation may decide about its log.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many partitions a topic gets when it is first written, at least 1.
-    pub partitions: u16,
+    /// By name; a topic that is not named has `TopicSettings::default()`.
+    pub topics: HashMap<String, TopicSettings>,
     /// What a segment file sets aside; a batch that is larger gets a larger one.
     pub segment_bytes: u64,
     /// What may wait to be written before appends are refused as `Busy`.
     pub queue_bytes_max: usize,
-    /// By topic; a topic that is not named keeps everything.
-    pub retention: HashMap<String, Retention>,
     /// Random, and another at every start: it keeps payloads from being made to look like frames.
     pub salt: u32,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { partitions: 1, segment_bytes: 64 << 20, queue_bytes_max: 64 << 20, retention: HashMap::new(), salt: 0 }
+        Settings { topics: HashMap::new(), segment_bytes: 64 << 20, queue_bytes_max: 64 << 20, salt: 0 }
     }
 }
 
-/// How long a topic's records are kept. Only whole segments are deleted, and never the one that is being written.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Retention {
-    /// What is younger than this is kept, unless it is too much.
-    pub age: Option<Duration>,
-    /// The oldest go until what is left is not more than this.
-    pub bytes_max: Option<u64>,
+impl Settings {
+    fn of(&self, topic: &str) -> TopicSettings {
+        self.topics.get(topic).cloned().unwrap_or_default()
+    }
 }
 
 /// The log.
@@ -89,7 +83,7 @@ impl Embedded {
         let mut topics = HashMap::new();
         let mut ends = HashMap::new();
         for (name, numbers) in recover::inventory(&*disk)? {
-            let topic = Topic::new(disk.clone(), &name, settings.partitions);
+            let topic = Topic::new(disk.clone(), &name, settings.of(&name).partitions);
             if let Some(end) = recover::recover(&disk, &topic, &numbers, &cursors)? {
                 ends.insert(name.clone(), end);
             }
@@ -126,46 +120,71 @@ impl Embedded {
             return topic.clone();
         }
         let mut topics = self.topics.write().expect("no holder of this lock panics");
-        let new = || Arc::new(Topic::new(self.disk.clone(), name, self.settings.partitions));
+        let new = || Arc::new(Topic::new(self.disk.clone(), name, self.settings.of(name).partitions));
         topics.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
-    fn push(&self, topic: &str, records: Vec<Record>, cursors: Vec<Cursor>) -> Result<oneshot::Receiver<Appended>, LogError> {
+    fn push(&self, topic: &str, records: Vec<Record>, cursor: Option<Cursor>) -> Answer<Vec<Position>> {
+        let pushed = self.line_up(topic, records, cursor);
+        Box::pin(async move { pushed?.await.map_err(|_| LogError::Unavailable("the writer has stopped".to_owned()))? })
+    }
+
+    fn line_up(&self, topic: &str, records: Vec<Record>, cursor: Option<Cursor>) -> Result<oneshot::Receiver<Appended>, LogError> {
         check_topic(topic)?;
-        if cursors.iter().flat_map(|cursor| [&cursor.consumer, &cursor.input]).any(|name| name.is_empty() || name.len() > 255) {
-            return Err(LogError::Invalid("the names of a cursor have 1 to 255 bytes"));
-        }
-        let bytes = records.iter().map(frame::record_bytes).chain(cursors.iter().map(frame::cursor_bytes)).sum();
+        cursor.as_ref().map_or(Ok(()), Cursor::check)?;
+        let bytes = records.iter().map(frame::record_bytes).chain(cursor.iter().map(frame::cursor_bytes)).sum();
         if bytes > APPEND_BYTES_MAX {
             return Err(LogError::TooLarge { bytes, bytes_max: APPEND_BYTES_MAX });
         }
         let (answer, answered) = oneshot::channel();
-        self.queue.push(Request { topic: self.topic(topic), records, cursors, bytes, answer })?;
+        self.queue.push(Request { topic: self.topic(topic), records, cursor, bytes, answer })?;
         Ok(answered)
+    }
+
+    fn held(&self, consumer: &str, input: String, partition: u16) -> Claim {
+        let epoch = self.cursors.epoch(consumer, &input);
+        Claim { consumer: consumer.to_owned(), input, partition, epoch }
     }
 }
 
 type Appended = Result<Vec<Position>, LogError>;
 
 impl Log for Embedded {
-    fn commit(&self, topic: &str, outputs: Vec<Record>, cursors: Vec<Cursor>) -> Answer<Vec<Position>> {
-        let pushed = self.push(topic, outputs, cursors);
-        Box::pin(async move { pushed?.await.map_err(|_| LogError::Unavailable("the writer has stopped".to_owned()))? })
+    fn append(&self, topic: &str, records: Vec<Record>) -> Answer<Vec<Position>> {
+        self.push(topic, records, None)
     }
 
-    fn cursor(&self, consumer: &str, input: &str) -> Option<u64> {
-        self.cursors.get(consumer, input)
+    fn commit(&self, topic: &str, outputs: Vec<Record>, cursor: Cursor) -> Answer<Vec<Position>> {
+        self.push(topic, outputs, Some(cursor))
     }
 
-    fn partitions(&self, topic: &str) -> u16 {
-        self.topic(topic).partitions()
+    fn claim(&self, consumer: &str, input: &str) -> Answer<Claim> {
+        let partition = Cursor::partition_of(input).map_or(0, |(_, partition)| partition);
+        at_once(Ok(self.held(consumer, input.to_owned(), partition)))
     }
 
-    fn bounds(&self, topic: &str, partition: u16) -> Result<(u64, u64), LogError> {
-        self.topic(topic).bounds(partition)
+    fn claims(&self, consumer: &str, topic: &str) -> Answer<Vec<Claim>> {
+        let partitions = 0..self.topic(topic).partitions();
+        at_once(Ok(partitions.map(|partition| self.held(consumer, Cursor::input(topic, partition), partition)).collect()))
     }
 
-    fn read(&self, topic: &str, partition: u16, from: u64, bytes_max: usize) -> Answer<Vec<Entry>> {
+    fn cursor(&self, consumer: &str, input: &str) -> Answer<Option<u64>> {
+        at_once(Ok(self.cursors.get(consumer, input)))
+    }
+
+    fn cursors(&self) -> Answer<Vec<Cursor>> {
+        at_once(Ok(self.cursors.all()))
+    }
+
+    fn partitions(&self, topic: &str) -> Answer<u16> {
+        at_once(Ok(self.topic(topic).partitions()))
+    }
+
+    fn bounds(&self, topic: &str, partition: u16) -> Answer<(u64, u64)> {
+        at_once(self.topic(topic).bounds(partition))
+    }
+
+    fn read(&self, topic: &str, partition: u16, from: u64, bytes_max: usize) -> Answer<Batch> {
         let topic = self.topic(topic);
         aside(move || topic.read(partition, from, bytes_max))
     }
@@ -190,7 +209,7 @@ impl Log for Embedded {
     }
 
     fn retain(&self, now: Timestamp) -> Answer<usize> {
-        let limited: Vec<_> = self.settings.retention.iter().map(|(name, retention)| (self.topic(name), *retention)).collect();
+        let limited: Vec<_> = self.settings.topics.iter().map(|(name, topic)| (self.topic(name), topic.retention)).collect();
         aside(move || limited.iter().map(|(topic, retention)| topic.retain(retention, now)).sum())
     }
 
@@ -203,6 +222,10 @@ impl Log for Embedded {
             is_closed.send_replace(true);
             ended
         })
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 
@@ -228,15 +251,11 @@ fn join(writer: &Mutex<Option<JoinHandle<()>>>) -> Result<(), LogError> {
     thread.map_or(Ok(()), JoinHandle::join).map_err(|_| LogError::Unavailable("the writer has panicked".to_owned()))
 }
 
+fn at_once<T: Send + 'static>(answer: Result<T, LogError>) -> Answer<T> {
+    Box::pin(std::future::ready(answer))
+}
+
 /// Runs what may wait for the disk on a thread that may wait.
 fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, LogError> + Send + 'static) -> Answer<T> {
     Box::pin(async move { tokio::task::spawn_blocking(work).await.map_err(|error| LogError::Unavailable(error.to_string()))? })
-}
-
-fn check_topic(topic: &str) -> Result<(), LogError> {
-    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    if (1..=64).contains(&topic.len()) && topic.bytes().all(is_plain) {
-        return Ok(());
-    }
-    Err(LogError::Invalid("a topic's name has 1 to 64 of a-z, 0-9, - and _"))
 }

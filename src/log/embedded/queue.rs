@@ -13,7 +13,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 pub(super) struct Request {
     pub topic: Arc<Topic>,
     pub records: Vec<Record>,
-    pub cursors: Vec<Cursor>,
+    pub cursor: Option<Cursor>,
     /// What it takes up in a frame.
     pub bytes: usize,
     pub answer: oneshot::Sender<Result<Vec<Position>, LogError>>,

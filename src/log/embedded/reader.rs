@@ -4,7 +4,7 @@
 //! is about to sync, and which a crash may still undo.
 
 use super::super::disk::Disk;
-use super::super::{Entry, LogError};
+use super::super::{Batch, LogError};
 use super::recover::inventory;
 use super::segment::Segment;
 use super::topic::Topic;
@@ -68,7 +68,7 @@ impl Reader {
     ///
     /// # Errors
     /// As `Log::read`.
-    pub fn read(&self, topic: &str, partition: u16, from: u64, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
+    pub fn read(&self, topic: &str, partition: u16, from: u64, bytes_max: usize) -> Result<Batch, LogError> {
         self.topic(topic)?.read(partition, from, bytes_max)
     }
 

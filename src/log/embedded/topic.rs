@@ -1,8 +1,7 @@
 //! A topic as its readers see it: the segments in order, and where each partition ends.
 
 use super::super::disk::Disk;
-use super::super::{Entry, LogError};
-use super::Retention;
+use super::super::{Batch, Entry, LogError, Retention};
 use super::segment::{Segment, damaged};
 use crate::domain::time::Timestamp;
 use std::io;
@@ -85,13 +84,13 @@ impl Topic {
         Ok((start, self.ends.borrow()[column]))
     }
 
-    pub(super) fn read(&self, partition: u16, from: u64, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
+    pub(super) fn read(&self, partition: u16, from: u64, bytes_max: usize) -> Result<Batch, LogError> {
         let column = self.column(partition)?;
         let (start, end) = self.bounds(partition)?;
         if from < start {
             return Err(LogError::Trimmed { start });
         }
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut bytes_left = bytes_max.max(1);
         let mut next = from;
         while next < end && bytes_left > 0 {
@@ -107,7 +106,7 @@ impl Topic {
                 _ => return Err(damaged(&segment.name, segment.known().bytes, "records are missing at its end")),
             }
         }
-        Ok(entries)
+        Ok(Batch { entries, next })
     }
 
     pub(super) fn offset_at(&self, partition: u16, time: Timestamp) -> Result<u64, LogError> {

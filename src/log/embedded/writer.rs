@@ -58,7 +58,13 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue) {
         while let Some(requests) = queue.take() {
-            for (topic, requests) in by_topic(requests) {
+            for (topic, mut requests) in by_topic(requests) {
+                for request in self.cursors.fenced(&mut requests) {
+                    let _ = request.answer.send(Err(LogError::Fenced));
+                }
+                if requests.is_empty() {
+                    continue;
+                }
                 let outcome = self.write(&topic, &requests);
                 let (mut positions, error) = match outcome {
                     Ok(positions) => (positions.into_iter(), LogError::Closed),
@@ -75,8 +81,7 @@ impl Writer {
     /// Makes the requests durable: behind what is there, or else in a new segment.
     fn write(&mut self, topic: &Topic, requests: &[Request]) -> Result<Vec<Vec<Position>>, LogError> {
         let latest = requests.iter().flat_map(|request| &request.records).map(|record| record.at).max();
-        let retention = self.settings.retention.get(&topic.name);
-        let span = retention.and_then(|retention| retention.age).map(|age| age / SEGMENTS_PER_AGE);
+        let span = self.settings.of(&topic.name).retention.age.map(|age| age / SEGMENTS_PER_AGE);
         let Some(end) = self.ends.get_mut(&topic.name).filter(|end| end.is_trusted && !end.has_spanned(span, latest)) else {
             return self.roll(topic, requests);
         };
@@ -214,7 +219,7 @@ impl Plan {
             self.positions.push(positions);
         }
         sections.retain(|(_, section)| !section.records.is_empty());
-        let cursors: Vec<&Cursor> = requests.iter().flat_map(|request| &request.cursors).collect();
+        let cursors: Vec<&Cursor> = requests.iter().filter_map(|request| request.cursor.as_ref()).collect();
         frame::encode(&mut self.bytes, header, &cursors, &sections);
         self.cursors.extend(cursors.into_iter().map(|cursor| (header.sequence, cursor.clone())));
         self.extents.push(Extent {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::paging;
 use crate::{
     domain::refusal::{ADMIN_VALUE, INTERNAL, OAuthError},
-    log::Entry,
+    log::{Batch, Entry},
     world::{FACTS, World},
 };
 
@@ -47,15 +47,23 @@ pub struct RecordedFact {
 /// The facts from an offset on. What retention has deleted is passed over.
 pub async fn list(world: &World, request: FactsRequest) -> Result<FactsPage, OAuthError> {
     let limit = paging::limit(request.limit)?;
-    let (partition, partitions) = (request.partition.unwrap_or_default(), world.log.partitions(FACTS));
+    let (partition, partitions) = (request.partition.unwrap_or_default(), world.log.partitions(FACTS).await?);
     if partition >= partitions {
         return Err(ADMIN_VALUE.because(format!("partition must be below {partitions}.")));
     }
-    let (start, end) = world.log.bounds(FACTS, partition)?;
+    let (start, end) = world.log.bounds(FACTS, partition).await?;
     let from = request.from.unwrap_or(start).max(start);
-    let entries = if from < end { world.log.read(FACTS, partition, from, READ_BYTES_MAX).await? } else { Vec::new() };
-    let items = entries.into_iter().take(limit).map(recorded).collect::<Result<Vec<_>, _>>()?;
-    let next = items.last().map_or(from, |last| last.offset + 1);
+    let mut read = if from < end {
+        world.log.read(FACTS, partition, from, READ_BYTES_MAX).await?
+    } else {
+        Batch { entries: Vec::new(), next: from }
+    };
+    if let Some(beyond) = read.entries.get(limit) {
+        read.next = beyond.offset;
+        read.entries.truncate(limit);
+    }
+    let items = read.entries.into_iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+    let next = read.next;
     Ok(FactsPage { items, next, end, partitions })
 }
 

@@ -91,7 +91,7 @@ async fn damage_in_a_closed_segment_is_told_to_who_reads_it() {
     disk.put(FIRST, bytes.clone());
     let log = open(&disk);
     assert!(matches!(log.read(TOPIC, 0, 0, usize::MAX).await, Err(LogError::Damaged { position: 1..5000, .. })));
-    assert_eq!(log.read(TOPIC, 0, 49, 1).await.expect("the rest can be read").len(), 1);
+    assert_eq!(log.read(TOPIC, 0, 49, 1).await.expect("the rest can be read").entries.len(), 1);
     drop(log);
     disk.put(FIRST, bytes[..5000].to_vec());
     assert!(matches!(Embedded::open(Arc::new(disk.clone()), settings()), Err(LogError::Damaged { .. })), "cut short");
@@ -127,7 +127,7 @@ async fn a_batch_that_reached_the_disk_out_of_order_is_left_out() {
     // As long as the frame that broke, so that the one that survived would follow it.
     log.append(TOPIC, vec![Record::new(b"", vec![b'y'; 200_000], Timestamp(0))]).await.expect("appended");
     drop(log);
-    assert_eq!(open(&disk).bounds(TOPIC, 0), Ok((0, 3)), "what survived behind the break does not come back");
+    assert_eq!(open(&disk).bounds(TOPIC, 0).await, Ok((0, 3)), "what survived behind the break does not come back");
 }
 
 #[tokio::test]
@@ -216,12 +216,10 @@ struct Model {
 
 impl Model {
     fn open(disk: &SimulatedDisk, partitions: u16) -> Embedded {
-        let retention = [(TOPIC.to_owned(), Retention { age: None, bytes_max: Some(30_000) })].into();
-        Embedded::open(
-            Arc::new(disk.clone()),
-            Settings { segment_bytes: 4096, partitions, retention, salt: 3, ..Settings::default() },
-        )
-        .expect("it opens after any crash")
+        let topic = TopicSettings { partitions, retention: Retention { age: None, bytes_max: Some(30_000) } };
+        let topics = [(TOPIC.to_owned(), topic)].into();
+        Embedded::open(Arc::new(disk.clone()), Settings { segment_bytes: 4096, topics, salt: 3, ..Settings::default() })
+            .expect("it opens after any crash")
     }
 
     async fn append(&mut self, appends: usize, records: usize, bytes: usize) {
@@ -235,7 +233,7 @@ impl Model {
                     Record::new(&[index as u8], payload, Timestamp(number as i64))
                 })
                 .collect();
-            waiting.push((number, records.len(), self.log.commit(TOPIC, records, vec![cursor(number)])));
+            waiting.push((number, records.len(), self.log.commit(TOPIC, records, cursor(number))));
         }
         for (number, records, answer) in waiting {
             let fate = if answer.await.is_ok() { Fate::Durable } else { Fate::Doubtful };
@@ -259,9 +257,9 @@ impl Model {
     /// The numbers of the attempts whose records can be read, once for each record.
     async fn seen(&self) -> Vec<u64> {
         let mut seen = Vec::new();
-        for partition in 0..self.log.partitions(TOPIC) {
-            let (start, end) = self.log.bounds(TOPIC, partition).expect("the partition exists");
-            let entries = self.log.read(TOPIC, partition, start, usize::MAX).await.expect("it can be read");
+        for partition in 0..self.partitions {
+            let (start, end) = self.log.bounds(TOPIC, partition).await.expect("the partition exists");
+            let entries = self.log.read(TOPIC, partition, start, usize::MAX).await.expect("it can be read").entries;
             assert_eq!(entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), (start..end).collect::<Vec<_>>());
             let numbers: Vec<u64> =
                 entries.iter().map(|entry| u64::from_le_bytes(entry.payload[..8].try_into().expect("8 bytes"))).collect();
@@ -276,7 +274,7 @@ impl Model {
     async fn check(&mut self, was_reopened: bool) {
         let seen = self.seen().await;
         let oldest = seen.iter().copied().min();
-        let cursor = self.log.cursor("profiles", "facts/0");
+        let cursor = self.log.cursor("profiles", "facts/0").await.expect("the log answers");
         let mut expected_cursor = None;
         let mut fates = Vec::new();
         for attempt in &self.attempts {

@@ -7,12 +7,18 @@ use super::reader::Reader;
 use super::*;
 use crate::log::disk::RealDisk;
 use crate::log::disk::simulated::SimulatedDisk;
+use crate::log::{Entry, Retention};
 use futures_util::future::join_all;
+use std::time::Duration;
 
 const TOPIC: &str = "facts";
 
 fn settings() -> Settings {
     Settings { segment_bytes: 16 << 10, salt: 7, ..Settings::default() }
+}
+
+fn keeping(retention: Retention) -> Settings {
+    Settings { topics: [(TOPIC.to_owned(), TopicSettings { retention, ..TopicSettings::default() })].into(), ..settings() }
 }
 
 fn open(disk: &SimulatedDisk) -> Embedded {
@@ -32,12 +38,12 @@ async fn append(log: &Embedded, text: &str) -> Result<Vec<Position>, LogError> {
 }
 
 fn cursor(next: u64) -> Cursor {
-    Cursor { consumer: "profiles".to_owned(), input: Cursor::input(TOPIC, 0), next }
+    Cursor::new("profiles", &Cursor::input(TOPIC, 0), next)
 }
 
 async fn texts(log: &Embedded) -> Vec<String> {
-    let (start, _) = log.bounds(TOPIC, 0).expect("the partition exists");
-    let entries = log.read(TOPIC, 0, start, usize::MAX).await.expect("the log can be read");
+    let (start, _) = log.bounds(TOPIC, 0).await.expect("the partition exists");
+    let entries = log.read(TOPIC, 0, start, usize::MAX).await.expect("the log can be read").entries;
     assert!(entries.iter().zip(start..).all(|(entry, offset)| entry.offset == offset), "offsets are dense");
     entries.into_iter().map(|entry| String::from_utf8(entry.payload).expect("payloads are text")).collect()
 }
@@ -45,20 +51,29 @@ async fn texts(log: &Embedded) -> Vec<String> {
 #[tokio::test]
 async fn what_was_appended_is_read_back_at_its_offset() {
     let log = open(&SimulatedDisk::new(1));
-    assert_eq!(log.bounds(TOPIC, 0), Ok((0, 0)));
+    assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 0)));
     let positions = log.append(TOPIC, vec![record("a"), record("b")]).await;
     assert_eq!(positions, Ok(vec![Position { partition: 0, offset: 0 }, Position { partition: 0, offset: 1 }]));
     assert_eq!(append(&log, "c").await, Ok(vec![Position { partition: 0, offset: 2 }]));
-    assert_eq!(log.bounds(TOPIC, 0), Ok((0, 3)));
+    assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 3)));
     let expected = Entry { offset: 1, at: Timestamp(1000), payload: b"b".to_vec() };
-    assert_eq!(log.read(TOPIC, 0, 1, 1).await, Ok(vec![expected]));
-    assert_eq!(log.read(TOPIC, 0, 3, 1).await, Ok(vec![]));
+    assert_eq!(log.read(TOPIC, 0, 1, 1).await, Ok(Batch { entries: vec![expected], next: 2 }));
+    assert_eq!(log.read(TOPIC, 0, 3, 1).await, Ok(Batch { entries: vec![], next: 3 }));
 }
 
 #[tokio::test]
 async fn a_key_stays_in_its_partition_and_in_order() {
     let disk = SimulatedDisk::new(1);
-    let open = |partitions| Embedded::open(Arc::new(disk.clone()), Settings { partitions, ..settings() }).expect("the log opens");
+    let open = |partitions| {
+        Embedded::open(
+            Arc::new(disk.clone()),
+            Settings {
+                topics: [(TOPIC.to_owned(), TopicSettings { partitions, ..TopicSettings::default() })].into(),
+                ..settings()
+            },
+        )
+        .expect("the log opens")
+    };
     let log = open(4);
     for number in 0..200_u64 {
         let key = (number % 10).to_string();
@@ -66,10 +81,10 @@ async fn a_key_stays_in_its_partition_and_in_order() {
     }
     drop(log);
     let log = open(1);
-    assert_eq!(log.partitions(TOPIC), 4, "a topic keeps the partitions it was born with");
+    assert_eq!(log.partitions(TOPIC).await, Ok(4), "a topic keeps the partitions it was born with");
     let mut seen = HashMap::new();
     for partition in 0..4 {
-        for entry in log.read(TOPIC, partition, 0, usize::MAX).await.expect("read") {
+        for entry in log.read(TOPIC, partition, 0, usize::MAX).await.expect("read").entries {
             let number = u64::from_le_bytes(entry.payload.try_into().expect("a number"));
             let (home, last) = *seen.entry(number % 10).or_insert((partition, number));
             assert_eq!(home, partition);
@@ -122,8 +137,7 @@ async fn refuses_what_it_cannot_hold() {
     let largest = Record::new(b"", vec![0; APPEND_BYTES_MAX - 12], Timestamp(0));
     log.append(TOPIC, vec![largest]).await.expect("a batch larger than a segment gets a larger one");
     assert!(matches!(log.append("../facts", vec![record("a")]).await, Err(LogError::Invalid(_))));
-    let nameless = Cursor { consumer: String::new(), input: "a".to_owned(), next: 1 };
-    assert!(matches!(log.commit(TOPIC, vec![], vec![nameless]).await, Err(LogError::Invalid(_))));
+    assert!(matches!(log.commit(TOPIC, vec![], Cursor::new("", "a", 1)).await, Err(LogError::Invalid(_))));
     assert!(matches!(log.read(TOPIC, 1, 0, 1).await, Err(LogError::Invalid(_))));
     assert!(matches!(log.wait_beyond(TOPIC, 1, 0).await, Err(LogError::Invalid(_))));
 }
@@ -132,15 +146,38 @@ async fn refuses_what_it_cannot_hold() {
 async fn outputs_and_cursor_are_read_back_together() {
     let disk = SimulatedDisk::new(1);
     let log = open(&disk);
-    assert_eq!(log.cursor("profiles", "facts/0"), None);
-    log.commit("events", vec![record("out")], vec![cursor(5)]).await.expect("committed");
-    log.commit(TOPIC, vec![], vec![cursor(4)]).await.expect("a cursor alone, and back");
-    assert_eq!(log.cursor("profiles", "facts/0"), Some(4));
+    assert_eq!(log.cursor("profiles", "facts/0").await, Ok(None));
+    log.commit("events", vec![record("out")], cursor(5)).await.expect("committed");
+    log.commit(TOPIC, vec![], cursor(4)).await.expect("a cursor alone, and back");
+    assert_eq!(log.cursor("profiles", "facts/0").await, Ok(Some(4)));
     drop(log);
     let log = open(&disk);
-    assert_eq!(log.cursor("profiles", "facts/0"), Some(4), "the later commit counts, in whichever topic it stands");
-    assert_eq!(log.bounds("events", 0), Ok((0, 1)));
-    assert_eq!(log.bounds(TOPIC, 0), Ok((0, 0)));
+    assert_eq!(log.cursor("profiles", "facts/0").await, Ok(Some(4)), "the later commit counts, in whichever topic it stands");
+    assert_eq!(log.bounds("events", 0).await, Ok((0, 1)));
+    assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 0)));
+}
+
+#[tokio::test]
+async fn a_claim_ends_when_somebody_sets_the_cursor_without_it() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    let claim = log.claim("profiles", "facts/0").await.expect("claimed");
+    log.commit("events", vec![record("first")], claim.at(1)).await.expect("committed");
+    disk.hold_syncs();
+    let back = log.commit(TOPIC, vec![], cursor(0));
+    // Claimed and read again before the other commit is durable: it is as stale as the claim before.
+    let between = log.claim("profiles", "facts/0").await.expect("claimed");
+    let late = [log.commit("events", vec![record("late")], claim.at(2)), log.commit(TOPIC, vec![], between.at(2))];
+    disk.release_syncs();
+    back.await.expect("committed");
+    assert!(join_all(late).await.iter().all(|answer| *answer == Err(LogError::Fenced)));
+    assert_eq!(log.cursor("profiles", "facts/0").await, Ok(Some(0)));
+    assert_eq!(log.bounds("events", 0).await, Ok((0, 1)));
+    let claims = log.claims("profiles", TOPIC).await.expect("claimed");
+    log.commit("events", vec![record("again")], claims[0].at(1)).await.expect("committed");
+    assert_eq!(log.cursors().await, Ok(vec![cursor(1)]));
+    let lag = crate::log::lag::of(&log).await.expect("the log answers");
+    assert_eq!((lag.len(), lag[0].next, lag[0].end, lag[0].behind()), (1, 1, 0, 0));
 }
 
 #[tokio::test]
@@ -179,7 +216,7 @@ async fn reading_begins_anywhere_across_segments() {
     let log = open(&disk);
     assert!(disk.list().expect("listed").len() > 3, "there are several segments");
     for from in 0..100 {
-        let entries = log.read(TOPIC, 0, from, 2500).await.expect("read");
+        let entries = log.read(TOPIC, 0, from, 2500).await.expect("read").entries;
         let expected: Vec<u64> = (from..100).take(2).collect();
         assert_eq!(entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(), expected);
         assert_eq!(entries[0].at, Timestamp(from as i64 * 10));
@@ -193,16 +230,16 @@ async fn retention_deletes_closed_segments_and_keeps_cursors() {
     let disk = SimulatedDisk::new(1);
     let age = Some(Duration::from_millis(300));
     for retention in [Retention { age, bytes_max: None }, Retention { age: None, bytes_max: Some(40_000) }] {
-        let settings = Settings { retention: [(TOPIC.to_owned(), retention)].into(), ..settings() };
+        let settings = keeping(retention);
         let log = Embedded::open(Arc::new(disk.clone()), settings).expect("the log opens");
-        log.commit(TOPIC, vec![record_at(0)], vec![cursor(1)]).await.expect("committed");
+        log.commit(TOPIC, vec![record_at(0)], cursor(1)).await.expect("committed");
         for at in 1..100 {
             log.append(TOPIC, vec![record_at(at * 10)]).await.expect("appended");
         }
         let before = disk.bytes_used();
-        let (old_start, end) = log.bounds(TOPIC, 0).expect("bounds");
+        let (old_start, end) = log.bounds(TOPIC, 0).await.expect("bounds");
         assert!(log.retain(Timestamp(1000)).await.expect("retained") > 0);
-        let (start, _) = log.bounds(TOPIC, 0).expect("bounds");
+        let (start, _) = log.bounds(TOPIC, 0).await.expect("bounds");
         assert!(disk.bytes_used() < before);
         assert_eq!(log.read(TOPIC, 0, old_start, 1).await, Err(LogError::Trimmed { start }));
         match retention.bytes_max {
@@ -213,8 +250,8 @@ async fn retention_deletes_closed_segments_and_keeps_cursors() {
         assert_eq!(log.retain(Timestamp(1000)).await, Ok(0), "once is enough");
         drop(log);
         let log = open(&disk);
-        assert_eq!(log.bounds(TOPIC, 0), Ok((start, end)));
-        assert_eq!(log.cursor("profiles", "facts/0"), Some(1), "its frame is gone, it is not");
+        assert_eq!(log.bounds(TOPIC, 0).await, Ok((start, end)));
+        assert_eq!(log.cursor("profiles", "facts/0").await, Ok(Some(1)), "its frame is gone, it is not");
     }
 }
 
@@ -231,13 +268,13 @@ async fn a_full_disk_refuses_and_heals() {
         }
     };
     assert_eq!(error, LogError::Full);
-    assert_eq!(log.bounds(TOPIC, 0), Ok((0, taken as u64)));
+    assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, taken as u64)));
     assert_eq!(log.append(TOPIC, vec![record_at(taken)]).await, Err(LogError::Full));
     append(&log, "small").await.expect("what still fits is taken");
     disk.set_capacity(u64::MAX);
     log.append(TOPIC, vec![record_at(taken)]).await.expect("there is space again");
     drop(log);
-    assert_eq!(open(&disk).bounds(TOPIC, 0), Ok((0, taken as u64 + 2)));
+    assert_eq!(open(&disk).bounds(TOPIC, 0).await, Ok((0, taken as u64 + 2)));
 }
 
 #[tokio::test]
@@ -270,8 +307,8 @@ async fn a_failed_write_or_sync_is_written_again_elsewhere() {
 #[tokio::test]
 async fn one_owner_many_readers() {
     let disk = SimulatedDisk::new(1);
-    let retention = [(TOPIC.to_owned(), Retention { age: None, bytes_max: Some(20_000) })].into();
-    let log = Embedded::open(Arc::new(disk.clone()), Settings { retention, ..settings() }).expect("the log opens");
+    let retention = Retention { age: None, bytes_max: Some(20_000) };
+    let log = Embedded::open(Arc::new(disk.clone()), keeping(retention)).expect("the log opens");
     assert!(matches!(Embedded::open(Arc::new(disk.clone()), settings()), Err(LogError::Locked { .. })));
     let mut reader = Reader::open(Arc::new(disk.clone())).expect("an empty log can be read");
     assert_eq!(reader.topics().count(), 0);
@@ -280,14 +317,14 @@ async fn one_owner_many_readers() {
         log.append(TOPIC, vec![record_at(at)]).await.expect("appended");
         if at % 7 == 0 {
             reader.refresh().expect("refreshed");
-            let entries = reader.read(TOPIC, 0, next, usize::MAX).expect("read");
+            let entries = reader.read(TOPIC, 0, next, usize::MAX).expect("read").entries;
             next += entries.len() as u64;
             assert_eq!(next, at as u64 + 1);
         }
     }
     log.retain(Timestamp(0)).await.expect("retained");
     reader.refresh().expect("refreshed");
-    assert_eq!(reader.bounds(TOPIC, 0), log.bounds(TOPIC, 0));
+    assert_eq!(reader.bounds(TOPIC, 0), log.bounds(TOPIC, 0).await);
     assert!(matches!(reader.read(TOPIC, 0, 0, 1), Err(LogError::Trimmed { .. })));
     assert_eq!(reader.offset_at(TOPIC, 0, Timestamp(95)), Ok(95));
 }
@@ -302,9 +339,9 @@ async fn the_real_disk_keeps_it_and_lets_one_process_in() {
     }
     assert!(matches!(Embedded::open(disk(), settings()), Err(LogError::Locked { .. })));
     let reader = Reader::open(disk()).expect("a reader opens");
-    assert_eq!(reader.read(TOPIC, 0, 0, usize::MAX).expect("read").len(), 50);
+    assert_eq!(reader.read(TOPIC, 0, 0, usize::MAX).expect("read").entries.len(), 50);
     log.close().await.expect("closed");
     let log = Embedded::open(disk(), settings()).expect("free after closing");
-    assert_eq!(log.bounds(TOPIC, 0), Ok((0, 50)));
-    assert_eq!(log.read(TOPIC, 0, 49, 1).await.expect("read").len(), 1);
+    assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 50)));
+    assert_eq!(log.read(TOPIC, 0, 49, 1).await.expect("read").entries.len(), 1);
 }

@@ -1,0 +1,94 @@
+//! Whom an event speaks of: a customer's message says so itself, of our own facts we say it here.
+
+use super::{
+    external_id::{ExternalId, ExternalIdType},
+    message,
+    resolve::{Subject, Weight},
+    rules::Rules,
+};
+use crate::domain::{
+    client::ClientId,
+    event::{Event, Fact},
+    id::{Id, PersonKind},
+    profile::Collection,
+};
+
+/// Everybody whom the event names: the person first, then the account or the agent. The place in the list is the subject's ordinal.
+pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
+    match &event.fact {
+        Fact::EventReceived { message, .. } => message::subjects(message.as_str(), rules),
+        Fact::TokenIssued { client, person, .. } | Fact::GrantStarted { client, person, .. } => {
+            named(Weight::Binding, *person, Some(client))
+        }
+        Fact::ConsentGiven { client, person, .. } | Fact::ConsentRefused { client, person } => {
+            named(Weight::Binding, Some(*person), Some(client))
+        }
+        Fact::TokenRevoked { client, .. }
+        | Fact::GrantEnded { client, .. }
+        | Fact::ClientRegistered { client, .. }
+        | Fact::ClientChanged { client, .. } => named(Weight::Binding, None, Some(client)),
+        Fact::PersonCreated { person }
+        | Fact::PersonLocked { person }
+        | Fact::PersonUnlocked { person }
+        | Fact::PersonPasswordChanged { person }
+        | Fact::SessionStarted { person, .. }
+        | Fact::SessionEnded { person, .. } => named(Weight::Binding, Some(*person), None),
+        // Whoever asks may name anybody; a profile must not come into being by it.
+        Fact::RequestRefused { client, .. } => named(Weight::Hint, None, client.as_ref()),
+        Fact::SignInRefused { person, .. } => named(Weight::Hint, *person, None),
+        Fact::ClientDeleted { client } => named(Weight::Hint, None, Some(client)),
+        Fact::ResourceRegistered { .. }
+        | Fact::ResourceChanged { .. }
+        | Fact::ResourceDeleted { .. }
+        | Fact::PersonInvited { .. }
+        | Fact::KeyRotated { .. }
+        | Fact::InitialAccessTokenIssued { .. }
+        | Fact::OperatorCreated { .. }
+        | Fact::SourceCreated { .. }
+        | Fact::SourceChanged { .. }
+        | Fact::SourceDeleted { .. } => Vec::new(),
+    }
+}
+
+/// A person is known by our own identifier of them, an agent by its client's.
+fn named(weight: Weight, person: Option<Id<PersonKind>>, client: Option<&ClientId>) -> Vec<Subject> {
+    let person = person.and_then(|id| ExternalId::new(Collection::Users, ExternalIdType::USER_ID, &id.to_string()));
+    let agent = client.and_then(|id| ExternalId::new(Collection::Agents, ExternalIdType::CLIENT_ID, id.as_str()));
+    person.into_iter().chain(agent).map(|id| Subject { ids: vec![id], weight }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{event::Actor, json::Json, time::Timestamp};
+
+    fn named_by(fact: Fact) -> Vec<(String, Weight)> {
+        let event = Event { id: Id::from_bytes([1; 16]), at: Timestamp(0), actor: Actor::Anonymous, fact };
+        let subjects = subjects(&event, &Rules::default());
+        let words = |subject: &Subject| format!("{}/{}", subject.ids[0].collection().as_str(), subject.ids[0]);
+        subjects.iter().map(|subject| (words(subject), subject.weight)).collect()
+    }
+
+    #[test]
+    fn a_person_and_an_agent_are_two() {
+        let client = ClientId::parse("https://agent.example/client.json").expect("a client");
+        let fact = Fact::ConsentRefused { client, person: Id::from_bytes([7; 16]) };
+        let person = format!("users/user_id:{}", Id::<PersonKind>::from_bytes([7; 16]));
+        let agent = "agents/client_id:https://agent.example/client.json".to_owned();
+        assert_eq!(named_by(fact), [(person, Weight::Binding), (agent, Weight::Binding)]);
+    }
+
+    #[test]
+    fn what_nobody_proved_is_a_hint() {
+        let client = ClientId::parse("made-up");
+        let fact = Fact::RequestRefused { route: "/token".to_owned(), client, code: String::new(), reason: String::new() };
+        assert_eq!(named_by(fact), [("agents/client_id:made-up".to_owned(), Weight::Hint)]);
+    }
+
+    #[test]
+    fn a_customers_message_says_itself_whom_it_speaks_of() {
+        let message = Json::parse(r#"{"type":"track","userId":"u"}"#.to_owned()).expect("it is JSON");
+        let fact = Fact::EventReceived { source: Id::from_bytes([1; 16]), message_id: "m".to_owned(), message };
+        assert_eq!(named_by(fact), [("users/user_id:u".to_owned(), Weight::Binding)]);
+    }
+}
