@@ -1,3 +1,4 @@
 //! What happened: facts leave the transaction that caused them and become the log's.
 
 pub mod relay;
+pub mod shaping;

@@ -27,6 +27,8 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 pub struct Shape {
     pub filter: Option<Program>,
     pub transform: Option<Program>,
+    /// What comes is no message yet: only a transformation makes it one.
+    pub is_webhook: bool,
     /// An error if this version cannot read the plan that an earlier one saved.
     pub plan: Option<Result<Arc<CompiledPlan>, String>>,
 }

@@ -46,7 +46,13 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::OperatorCreated { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
-        | Fact::SourceDeleted { .. } => Vec::new(),
+        | Fact::SourceDeleted { .. }
+        | Fact::TransformationCreated { .. }
+        | Fact::TransformationChanged { .. }
+        | Fact::TransformationDeleted { .. }
+        | Fact::TrackingPlanCreated { .. }
+        | Fact::TrackingPlanChanged { .. }
+        | Fact::TrackingPlanDeleted { .. } => Vec::new(),
     }
 }
 
