@@ -28,7 +28,6 @@ use crate::{
     sandbox::{Outcome, Program},
     world::{StageError, World, shapes::Shape, shapes::Shapes},
 };
-use output::Origin;
 
 /// A message that came in, in the form that `events::ingest` gives it.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +160,7 @@ async fn transform(
     for (place, outcome) in run(world, shapes, batch, shaped, |shape| shape.transform.as_ref(), now).await? {
         let (shaped, received) = (&mut shaped[place], batch[place]);
         match outcome {
-            Outcome::Events(events) => match Origin::of(received.message).messages(&events) {
+            Outcome::Events(events) => match output::messages(received.message, &events) {
                 Ok(messages) => shaped.goes_on = GoesOn::These(messages),
                 Err(wrong) => shaped.keep_aside(received, Reason::TransformationOutput, wrong),
             },

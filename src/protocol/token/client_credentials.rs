@@ -16,7 +16,7 @@ use crate::{
         scope::Scopes,
         time::Timestamp,
     },
-    protocol::{parameters::Parameters, resource_indicators},
+    protocol::{parameters::Parameters, resource_indicators, tracking_api},
     storage::{StorageError, grants, outbox},
     world::World,
 };
@@ -32,7 +32,10 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         return Err(CLIENT_AUTHENTICATION_METHOD);
     }
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let resource = resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?;
+    let resource = match tracking_api::requested(world, parameters, &requested) {
+        Some(tracking_api) => tracking_api,
+        None => resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?,
+    };
     let scopes = policy::own_scopes(client, &resource, &requested)?;
     if scopes.is_empty() {
         return Err(SCOPE_EMPTY);
