@@ -423,8 +423,6 @@ pub const TRACKING_TOKEN_STALE: OAuthError = OAuthError::new(
     "tracking.token_stale",
     "The access token has expired or was revoked. Fetch a new one and send this again.",
 );
-pub const TRACKING_TOKEN_SCOPE: OAuthError =
-    OAuthError::new(Code::InsufficientScope, "tracking.token_scope", "The access token lacks the scope tracking_api:write.");
 pub const TRACKING_BUSY: OAuthError =
     OAuthError::new(Code::TooManyRequests, "tracking.busy", "More events come in than can be taken at once. Send this again.");
 
@@ -563,7 +561,6 @@ pub const ALL: &[&OAuthError] = &[
     &TRACKING_TOKEN,
     &TRACKING_TOKEN_NEEDED,
     &TRACKING_TOKEN_STALE,
-    &TRACKING_TOKEN_SCOPE,
     &TRACKING_BUSY,
     &ADMIN_NOT_FOUND,
     &ADMIN_CONFLICT,

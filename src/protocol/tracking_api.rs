@@ -11,7 +11,7 @@ use crate::{
     domain::{
         client::ClientId,
         id::Id,
-        refusal::{OAuthError, TRACKING_CLIENT_DISABLED, TRACKING_TOKEN, TRACKING_TOKEN_SCOPE, TRACKING_TOKEN_STALE},
+        refusal::{OAuthError, TRACKING_CLIENT_DISABLED, TRACKING_TOKEN, TRACKING_TOKEN_STALE},
         resource::{Resource, ResourceIdentifier, ScopeDefinition},
         scope::{Scopes, TRACKING_WRITE},
         secret::Digest,
@@ -45,7 +45,8 @@ pub async fn authorize(world: &World, authorization: &[u8], now: Timestamp) -> R
     let token = bearer(authorization).ok_or(TRACKING_TOKEN)?;
     let verified = introspection::verified_token(world, &token).ok_or(TRACKING_TOKEN)?;
     let claims = &verified.claims;
-    if claims.iss != world.settings.issuer.as_str() || claims.aud != identifier(world).as_str() {
+    let is_for_us = claims.iss == world.settings.issuer.as_str() && claims.aud == identifier(world).as_str();
+    if !is_for_us || !claims.scope.contains(TRACKING_WRITE) {
         return Err(TRACKING_TOKEN);
     }
     if introspection::live_token(world, &token, now).await?.is_none() {
@@ -53,7 +54,7 @@ pub async fn authorize(world: &World, authorization: &[u8], now: Timestamp) -> R
         let may_have_another = client.is_some_and(|client| !client.is_disabled());
         return Err(if may_have_another { TRACKING_TOKEN_STALE } else { TRACKING_CLIENT_DISABLED });
     }
-    if claims.scope.contains(TRACKING_WRITE) { Ok(claims.client_id.clone()) } else { Err(TRACKING_TOKEN_SCOPE) }
+    Ok(claims.client_id.clone())
 }
 
 /// As if somebody had registered it; no secret introspects in its name.

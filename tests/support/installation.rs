@@ -279,6 +279,15 @@ impl Installation {
         Agent::register(self, json!({"client_name": "Notes agent", "grant_types": ["authorization_code", "refresh_token"]})).await
     }
 
+    /// A source of customer events, with its write key.
+    pub async fn source(&self, request: Value) -> Value {
+        let mut named = json!({"name": "A source"});
+        for (member, value) in request.as_object().expect("an object") {
+            named[member] = value.clone();
+        }
+        self.operate("POST", "/sources", named).await.ok().json()
+    }
+
     /// A confidential client that an operator made, which may act for itself.
     pub async fn service(&self, scope: &str) -> Agent<'_> {
         let request = json!({"client_name": "A service", "grant_types": ["client_credentials"], "scope": scope,

@@ -1,9 +1,9 @@
 //! Where customer events come in: the [Tracking API](https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)
 //! without HTTP.
 //!
-//! One request is one append to the log, so it is taken whole or not at all, and it is answered when that append is durable. What is
-//! too much at once is told to come again, with a wait that no SDK runs out of; nothing here ever answers in a way that makes an SDK
-//! throw away events that could be taken later.
+//! One request is one append to the log, and it is answered when that append is durable. Where it fails, its sender sends it again,
+//! and dedup makes one of what may have arrived twice. What is too much at once is told to come again, with a wait that no SDK runs
+//! out of; nothing here ever answers in a way that makes an SDK throw away events that could be taken later.
 
 /// Which source a request is for, and whether it may speak for it.
 pub mod authority;
