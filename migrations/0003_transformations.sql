@@ -45,3 +45,14 @@ CREATE TABLE revisions (
     revision INTEGER NOT NULL
 );
 INSERT INTO revisions (name, revision) VALUES ('shapes', 0);
+
+-- How the calls of another service are checked, for sources that are webhooks.
+CREATE TABLE webhooks (
+    source TEXT PRIMARY KEY REFERENCES sources (id) ON DELETE CASCADE,
+    scheme TEXT NOT NULL,
+    header TEXT,
+    id_header TEXT,
+    -- Sealed under the installation's master key, for this source.
+    secret TEXT,
+    changed_at INTEGER NOT NULL
+);

@@ -37,6 +37,7 @@ pub mod grant;
 pub mod token;
 pub mod policy;
 pub mod source;
+pub mod webhook;
 pub mod json;
 pub mod call;
 pub mod transformation;

@@ -22,6 +22,7 @@ pub mod sources;
 pub mod transformations;
 pub mod tracking_plans;
 pub mod shapes;
+pub mod webhooks;
 pub mod outbox;
 pub mod leases;
 

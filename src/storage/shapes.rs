@@ -5,10 +5,15 @@ use std::collections::HashMap;
 use super::{StorageError, Tx, columns::unreadable};
 use crate::domain::id::{Id, Kind, SourceKind};
 
-/// Counts every change of a transformation, a tracking plan or their sources.
+/// Counts every change of a transformation, a tracking plan or their sources, and every new source.
 pub async fn revision(tx: &mut Tx) -> Result<i64, StorageError> {
     let found = tx.row("SELECT revision FROM revisions WHERE name = 'shapes'", &[], |row| row.int(0)).await?;
     found.ok_or_else(|| unreadable("the revision of shapes is missing"))
+}
+
+/// The sources that are webhooks.
+pub async fn webhook_sources(tx: &mut Tx) -> Result<Vec<Id<SourceKind>>, StorageError> {
+    tx.rows("SELECT id FROM sources WHERE producer = 'webhook' ORDER BY id", &[], |row| row.id(0)).await
 }
 
 /// Notes a change; part of each.

@@ -50,11 +50,12 @@ impl Shapes {
         self.by_source.get(&source)
     }
 
-    fn new(revision: i64, transformations: &[Transformation], plans: Vec<TrackingPlan>) -> Shapes {
-        let mut by_source: HashMap<Id<SourceKind>, Shape> = HashMap::new();
+    fn new(revision: i64, webhooks: Vec<Id<SourceKind>>, transformations: &[Transformation], plans: Vec<TrackingPlan>) -> Shapes {
+        let webhooks = webhooks.into_iter().map(|source| (source, Shape { is_webhook: true, ..Shape::default() }));
+        let mut by_source: HashMap<_, _> = webhooks.collect();
         for transformation in transformations.iter().filter(|transformation| transformation.disabled_at.is_none()) {
             for source in &transformation.sources {
-                let shape = by_source.entry(*source).or_default();
+                let shape: &mut Shape = by_source.entry(*source).or_default();
                 let place = match transformation.purpose {
                     Purpose::Filter => &mut shape.filter,
                     Purpose::Transform => &mut shape.transform,
@@ -90,12 +91,13 @@ impl World {
             Some((_, shapes)) if shapes.revision == revision => shapes,
             _ => {
                 let read = self.storage.read(|tx| {
-                    Box::pin(
-                        async move { Ok::<_, StorageError>((transformations::list(tx).await?, tracking_plans::list(tx).await?)) },
-                    )
+                    Box::pin(async move {
+                        let webhooks = shapes::webhook_sources(tx).await?;
+                        Ok::<_, StorageError>((webhooks, transformations::list(tx).await?, tracking_plans::list(tx).await?))
+                    })
                 });
-                let (transformations, plans) = read.await?;
-                Arc::new(Shapes::new(revision, &transformations, plans))
+                let (webhooks, transformations, plans) = read.await?;
+                Arc::new(Shapes::new(revision, webhooks, &transformations, plans))
             }
         };
         *self.memory.shapes.lock() = Some((now, Arc::clone(&shapes)));

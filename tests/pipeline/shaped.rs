@@ -17,7 +17,11 @@ pub struct Sender<'i> {
 
 impl<'i> Sender<'i> {
     pub async fn new(deputy: &'i Installation) -> Sender<'i> {
-        let made = deputy.operate("POST", "/sources", json!({"name": "Shop"})).await.ok();
+        Sender::of_kind(deputy, "server").await
+    }
+
+    pub async fn of_kind(deputy: &'i Installation, kind: &str) -> Sender<'i> {
+        let made = deputy.operate("POST", "/sources", json!({"name": "Shop", "kind": kind})).await.ok();
         Sender { id: made.text("source_id"), write_key: made.text("write_key"), deputy }
     }
 

@@ -11,6 +11,8 @@ pub mod authority;
 pub mod body;
 /// One message: read, judged, brought into one form.
 pub mod message;
+/// Calls of other services.
+pub mod webhook;
 /// What a batch says for all its messages.
 mod merge;
 /// Whether every reader can take what the ingest only copies.

@@ -33,6 +33,7 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
+        sources::show_webhook, sources::put_webhook,
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
@@ -61,7 +62,7 @@ impl Modify for Everywhere {
             components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         }
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
             operations.into_iter().flatten().for_each(complete);
         }
     }

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod people;
 pub mod resources;
 pub mod sources;
+pub mod webhooks;
 pub mod transformations;
 pub mod tracking_plans;
 pub mod grants;
