@@ -313,6 +313,11 @@ pub const INVITATION_INVALID: OAuthError = OAuthError::new(
     "invitation.invalid",
     "This invitation was used, has expired, or never existed. Ask for a new one.",
 );
+pub const PASSWORD_RESET_INVALID: OAuthError = OAuthError::new(
+    Code::NotFound,
+    "password_reset.invalid",
+    "This link was used, has expired, or never existed. Ask for a new one.",
+);
 pub const NOT_SIGNED_IN: OAuthError = OAuthError::new(Code::LoginRequired, "session.missing", "Sign in first.");
 
 // Scopes and resources.
@@ -534,6 +539,7 @@ pub const ALL: &[&OAuthError] = &[
     &PASSWORD_WEAK,
     &PASSWORD_WRONG,
     &INVITATION_INVALID,
+    &PASSWORD_RESET_INVALID,
     &NOT_SIGNED_IN,
     &SCOPE_MALFORMED,
     &SCOPE_UNKNOWN,

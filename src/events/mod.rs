@@ -3,3 +3,4 @@
 pub mod relay;
 pub mod ingest;
 pub mod shaping;
+pub mod dedup;

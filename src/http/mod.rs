@@ -32,10 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::{
-    domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
-    world::World,
-};
+use crate::{domain::refusal::REQUEST_METHOD, world::World};
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
@@ -52,7 +49,7 @@ pub fn router(world: &Arc<World>) -> Router {
     endpoints
         .merge(clients::discovery(path))
         .merge(probes::router())
-        .fallback(|| async { REQUEST_NOT_FOUND })
+        .fallback(people::nothing)
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
         .with_state(Arc::clone(world))

@@ -25,7 +25,10 @@ pub mod shapes;
 pub mod webhooks;
 pub mod outbox;
 pub mod leases;
+pub mod consumers;
+pub mod identities;
 
+mod batch;
 mod columns;
 mod directory;
 mod error;
@@ -65,7 +68,8 @@ use sqlite::Sqlite;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
-    Migration { number: 3, name: "transformations", sql: include_str!("../../migrations/0003_transformations.sql") },
+    Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
+    Migration { number: 4, name: "transformations", sql: include_str!("../../migrations/0004_transformations.sql") },
 ];
 
 /// Where the state is kept.

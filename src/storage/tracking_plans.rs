@@ -27,6 +27,12 @@ pub async fn find(tx: &mut Tx, id: Id<TrackingPlanKind>) -> Result<Option<Tracki
     Ok(Some(found))
 }
 
+/// As `find`, and until the transaction ends nobody else changes it: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: Id<TrackingPlanKind>) -> Result<Option<TrackingPlan>, StorageError> {
+    tx.exec("UPDATE tracking_plans SET id = id WHERE id = $1", &[(&id.to_string()).into()]).await?;
+    find(tx, id).await
+}
+
 /// Adds a plan. Refused as `Unique` if one of its sources has another.
 pub async fn insert(tx: &mut Tx, plan: &TrackingPlan) -> Result<(), StorageError> {
     let sql = "INSERT INTO tracking_plans (id, name, rules, on_violation, on_unplanned, version, created_at, changed_at) \

@@ -29,6 +29,12 @@ pub async fn find(tx: &mut Tx, id: Id<TransformationKind>) -> Result<Option<Tran
     Ok(Some(found))
 }
 
+/// As `find`, and until the transaction ends nobody else changes it: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: Id<TransformationKind>) -> Result<Option<Transformation>, StorageError> {
+    tx.exec("UPDATE transformations SET id = id WHERE id = $1", &[(&id.to_string()).into()]).await?;
+    find(tx, id).await
+}
+
 /// Adds a transformation. Refused as `Unique` if one of its sources has another of the same purpose.
 pub async fn insert(tx: &mut Tx, transformation: &Transformation) -> Result<(), StorageError> {
     let sql = "INSERT INTO transformations (id, name, purpose, language, program, version, created_at, changed_at, disabled_at) \

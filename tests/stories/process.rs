@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Answer, RESOURCE};
+use crate::support::{Answer, RESOURCE, installation};
 
 /// The binary, told to serve these data at this address.
 fn serve(data: &Path, address: SocketAddr) -> Command {
@@ -65,9 +65,7 @@ impl Running {
     }
 
     async fn is_active(&self, resource: &Value, token: &str) -> bool {
-        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-        let request = http().post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
-        Answer::of(request).await.ok().json()["active"] == true
+        installation::is_active(&installation::introspect(&http(), &self.issuer, resource, token).await.ok())
     }
 }
 

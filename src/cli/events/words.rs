@@ -102,6 +102,9 @@ fn in_words(fact: &Fact) -> String {
             format!("{} {}", short(resource), identifier.as_str())
         }
         Fact::ResourceChanged { resource } => short(resource),
+        Fact::PersonPasswordResetIssued { person, expires_at } => {
+            format!("{}, good until {}", short(person), expires_at.to_rfc3339())
+        }
         Fact::PersonInvited { expires_at } | Fact::InitialAccessTokenIssued { expires_at } => {
             format!("good until {}", expires_at.to_rfc3339())
         }
@@ -126,10 +129,11 @@ fn in_words(fact: &Fact) -> String {
         Fact::TrackingPlanCreated { tracking_plan, name } => format!("{} “{name}”", short(&tracking_plan.to_string())),
         Fact::TrackingPlanChanged { tracking_plan, version } => format!("{}, version {version}", short(&tracking_plan.to_string())),
         Fact::TrackingPlanDeleted { tracking_plan } => short(&tracking_plan.to_string()),
-        Fact::EventReceived { source, message_id, message } => {
+        Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
+        Fact::OperatorRemoved { operator } => short(operator),
     }
 }
 

@@ -38,7 +38,7 @@ use crate::{
         time::Timestamp,
     },
     log::{APPEND_BYTES_MAX, LogError, Record},
-    world::{FACTS, World},
+    world::{RECEIVED, World},
 };
 
 /// The most messages of a batch; the specification has it so.
@@ -108,7 +108,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         return Ok(());
     }
     let count = records.len() as u64;
-    world.log.append(FACTS, records).await.map_err(|error| match error {
+    world.log.append(RECEIVED, records).await.map_err(|error| match error {
         LogError::Busy => TRACKING_BUSY,
         error => error.into(),
     })?;

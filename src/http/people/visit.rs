@@ -70,7 +70,7 @@ pub(super) struct Visit {
     pub(super) browser: String,
     set_cookies: Vec<HeaderValue>,
     session: Option<String>,
-    address: IpAddr,
+    pub(super) address: IpAddr,
     user_agent: String,
 }
 

@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         id::{Id, OperatorKind, SourceKind, TrackingPlanKind},
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
         time::Timestamp,
         tracking_plan::{CompiledPlan, OnUnplanned, OnViolation, RULES_BYTES_MAX, Rule, TrackingPlan},
     },
-    storage::{outbox, tracking_plans},
+    protocol::witness::Witness,
+    storage::tracking_plans,
     world::World,
 };
 
@@ -108,8 +109,7 @@ pub async fn create(
     };
     check(&plan)?;
     let fact = Fact::TrackingPlanCreated { tracking_plan: plan.id, name: plan.name.clone() };
-    let event = world.event(now, Actor::Operator(operator), fact);
-    let written = plan.clone();
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), plan.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if tracking_plans::list(tx).await?.len() >= PLANS_MAX {
@@ -117,7 +117,7 @@ pub async fn create(
             }
             check_attachments(tx, &written.sources).await?;
             tracking_plans::insert(tx, &written).await.map_err(|error| conflict(error, ALREADY))?;
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, fact).await?)
         })
     });
     write.await?;
@@ -133,10 +133,10 @@ pub async fn change(
     change: TrackingPlanChange,
     now: Timestamp,
 ) -> Result<TrackingPlanRecord, OAuthError> {
-    let identifier = world.id(now);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut plan = tracking_plans::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let mut plan = tracking_plans::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             if let Some(name) = change.name {
                 plan.name = plain_text("name", name)?;
             }
@@ -150,7 +150,7 @@ pub async fn change(
             check_attachments(tx, &plan.sources).await?;
             tracking_plans::update(tx, &plan).await.map_err(|error| conflict(error, ALREADY))?;
             let fact = Fact::TrackingPlanChanged { tracking_plan: id, version: plan.version };
-            outbox::put(tx, &Event { id: identifier, at: now, actor: Actor::Operator(operator), fact }).await?;
+            witness.record(tx, fact).await?;
             Ok::<_, OAuthError>(plan)
         })
     });
@@ -161,13 +161,13 @@ pub async fn change(
 
 /// Forgets a plan: the events of its sources go on as they are.
 pub async fn delete(world: &World, operator: Id<OperatorKind>, id: Id<TrackingPlanKind>, now: Timestamp) -> Result<(), OAuthError> {
-    let event = world.event(now, Actor::Operator(operator), Fact::TrackingPlanDeleted { tracking_plan: id });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if !tracking_plans::delete(tx, id).await? {
                 return Err(ADMIN_NOT_FOUND);
             }
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, Fact::TrackingPlanDeleted { tracking_plan: id }).await?)
         })
     });
     write.await?;

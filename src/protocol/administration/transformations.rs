@@ -10,15 +10,16 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         id::{Id, OperatorKind, SourceKind, TransformationKind},
         json::Json,
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
         time::Timestamp,
         transformation::{Language, PROGRAM_BYTES_MAX, Purpose, Transformation},
     },
+    protocol::witness::Witness,
     sandbox::{Mistake, Outcome, Trial},
-    storage::{outbox, transformations},
+    storage::transformations,
     world::World,
 };
 
@@ -156,8 +157,7 @@ pub async fn create(
     };
     check(world, transformation.purpose, &transformation.program).await?;
     let fact = Fact::TransformationCreated { transformation: transformation.id, name: transformation.name.clone() };
-    let event = world.event(now, Actor::Operator(operator), fact);
-    let written = transformation.clone();
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), transformation.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if transformations::list(tx).await?.len() >= TRANSFORMATIONS_MAX {
@@ -165,7 +165,7 @@ pub async fn create(
             }
             check_attachments(tx, &written.sources).await?;
             transformations::insert(tx, &written).await.map_err(|error| conflict(error, ALREADY))?;
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, fact).await?)
         })
     });
     write.await?;
@@ -186,11 +186,10 @@ pub async fn change(
         // Its purpose never changes.
         check(world, known.ok_or(ADMIN_NOT_FOUND)?.purpose, program).await?;
     }
-    let event = move |version| Fact::TransformationChanged { transformation: id, version };
-    let identifier = world.id(now);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut transformation = transformations::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let mut transformation = transformations::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             if let Some(name) = change.name {
                 transformation.name = plain_text("name", name)?;
             }
@@ -207,8 +206,8 @@ pub async fn change(
             transformation.changed_at = now;
             check_attachments(tx, &transformation.sources).await?;
             transformations::update(tx, &transformation).await.map_err(|error| conflict(error, ALREADY))?;
-            let event = Event { id: identifier, at: now, actor: Actor::Operator(operator), fact: event(transformation.version) };
-            outbox::put(tx, &event).await?;
+            let fact = Fact::TransformationChanged { transformation: id, version: transformation.version };
+            witness.record(tx, fact).await?;
             Ok::<_, OAuthError>(transformation)
         })
     });
@@ -224,13 +223,13 @@ pub async fn delete(
     id: Id<TransformationKind>,
     now: Timestamp,
 ) -> Result<(), OAuthError> {
-    let event = world.event(now, Actor::Operator(operator), Fact::TransformationDeleted { transformation: id });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if !transformations::delete(tx, id).await? {
                 return Err(ADMIN_NOT_FOUND);
             }
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, Fact::TransformationDeleted { transformation: id }).await?)
         })
     });
     write.await?;

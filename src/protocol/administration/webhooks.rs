@@ -13,7 +13,8 @@ use crate::{
         webhook::{Scheme, Webhook},
     },
     keys::secrets::Purpose,
-    storage::{outbox, sources, webhooks},
+    protocol::witness::Witness,
+    storage::{sources, webhooks},
     world::World,
 };
 
@@ -80,16 +81,16 @@ pub async fn put(
         id_header: new.id_header.as_deref().map(header).transpose()?,
         sealed_secret: secret.map(seal),
     };
-    let event = world.event(now, Actor::Operator(operator), Fact::SourceChanged { source, change: "webhook".to_owned() });
-    let written = webhook.clone();
+    let fact = Fact::SourceChanged { source, change: "webhook".to_owned() };
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), webhook.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let known = sources::find(tx, source).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let known = sources::hold(tx, source).await?.ok_or(ADMIN_NOT_FOUND)?;
             if known.producer != Producer::Webhook {
                 return Err(ADMIN_VALUE.because("This source is no webhook; make one of the kind webhook."));
             }
             webhooks::put(tx, &written, now).await?;
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, fact).await?)
         })
     });
     write.await?;

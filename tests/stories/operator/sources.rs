@@ -14,6 +14,7 @@ async fn a_source_is_made_and_its_write_key_told_once() {
         let (actor, data) = last_fact(&deputy, "source.created.v1").await;
         assert_eq!(data, json!({"source": made["source_id"], "name": "The shop", "kind": "browser"}));
         assert!(actor["operator"].is_string());
+        deputy.later(1);
         deputy.source(json!({"name": "The stock"})).await;
         let list = deputy.operate("GET", "/sources?limit=1", Value::Null).await.ok();
         assert_eq!(list.json()["items"][0]["source_id"], made["source_id"]);

@@ -22,7 +22,7 @@ use crate::{
     keys::secrets::Purpose,
     log::LogError,
     storage::{sources, webhooks},
-    world::World,
+    world::{RECEIVED, World, record},
 };
 
 /// The largest call that is taken, in bytes.
@@ -59,7 +59,7 @@ pub async fn accept(
     let message = message(&message_id, headers, text, now)?;
     let fact = Fact::EventReceived { source, message_id, message };
     let event = crate::domain::event::Event { id: event_id, at: now, actor: Actor::Source(source), fact };
-    world.record(&event).await.map_err(|error| match error {
+    world.log.append(RECEIVED, vec![record(&event)]).await.map_err(|error| match error {
         LogError::Busy => TRACKING_BUSY,
         error => error.into(),
     })?;
