@@ -19,6 +19,10 @@ pub mod attempts;
 pub mod signing_keys;
 pub mod operators;
 pub mod sources;
+pub mod transformations;
+pub mod tracking_plans;
+pub mod shapes;
+pub mod webhooks;
 pub mod outbox;
 pub mod leases;
 pub mod consumers;
@@ -68,6 +72,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
     Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
     Migration { number: 4, name: "profile_states", sql: include_str!("../../migrations/0004_profile_states.sql") },
+    Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
 ];
 
 /// Where the state is kept.

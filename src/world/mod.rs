@@ -1,4 +1,4 @@
-//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, settings. Each has a simulated twin, so the
+//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, the sandbox, settings. Each has a simulated twin, so the
 //! whole server runs under a seed.
 
 pub mod clock;
@@ -6,6 +6,7 @@ pub mod entropy;
 pub mod memory;
 pub mod seen;
 pub mod profiles;
+pub mod shapes;
 pub mod sources;
 pub mod open;
 
@@ -22,6 +23,7 @@ use crate::{
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{Log, LogError, Record, seen::SeenError},
     outbound::Outbound,
+    sandbox::{Sandbox, SandboxError},
     storage::{Storage, StorageError},
 };
 use clock::Clock;
@@ -56,6 +58,8 @@ pub enum StageError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
     Seen(#[from] SeenError),
 }
 
@@ -72,6 +76,7 @@ pub struct World {
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,
+    pub sandbox: Sandbox,
     pub settings: Settings,
     pub memory: Memory,
     /// Names this process among the nodes that share a database.

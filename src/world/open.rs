@@ -29,6 +29,7 @@ use crate::{
         seen::{self, Fingerprints},
     },
     outbound::{Outbound, OutboundPolicy},
+    sandbox::Sandbox,
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
 };
 
@@ -40,6 +41,8 @@ const WITHOUT_KAFKA: LogError = LogError::Invalid("this binary was built without
 pub enum OpenError {
     #[error("the data folder {} cannot be used: {source}; name one that this user may write to by the setting `data_dir`", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
+    #[error("it is not known which file this program runs from: {0}")]
+    Executable(io::Error),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("the log in {place}: {source}")]
@@ -61,6 +64,8 @@ pub struct Outside {
     /// Where the index of seen ids is.
     pub seen_disk: Arc<dyn Disk>,
     pub outbound: Outbound,
+    /// Where operators' programs run.
+    pub sandbox: Sandbox,
 }
 
 impl Outside {
@@ -70,12 +75,14 @@ impl Outside {
         let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        let executable = std::env::current_exe().map_err(OpenError::Executable)?;
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
+            sandbox: Sandbox::new(executable),
         })
     }
 }
@@ -119,6 +126,7 @@ impl World {
             secrets,
             keys,
             outbound: outside.outbound,
+            sandbox: outside.sandbox,
             memory: Memory::new(&settings),
             settings,
         }))

@@ -4,3 +4,13 @@
 mod log;
 /// The tracking API.
 mod ingest;
+/// A source, and what becomes of what it sends.
+mod shaped;
+/// Operators' programs, inside their bounds.
+mod sandbox;
+/// Operators' programs on a source's events.
+mod transformations;
+/// What a source is to send.
+mod tracking_plan;
+/// Other services call us.
+mod webhooks;

@@ -10,6 +10,7 @@ use deputy::{
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
     protocol::administration::operators,
+    sandbox::Sandbox,
     server::STAGES,
     storage::StorageError,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
@@ -412,6 +413,7 @@ impl Machine {
             disk: Arc::new(self.disk.clone()),
             seen_disk: Arc::new(self.seen_disk.clone()),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
         if let Err(error) = operators::first(&world).await {

@@ -9,6 +9,7 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
+    sandbox::Sandbox,
     server::{STAGES, Server},
     storage::{Database, MIGRATIONS, Storage},
     world::{
@@ -139,6 +140,7 @@ impl Installation {
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
         self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));

@@ -52,7 +52,13 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         // A profile is in an audience by what happened, and that alone is its history.
         | Fact::AudienceEntered { .. }
         | Fact::AudienceLeft { .. }
-        | Fact::EventConflicted { .. } => Vec::new(),
+        | Fact::TransformationCreated { .. }
+        | Fact::TransformationChanged { .. }
+        | Fact::TransformationDeleted { .. }
+        | Fact::TrackingPlanCreated { .. }
+        | Fact::TrackingPlanChanged { .. }
+        | Fact::TrackingPlanDeleted { .. }
+        | Fact::EventKeptAside { .. } => Vec::new(),
     }
 }
 

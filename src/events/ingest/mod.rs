@@ -11,6 +11,8 @@ pub mod authority;
 pub mod body;
 /// One message: read, judged, brought into one form.
 pub mod message;
+/// Calls of other services.
+pub mod webhook;
 /// What a batch says for all its messages.
 mod merge;
 /// Whether every reader can take what the ingest only copies.
@@ -24,10 +26,11 @@ use tokio::sync::SemaphorePermit;
 
 use self::{
     authority::Caller,
-    message::{Call, Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
+    message::{Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
 };
 use crate::{
     domain::{
+        call::Call,
         event::{Actor, received_subject},
         id::{EventKind, Id, SourceKind},
         refusal::{OAuthError, TRACKING_BUSY, TRACKING_JSON, TRACKING_TOO_LARGE},
