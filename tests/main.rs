@@ -8,4 +8,3 @@ mod clients;
 mod pipeline;
 mod house;
 mod simulation;
-mod pipeline;
