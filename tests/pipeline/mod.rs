@@ -2,6 +2,8 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// Each event once.
+mod dedup;
 /// The tracking API.
 mod ingest;
 /// A source, and what becomes of what it sends.
