@@ -1,85 +1,19 @@
 //! `deputy serve` as a process: what it says when it cannot start, how it stops, and what a `kill -9` costs.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpListener},
+    io::Read as _,
+    net::TcpListener,
     path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Answer, RESOURCE, installation};
-
-/// The binary, told to serve these data at this address.
-fn serve(data: &Path, address: SocketAddr) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deputy"));
-    command.arg("serve").env_clear().current_dir(data.parent().unwrap_or(data)).stderr(Stdio::piped());
-    command
-        .env("DEPUTY_DATA_DIR", data)
-        .env("DEPUTY_LISTEN", address.to_string())
-        .env("DEPUTY_ISSUER", format!("http://{address}"));
-    command
-}
-
-/// An address that was free just now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
-/// A server that runs; killed when it is dropped.
-struct Running {
-    child: Child,
-    lines: BufReader<ChildStderr>,
-    issuer: String,
-}
-
-impl Running {
-    fn start(data: &Path, address: SocketAddr) -> Running {
-        let mut child = serve(data, address).spawn().expect("the binary runs");
-        let mut lines = BufReader::new(child.stderr.take().expect("it was asked for"));
-        let mut line = String::new();
-        while !line.contains("serving") {
-            line.clear();
-            assert!(lines.read_line(&mut line).expect("its lines are text") > 0, "it ended before it served");
-        }
-        Running { child, lines, issuer: format!("http://{address}") }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("it is ours to kill");
-        self.child.wait().expect("it was ours");
-    }
-
-    async fn operate(&self, data: &Path, path: &str, body: Value) -> Value {
-        let token = std::fs::read_to_string(data.join("operator.token")).expect("the first start wrote a token");
-        let request = http().post(format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim()).json(&body);
-        Answer::of(request).await.ok().json()
-    }
-
-    async fn token(&self, client: &Value) -> Answer {
-        let (id, secret) = (client["client_id"].as_str().expect("text"), client["client_secret"].as_str());
-        let form = [("grant_type", "client_credentials"), ("resource", RESOURCE)];
-        Answer::of(http().post(format!("{}/token", self.issuer)).basic_auth(id, secret).form(&form)).await
-    }
-
-    async fn is_active(&self, resource: &Value, token: &str) -> bool {
-        installation::is_active(&installation::introspect(&http(), &self.issuer, resource, token).await.ok())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone, if the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn http() -> reqwest::Client {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client")
-}
+use crate::support::{
+    Answer, RESOURCE,
+    serving::{Running, free_address, http, serve, signal},
+};
 
 /// Runs to its end; the exit code and what it said.
 fn refusal_to_start(mut command: Command) -> (Option<i32>, String) {
@@ -273,19 +207,13 @@ async fn sigterm_finishes_what_is_in_flight() {
     for request in requests {
         answers.push(request.await.expect("no request panics").ok().text("client_id"));
     }
-    let pid = i32::try_from(running.child.id()).expect("a process identifier");
-    assert_eq!(terminate(pid), 0);
+    signal("-TERM", running.child.id());
     let mut said = String::new();
     running.lines.read_to_string(&mut said).expect("its lines are text");
     assert!(running.child.wait().expect("it was ours").success(), "{said}");
     assert!(said.contains("stopping"), "{said}");
     let registered: Vec<_> = events(folder.path()).into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
     assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
-}
-
-/// Sends SIGTERM by the command that every Unix has.
-fn terminate(pid: i32) -> i32 {
-    Command::new("kill").args(["-TERM", &pid.to_string()]).status().ok().and_then(|status| status.code()).unwrap_or(-1)
 }
 
 /// The facts in the log of a data folder, read beside the server.
