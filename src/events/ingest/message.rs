@@ -94,11 +94,8 @@ pub(super) struct Envelope<'m> {
     bytes: usize,
 }
 
-/// What may stand in a batch: a message, or anything else.
-pub(super) enum Item<'m> {
-    Message(Envelope<'m>),
-    Other,
-}
+/// What stands in a batch: a message's envelope; `None` for what is no object.
+pub(super) struct Item<'m>(pub(super) Option<Envelope<'m>>);
 
 /// What all messages of one request have in common.
 pub(super) struct Common<'m> {
@@ -339,10 +336,8 @@ impl<'de> Deserialize<'de> for Item<'de> {
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Envelope<'de>, D::Error> {
-        match Item::deserialize(deserializer)? {
-            Item::Message(envelope) => Ok(envelope),
-            Item::Other => Err(D::Error::custom("not an object")),
-        }
+        let Item(envelope) = Item::deserialize(deserializer)?;
+        envelope.ok_or_else(|| D::Error::custom("not an object"))
     }
 }
 
@@ -360,35 +355,35 @@ impl<'de> Visitor<'de> for ItemVisitor {
         while let Some(Name(name)) = map.next_key()? {
             envelope.note(name, map.next_value()?);
         }
-        Ok(Item::Message(envelope))
+        Ok(Item(Some(envelope)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Item<'de>, A::Error> {
         while sequence.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_unit<E>(self) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 }

@@ -100,7 +100,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         browser_address: (source.producer == Producer::Browser).then_some(address.as_str()),
         address: &address,
     };
-    let items = items.unwrap_or_else(|| vec![Item::Message(outer)]);
+    let items = items.unwrap_or_else(|| vec![Item(Some(outer))]);
     let records = records(world, &request.caller, &source, items, &common, soundness::is_plain(text))?;
     if records.is_empty() {
         return Ok(());
@@ -128,10 +128,7 @@ fn malformed(error: &serde_json::Error) -> OAuthError {
 /// The write key that the body names: beside the batch, or, as some old SDKs have it, in its messages.
 fn write_key<'m>(outer: &Envelope<'m>, items: Option<&[Item<'m>]>) -> Option<Cow<'m, str>> {
     let of = |envelope: &Envelope<'m>| message::identifier(envelope.write_key).ok().flatten();
-    of(outer).or_else(|| match items?.first()? {
-        Item::Message(first) => of(first),
-        Item::Other => None,
-    })
+    of(outer).or_else(|| items?.first()?.0.as_ref().and_then(of))
 }
 
 /// The records of all messages that make sense; the others are counted.
@@ -192,7 +189,7 @@ fn record(
         message_id: &'r str,
         message: &'r Message<'m>,
     }
-    let Item::Message(envelope) = item else { return Err(Unfit::Form) };
+    let Item(Some(envelope)) = item else { return Err(Unfit::Form) };
     let mut message = Message::of(envelope, common)?;
     if message.message_id.is_empty() {
         message.message_id = Cow::Owned(id.to_string());
