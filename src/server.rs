@@ -20,9 +20,12 @@ use tower::ServiceExt as _;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::relay,
+    events::{dedup, relay},
     http,
-    protocol::administration::{self, FirstOperatorError, upkeep},
+    protocol::administration::{
+        operators::{self, FirstOperatorError},
+        upkeep,
+    },
     world::{Progress, StageError, World, open::OpenError},
 };
 
@@ -56,6 +59,7 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
+    Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 
@@ -105,7 +109,7 @@ impl Server {
     pub async fn serve(world: Arc<World>, listener: TcpListener, stages: &'static [Stage]) -> Result<Server, ServerError> {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
-        administration::first_operator(&world).await?;
+        operators::first(&world).await?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
         let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();

@@ -1,7 +1,8 @@
 //! The command line: what can be asked of `deputy`, and how it answers.
 //!
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
-//! clients, people, resources, sources and keys go through the running server's admin API, so that every change has an author and an event.
+//! clients, people, operators, resources, sources and keys go through the running server's admin API, so that every change has an
+//! author and an event.
 
 #![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
 
@@ -12,6 +13,7 @@ mod doctor;
 mod events;
 mod keys;
 mod migrate;
+mod operators;
 mod output;
 mod people;
 mod resources;
@@ -68,6 +70,9 @@ enum Command {
     /// See, make and lock the accounts of people
     #[command(subcommand)]
     People(people::PeopleCommand),
+    /// See, add and remove the operators: who may use the admin API
+    #[command(subcommand)]
+    Operators(operators::OperatorsCommand),
     /// See, make and end the resources: the servers that accept our tokens
     #[command(subcommand)]
     Resources(resources::ResourcesCommand),
@@ -126,6 +131,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Keys(command) => wait_for(keys::run(command, &settings)),
         Command::Clients(command) => wait_for(clients::run(command, &settings)),
         Command::People(command) => wait_for(people::run(command, &settings)),
+        Command::Operators(command) => wait_for(operators::run(command, &settings)),
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
         Command::Sources(command) => wait_for(sources::run(command, &settings)),
         Command::Events(command) => wait_for(events::run(command, &settings)),

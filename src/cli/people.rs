@@ -18,6 +18,8 @@ pub(crate) enum PeopleCommand {
     Create(CreateArgs),
     /// Make a link with which a person makes their account and chooses a password; send it to them yourself
     Invite(InviteArgs),
+    /// Make a link with which a person chooses a new password; send it to them yourself
+    ResetPassword(OnePerson),
     /// Keep a person from signing in and their agents from getting tokens, until they are unlocked
     Lock(OnePerson),
     /// Let a locked person sign in again
@@ -75,6 +77,11 @@ pub(crate) async fn run(command: PeopleCommand, settings: &Settings) -> Result<(
             let admin = Admin::open(&args.admin, settings)?;
             let account = account(&args.login, args.display_name.as_deref());
             admin.show(&admin.post(&["invitations"], &account).await?)
+        }
+        PeopleCommand::ResetPassword(args) => {
+            let admin = Admin::open(&args.admin, settings)?;
+            let id = find(&admin, &args.person).await?;
+            admin.show(&admin.post(&["people", &id, "password-reset"], &json!({})).await?)
         }
         PeopleCommand::Lock(args) => {
             let admin = Admin::open(&args.admin, settings)?;

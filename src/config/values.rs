@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
 
-use crate::domain::secret::Secret;
+use crate::domain::{secret::Secret, token::SigningAlgorithm};
 
 /// A text that is not of the form its setting needs; the reference says what is.
 #[derive(Debug, thiserror::Error)]
@@ -192,29 +192,11 @@ impl FromStr for OrganizationName {
     }
 }
 
-/// The signature of tokens, by its JOSE name. [RFC 7518 §3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SigningAlgorithm {
-    Es256,
-    EdDsa,
-    Rs256,
-}
-
-impl SigningAlgorithm {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-        }
-    }
-}
-
 impl FromStr for SigningAlgorithm {
     type Err = NotAllowed;
 
     fn from_str(text: &str) -> Result<Self, NotAllowed> {
-        [Self::Es256, Self::EdDsa, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(NotAllowed)
+        Self::parse(text).ok_or(NotAllowed)
     }
 }
 

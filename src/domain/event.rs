@@ -118,6 +118,9 @@ pub enum Fact {
     PersonUnlocked { person: Id<PersonKind> },
     #[serde(rename = "person.password_changed.v1")]
     PersonPasswordChanged { person: Id<PersonKind> },
+    /// An operator made a link with which the person chooses a new password.
+    #[serde(rename = "person.password_reset_issued.v1")]
+    PersonPasswordResetIssued { person: Id<PersonKind>, expires_at: Timestamp },
     #[serde(rename = "session.started.v1")]
     SessionStarted { session: Id<SessionKind>, person: Id<PersonKind> },
     #[serde(rename = "session.ended.v1")]
@@ -135,6 +138,8 @@ pub enum Fact {
     InitialAccessTokenIssued { expires_at: Timestamp },
     #[serde(rename = "operator.created.v1")]
     OperatorCreated { operator: Id<OperatorKind>, name: String },
+    #[serde(rename = "operator.removed.v1")]
+    OperatorRemoved { operator: Id<OperatorKind> },
     #[serde(rename = "source.created.v1")]
     SourceCreated { source: Id<SourceKind>, name: String, kind: Producer },
     #[serde(rename = "source.changed.v1")]
@@ -150,17 +155,24 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
+    /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
+    #[serde(rename = "event.conflicted.v1")]
+    EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
 }
 
 impl Fact {
-    /// What the fact is about: its events keep their order.
+    /// The name of a customer's event among the facts.
+    pub const EVENT_RECEIVED: &'static str = "event.received.v1";
+
+    /// What the fact is about: its events keep their order. The facts of one subject take one way into the log: those that some
+    /// request appends directly are never about what the facts of a transaction are about.
     pub fn subject(&self) -> String {
         match self {
-            Fact::TokenIssued { grant, .. }
-            | Fact::TokenRevoked { grant, .. }
-            | Fact::GrantStarted { grant, .. }
-            | Fact::GrantEnded { grant, .. } => grant.to_string(),
-            Fact::RequestRefused { client, .. } => client.as_ref().map_or_else(String::new, ToString::to_string),
+            // A token leaves when its issuance is in the log, so whatever ends it comes after.
+            Fact::TokenIssued { jti, .. } | Fact::TokenRevoked { jti, .. } => jti.to_string(),
+            Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => grant.to_string(),
+            // Nothing proves which client it was.
+            Fact::RequestRefused { route, .. } => route.clone(),
             Fact::ConsentGiven { client, .. }
             | Fact::ConsentRefused { client, .. }
             | Fact::ClientRegistered { client, .. }
@@ -173,15 +185,18 @@ impl Fact {
             | Fact::PersonLocked { person }
             | Fact::PersonUnlocked { person }
             | Fact::PersonPasswordChanged { person }
+            | Fact::PersonPasswordResetIssued { person, .. }
             | Fact::SessionStarted { person, .. }
             | Fact::SessionEnded { person, .. } => person.to_string(),
             Fact::SignInRefused { person, .. } => person.map_or_else(String::new, |person| person.to_string()),
             Fact::KeyRotated { active, .. } => active.to_string(),
-            Fact::OperatorCreated { operator, .. } => operator.to_string(),
+            Fact::OperatorCreated { operator, .. } | Fact::OperatorRemoved { operator } => operator.to_string(),
             Fact::SourceCreated { source, .. } | Fact::SourceChanged { source, .. } | Fact::SourceDeleted { source } => {
                 source.to_string()
             }
-            Fact::EventReceived { source, message_id, .. } => received_subject(*source, message_id),
+            Fact::EventReceived { source, message_id, .. } | Fact::EventConflicted { source, message_id, .. } => {
+                received_subject(*source, message_id)
+            }
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

@@ -29,6 +29,7 @@ pub mod scope;
 pub mod resource;
 pub mod redirect_uri;
 pub mod client;
+pub mod client_metadata;
 pub mod person;
 pub mod grant;
 pub mod token;

@@ -13,6 +13,30 @@ use super::{
     time::Timestamp,
 };
 
+/// How tokens are signed, by the name that JOSE has for it ([RFC 7518 §3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    Es256,
+    EdDsa,
+    Rs256,
+}
+
+impl SigningAlgorithm {
+    /// The `alg` of JOSE.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SigningAlgorithm::Es256 => "ES256",
+            SigningAlgorithm::EdDsa => "EdDSA",
+            SigningAlgorithm::Rs256 => "RS256",
+        }
+    }
+
+    /// The algorithm of this name, if it exists here.
+    pub fn parse(word: &str) -> Option<SigningAlgorithm> {
+        [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa, SigningAlgorithm::Rs256].into_iter().find(|known| known.as_str() == word)
+    }
+}
+
 /// The JOSE `typ` of an access token.
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 /// The JOSE `typ` of an ID token.

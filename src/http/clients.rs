@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{body, error::Refused, layers::any_origin};
+use super::{address::Address, body, error::Refused, layers::any_origin};
 use crate::{
     domain::{
         client::ClientId,
@@ -63,9 +63,14 @@ async fn token(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) 
     Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
 }
 
-async fn register(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
+async fn register(
+    State(world): State<Arc<World>>,
+    Address(address): Address,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OAuthError> {
     let request = body::json(&headers, body).await?;
-    let answer = registration::respond(&world, authorization(&headers), request, world.now()).await?;
+    let answer = registration::respond(&world, authorization(&headers), request, address, world.now()).await?;
     Ok(json(StatusCode::CREATED, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
 }
 

@@ -3,6 +3,8 @@
 
 /// Status and headers of refusals.
 pub(crate) mod error;
+/// From where a request comes.
+pub(crate) mod address;
 /// How bodies are read, within bounds.
 pub(crate) mod body;
 /// The files that the pages load.
@@ -15,6 +17,8 @@ pub(crate) mod people;
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
 pub(crate) mod resource_servers;
+/// For producers: the tracking API.
+pub(crate) mod producers;
 /// For operators: the admin API.
 pub(crate) mod operators;
 /// For those who run the process: health and metrics.
@@ -26,10 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::{
-    domain::refusal::{REQUEST_METHOD, REQUEST_NOT_FOUND},
-    world::World,
-};
+use crate::{domain::refusal::REQUEST_METHOD, world::World};
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
@@ -37,6 +38,7 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(people::router(world))
         .merge(clients::router())
         .merge(resource_servers::router())
+        .merge(producers::router())
         .merge(operators::router())
         .merge(assets::router());
     let path = world.settings.issuer.path();
@@ -44,7 +46,7 @@ pub fn router(world: &Arc<World>) -> Router {
     endpoints
         .merge(clients::discovery(path))
         .merge(probes::router())
-        .fallback(|| async { REQUEST_NOT_FOUND })
+        .fallback(people::nothing)
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
         .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
         .with_state(Arc::clone(world))

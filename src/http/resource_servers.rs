@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::refusal::{OAuthError, REQUEST_METHOD},
     keys::JWKS_MAX_AGE,
-    protocol::introspection::{self, Answer},
+    protocol::introspection,
     world::World,
 };
 
@@ -33,10 +33,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
 async fn introspect(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
     let body = body::form(&headers, body).await?;
     let answer = introspection::respond(&world, authorization(&headers), &body, world.now()).await?;
-    Ok(match answer {
-        Answer::Active(token) => json(StatusCode::OK, token.introspection.clone().into_bytes()),
-        Answer::Inactive => json(StatusCode::OK, br#"{"active":false}"#.to_vec()),
-    })
+    Ok(json(StatusCode::OK, answer.told.into_bytes()))
 }
 
 async fn jwks(State(world): State<Arc<World>>) -> Response {

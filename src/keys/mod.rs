@@ -21,12 +21,12 @@ use crate::{
     domain::{
         id::{Id, KeyKind},
         time::Timestamp,
-        token::AccessTokenClaims,
+        token::{AccessTokenClaims, SigningAlgorithm},
     },
     storage::{Storage, StorageError, Tx, revocations::ACCESS_TOKEN_TTL_MAX, signing_keys, signing_keys::StoredKey},
 };
 use secrets::Secrets;
-use signing::{Algorithm, SigningKey, TokenType, VerifyingKey};
+use signing::{SigningKey, TokenType, VerifyingKey};
 
 /// How long others may cache our JWKS.
 pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
@@ -63,7 +63,7 @@ pub struct KeyStatus {
 
 /// All keys of this installation, shared by every node through storage.
 pub struct Keyring {
-    algorithm: Algorithm,
+    algorithm: SigningAlgorithm,
     rotation_interval: Duration,
     secrets: Arc<Secrets>,
     ring: RwLock<Arc<Ring>>,
@@ -83,7 +83,7 @@ impl Keyring {
     pub async fn open(
         storage: &Storage,
         secrets: Arc<Secrets>,
-        algorithm: Algorithm,
+        algorithm: SigningAlgorithm,
         rotation_interval: Duration,
         now: Timestamp,
     ) -> Result<Keyring, KeyError> {
@@ -120,7 +120,7 @@ impl Keyring {
     }
 
     /// The `alg` of everything that is signed now.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> SigningAlgorithm {
         self.ring().active.algorithm
     }
 
@@ -213,7 +213,7 @@ impl Ring {
     fn new(secrets: &Secrets, stored: Vec<StoredKey>, read_at: Timestamp) -> Result<Ring, KeyError> {
         let active = stored.iter().rfind(|key| key.state == "active").ok_or(KeyError::WrongMasterKey)?;
         let private = secrets.open_private_key(&active.id.to_string(), &active.sealed).ok_or(KeyError::WrongMasterKey)?;
-        let algorithm = Algorithm::parse(&active.algorithm).ok_or(KeyError::WrongMasterKey)?;
+        let algorithm = SigningAlgorithm::parse(&active.algorithm).ok_or(KeyError::WrongMasterKey)?;
         let active = SigningKey::from_pkcs8(active.id, algorithm, private.reveal()).ok_or(KeyError::WrongMasterKey)?;
         let published = stored.iter().filter_map(|key| VerifyingKey::from_jwk(key.id, &key.public_jwk)).collect();
         let jwks = format!("{{\"keys\":[{}]}}", stored.iter().map(|key| key.public_jwk.as_str()).collect::<Vec<_>>().join(","));
@@ -231,7 +231,7 @@ async fn make_first(tx: &mut Tx, fresh: &[StoredKey; 2]) -> Result<(), StorageEr
     Ok(())
 }
 
-fn fresh_key(secrets: &Secrets, algorithm: Algorithm, now: Timestamp, state: &str) -> StoredKey {
+fn fresh_key(secrets: &Secrets, algorithm: SigningAlgorithm, now: Timestamp, state: &str) -> StoredKey {
     let id = Id::new(now, secrets::random());
     let generated = signing::generate(id, algorithm);
     StoredKey {

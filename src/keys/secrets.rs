@@ -38,6 +38,7 @@ pub enum Purpose {
     AuthorizationCode,
     ClientAssertionId,
     Invitation,
+    PasswordReset,
     SessionCookie,
     Attempt,
     Form,
@@ -56,6 +57,7 @@ impl Purpose {
             Purpose::AuthorizationCode => "authorization_code",
             Purpose::ClientAssertionId => "client_assertion_id",
             Purpose::Invitation => "invitation",
+            Purpose::PasswordReset => "password_reset",
             Purpose::SessionCookie => "session_cookie",
             Purpose::Attempt => "attempt",
             Purpose::Form => "form",
@@ -70,6 +72,7 @@ pub struct Secrets {
     refresh_tokens: hmac::Key,
     seals: RandomizedNonceKey,
     private_keys: RandomizedNonceKey,
+    seen_ids: Secret<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,7 +98,13 @@ impl Secrets {
             refresh_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"refresh tokens")),
             seals: aead(b"seals"),
             private_keys: aead(b"private keys"),
+            seen_ids: Secret::new(derive(b"seen ids")),
         }
+    }
+
+    /// What the index of seen ids makes its keys with.
+    pub fn seen_ids(&self) -> [u8; 32] {
+        *self.seen_ids.reveal()
     }
 
     /// By what a value is known here. Different for every purpose.

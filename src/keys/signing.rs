@@ -15,42 +15,11 @@ use serde_json::json;
 use crate::domain::{
     id::{Id, KeyKind},
     secret::Secret,
-    token::{ACCESS_TOKEN_TYPE, AccessTokenClaims, ID_TOKEN_TYPE},
+    token::{ACCESS_TOKEN_TYPE, AccessTokenClaims, ID_TOKEN_TYPE, SigningAlgorithm},
 };
 
 /// The largest token that is looked at, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-
-/// The algorithms that exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    Es256,
-    EdDsa,
-    Rs256,
-}
-
-impl Algorithm {
-    /// The `alg` of JOSE.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Algorithm::Es256 => "ES256",
-            Algorithm::EdDsa => "EdDSA",
-            Algorithm::Rs256 => "RS256",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Algorithm> {
-        [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256].into_iter().find(|known| known.as_str() == word)
-    }
-
-    fn as_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        }
-    }
-}
 
 /// What is signed; becomes the JOSE `typ`, so that no token passes for another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +30,7 @@ pub enum TokenType {
 
 /// A key that signs, parsed once.
 pub struct SigningKey {
-    pub algorithm: Algorithm,
+    pub algorithm: SigningAlgorithm,
     pair: Pair,
     random: SystemRandom,
     /// `header.` of each token type, encoded.
@@ -77,11 +46,11 @@ enum Pair {
 
 impl SigningKey {
     /// Parses a private key; `None` if the bytes are not a key of this algorithm.
-    pub fn from_pkcs8(id: Id<KeyKind>, algorithm: Algorithm, pkcs8: &[u8]) -> Option<SigningKey> {
+    pub fn from_pkcs8(id: Id<KeyKind>, algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Option<SigningKey> {
         let pair = match algorithm {
-            Algorithm::Es256 => Pair::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?),
-            Algorithm::EdDsa => Pair::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8).ok()?),
-            Algorithm::Rs256 => Pair::Rs256(RsaKeyPair::from_pkcs8(pkcs8).ok()?),
+            SigningAlgorithm::Es256 => Pair::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?),
+            SigningAlgorithm::EdDsa => Pair::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8).ok()?),
+            SigningAlgorithm::Rs256 => Pair::Rs256(RsaKeyPair::from_pkcs8(pkcs8).ok()?),
         };
         let header =
             |typ: &str| URL_SAFE_NO_PAD.encode(json!({"alg": algorithm.as_str(), "kid": id, "typ": typ}).to_string()) + ".";
@@ -130,8 +99,8 @@ impl VerifyingKey {
     /// Parses a public key; `None` if it is not one that we made.
     pub fn from_jwk(id: Id<KeyKind>, jwk: &str) -> Option<VerifyingKey> {
         let jwk: Jwk = serde_json::from_str(jwk).ok()?;
-        let algorithm = Algorithm::parse(&jwk.common.key_algorithm?.to_string())?;
-        let mut validation = Validation::new(algorithm.as_jsonwebtoken());
+        let algorithm = SigningAlgorithm::parse(&jwk.common.key_algorithm?.to_string())?;
+        let mut validation = Validation::new(as_jsonwebtoken(algorithm));
         // Time and audience are judged by the caller, against the clock of the world.
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -144,6 +113,14 @@ impl VerifyingKey {
     pub fn verify_access_token(&self, token: &str) -> Option<AccessTokenClaims> {
         let data = jsonwebtoken::decode::<AccessTokenClaims>(token, &self.key, &self.validation).ok()?;
         (data.header.typ.as_deref() == Some(ACCESS_TOKEN_TYPE)).then_some(data.claims)
+    }
+}
+
+fn as_jsonwebtoken(algorithm: SigningAlgorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        SigningAlgorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        SigningAlgorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        SigningAlgorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
     }
 }
 
@@ -162,7 +139,7 @@ pub struct Generated {
 }
 
 /// Makes a key pair from the operating system's randomness.
-pub fn generate(id: Id<KeyKind>, algorithm: Algorithm) -> Generated {
+pub fn generate(id: Id<KeyKind>, algorithm: SigningAlgorithm) -> Generated {
     let never = "the operating system gives randomness";
     let random = SystemRandom::new();
     let common = |fields: serde_json::Value| {
@@ -174,7 +151,7 @@ pub fn generate(id: Id<KeyKind>, algorithm: Algorithm) -> Generated {
     };
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     match algorithm {
-        Algorithm::Es256 => {
+        SigningAlgorithm::Es256 => {
             let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect(never);
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).expect("it was made just now");
             // An uncompressed point: 4, then x and y of 32 bytes each.
@@ -182,13 +159,13 @@ pub fn generate(id: Id<KeyKind>, algorithm: Algorithm) -> Generated {
             let public_jwk = common(json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..65])}));
             Generated { pkcs8: Secret::new(document.as_ref().to_vec()), public_jwk }
         }
-        Algorithm::EdDsa => {
+        SigningAlgorithm::EdDsa => {
             let document = Ed25519KeyPair::generate_pkcs8(&random).expect(never);
             let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("it was made just now");
             let public_jwk = common(json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}));
             Generated { pkcs8: Secret::new(document.as_ref().to_vec()), public_jwk }
         }
-        Algorithm::Rs256 => {
+        SigningAlgorithm::Rs256 => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect(never);
             let document: Pkcs8V1Der<'_> = pair.as_der().expect("a key that was made just now encodes");
             let (modulus, exponent) = (pair.public_key().modulus(), pair.public_key().exponent());
@@ -217,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_algorithm_signs_what_its_public_key_verifies() {
-        for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa, SigningAlgorithm::Rs256] {
             let id = Id::new(Timestamp(1), [1; 10]);
             let generated = generate(id, algorithm);
             let signing = SigningKey::from_pkcs8(id, algorithm, generated.pkcs8.reveal()).expect("it was made just now");

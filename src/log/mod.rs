@@ -21,6 +21,8 @@ pub mod embedded;
 /// The log on Apache Kafka.
 #[cfg(feature = "kafka")]
 pub mod kafka;
+/// Which ids were there before: an index over a window, a cache that the log rebuilds.
+pub mod seen;
 /// How far consumers are behind.
 pub mod lag;
 

@@ -68,13 +68,6 @@ impl Call {
         Self { body: body.into_bytes(), ..call }
     }
 
-    /// A `POST` of a JSON document that asks for JSON.
-    #[must_use]
-    pub fn post_json(url: &Url, document: &serde_json::Value) -> Self {
-        let call = Self::new(Method::POST, url).header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { body: document.to_string().into_bytes(), ..call }
-    }
-
     /// Sets a header, in place of an earlier value.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

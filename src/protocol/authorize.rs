@@ -5,7 +5,7 @@
 //! Nothing is stored before the person decides: a request is read anew from its query at each step. Where client or redirect
 //! URI is not certain, the person sees a page and is redirected nowhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -30,8 +30,10 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{client_metadata_document, parameters::Parameters, pkce, resource_indicators},
-    storage::{StorageError, grants, one_time, outbox},
+    protocol::{
+        client_metadata_document, parameters::Parameters, people::forms::Continuing, pkce, resource_indicators, witness::Witness,
+    },
+    storage::{StorageError, grants, one_time},
     world::World,
 };
 
@@ -128,10 +130,10 @@ pub struct Code {
     pub grant: Option<Id<GrantKind>>,
 }
 
-/// Reads and judges a request.
-pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
-    let parameters = Parameters::parse(query.as_bytes())?;
-    let client = find_client(world, parameters.require("client_id")?, now).await?;
+/// Reads and judges a request that waits for the person.
+pub async fn read(world: &World, continuing: &Continuing, now: Timestamp) -> Result<AuthorizationRequest, Refused> {
+    let parameters = Parameters::parse(continuing.query.as_bytes())?;
+    let client = find_client(world, parameters.require("client_id")?, continuing.asked_from, now).await?;
     let redirect_uri = redirect_uri(&client, &parameters)?;
     let state = parameters.get("state").map(str::to_owned);
     let tell = |refusal: OAuthError| {
@@ -153,10 +155,10 @@ pub async fn read(world: &World, query: &str, now: Timestamp) -> Result<Authoriz
     Ok(AuthorizationRequest { client, redirect_uri, state, resource, scopes, prompt, max_age, login_hint, code_challenge, nonce })
 }
 
-async fn find_client(world: &World, client_id: &str, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+async fn find_client(world: &World, client_id: &str, address: IpAddr, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let id = ClientId::parse(client_id).ok_or(CLIENT_UNKNOWN)?;
     let client = if id.is_url() {
-        client_metadata_document::resolve(world, &id, now).await?
+        client_metadata_document::resolve(world, &id, address, now).await?
     } else {
         world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)?
     };
@@ -277,9 +279,9 @@ pub async fn allow(
 
 /// The person refused, which the client is told.
 pub async fn refuse(world: &World, request: &AuthorizationRequest, person: &Person, now: Timestamp) -> Result<String, Refused> {
-    let event =
-        world.event(now, Actor::Person(person.id), Fact::ConsentRefused { client: request.client.id.clone(), person: person.id });
-    world.storage.write(move |tx| Box::pin(async move { outbox::put(tx, &event).await })).await?;
+    let witness = Witness::new(world, Actor::Person(person.id), now);
+    let fact = Fact::ConsentRefused { client: request.client.id.clone(), person: person.id };
+    world.storage.write(move |tx| Box::pin(async move { witness.record(tx, fact).await })).await?;
     let location = refusal_location(world, &request.redirect_uri, request.state.as_deref(), &CONSENT_REFUSED);
     Err(Refused::Redirect { refusal: CONSENT_REFUSED, location })
 }
@@ -315,13 +317,14 @@ async fn issue_code(
             resource: resource.clone(),
             scope: allowed.clone(),
         };
-        (allowed.clone(), request.scopes.clone(), client_hash(&request.client), world.event(now, Actor::Person(person.id), fact))
+        (allowed.clone(), request.scopes.clone(), client_hash(&request.client), fact)
     });
+    let witness = Witness::new(world, Actor::Person(person.id), now);
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
-                if let Some((allowed, offered, client_hash, event)) = consent {
+                if let Some((allowed, offered, client_hash, fact)) = consent {
                     let earlier = grants::find_consent(tx, payload.person, &payload.client, resource.as_ref()).await?;
                     let earlier = earlier
                         .filter(|consent| consent.client_hash == client_hash)
@@ -331,7 +334,7 @@ async fn issue_code(
                     let scopes = earlier.difference(&offered).union(&allowed);
                     let consent = Consent { scopes, given_at: now, client_hash };
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
-                    outbox::put(tx, &event).await?;
+                    witness.record(tx, fact).await?;
                 }
                 one_time::put(tx, &digest, Purpose::AuthorizationCode.as_str(), &payload, now.plus(CODE_TTL)).await
             })

@@ -17,15 +17,16 @@ use crate::{
         client::Client,
         refusal::{
             BUSY, CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
-            CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_REPLAYED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG,
-            CLIENT_ASSERTION_TYPE, CLIENT_KEYS_UNAVAILABLE, OAuthError,
+            CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG, CLIENT_ASSERTION_TYPE,
+            CLIENT_KEYS_UNAVAILABLE, OAuthError,
         },
+        secret::Digest,
         time::Timestamp,
     },
     keys::secrets::Purpose,
     outbound::Limits,
     protocol::parameters::Parameters,
-    storage::one_time,
+    storage::{StorageError, Tx, one_time},
     world::World,
 };
 
@@ -85,8 +86,21 @@ pub fn subject(assertion: &str) -> Result<String, OAuthError> {
     Ok(data.claims.sub)
 }
 
-/// Verifies an assertion against the client's keys and uses its `jti` up.
-pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timestamp) -> Result<(), OAuthError> {
+/// The `jti` of an assertion that was verified, as it is noted when the assertion is used up.
+pub struct AssertionId {
+    digest: Digest,
+    noted_until: Timestamp,
+}
+
+impl AssertionId {
+    /// Notes it. `false` if it was noted before.
+    pub async fn note(&self, tx: &mut Tx, now: Timestamp) -> Result<bool, StorageError> {
+        one_time::note(tx, &self.digest, Purpose::ClientAssertionId.as_str(), now, self.noted_until).await
+    }
+}
+
+/// Verifies an assertion against the client's keys. It is not used up yet.
+pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timestamp) -> Result<AssertionId, OAuthError> {
     let header = jsonwebtoken::decode_header(assertion).map_err(|_| CLIENT_ASSERTION_MALFORMED)?;
     // We understand no critical extension, so there must be none ([RFC 7515 §4.1.11](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.11)).
     if header.crit.is_some() || !header.typ.as_deref().is_none_or(is_assertion_type) {
@@ -103,14 +117,7 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
     };
     check(&claims, client, world.settings.issuer.as_str(), now)?;
     let digest = world.secrets.digest(Purpose::ClientAssertionId, &format!("{}\n{}", client.id, claims.jti));
-    let noted_until = claims.exp.plus(AHEAD_MAX);
-    let is_first = world
-        .storage
-        .write(move |tx| {
-            Box::pin(async move { one_time::note(tx, &digest, Purpose::ClientAssertionId.as_str(), now, noted_until).await })
-        })
-        .await?;
-    if is_first { Ok(()) } else { Err(CLIENT_ASSERTION_REPLAYED) }
+    Ok(AssertionId { digest, noted_until: claims.exp.plus(AHEAD_MAX) })
 }
 
 /// Whether a JWT of this type may be an assertion. Software says this one, `JWT`, or nothing; what says that it is something else

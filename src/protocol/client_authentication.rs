@@ -3,6 +3,9 @@
 //!
 //! Methods: none, client_secret_basic, client_secret_post, private_key_jwt. One request uses one. The method that a client is
 //! registered with is enforced; one that never chose may use Basic or the form.
+//!
+//! An assertion is good once, and it is used up by the commit of what it was presented for: a commit that fails costs the client
+//! nothing (promise 12). What is refused without a commit leaves it unused, as nobody had anything from it.
 
 use std::sync::Arc;
 
@@ -12,23 +15,73 @@ use crate::{
     domain::{
         client::{AuthMethod, Client, ClientId},
         refusal::{
-            CLIENT_AUTHENTICATION_METHOD, CLIENT_AUTHENTICATION_MISSING, CLIENT_AUTHENTICATION_REPEATED,
+            CLIENT_ASSERTION_REPLAYED, CLIENT_AUTHENTICATION_METHOD, CLIENT_AUTHENTICATION_MISSING, CLIENT_AUTHENTICATION_REPEATED,
             CLIENT_CREDENTIALS_MALFORMED, CLIENT_DISABLED, CLIENT_SECRET_WRONG, CLIENT_UNKNOWN, OAuthError,
         },
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{client_assertion, client_metadata_document, parameters::Parameters},
+    protocol::{
+        client_assertion::{self, AssertionId},
+        client_metadata_document,
+        parameters::Parameters,
+    },
+    storage::Tx,
     world::World,
 };
+
+/// A client that is itself, and what it proved that with.
+pub struct Authenticated {
+    pub client: Arc<Client>,
+    pub proof: UnspentProof,
+}
+
+/// A proof that still has to be used up, by what it was presented for. Only that makes a `SpentProof`.
+#[must_use = "an assertion that is not used up could be used again"]
+pub struct UnspentProof(Option<AssertionId>);
+
+/// That a proof was used up. What answers a client asks for it, so that no path forgets.
+pub struct SpentProof(());
+
+impl UnspentProof {
+    /// A secret, or nothing: good any number of times.
+    pub fn reusable() -> UnspentProof {
+        UnspentProof(None)
+    }
+
+    /// Whether using it up changes nothing.
+    pub fn is_reusable(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Uses it up with the commit of what it is for.
+    ///
+    /// # Errors
+    /// `client_assertion.replayed` if it was used before, and trouble that passes.
+    pub async fn spend(self, tx: &mut Tx, now: Timestamp) -> Result<SpentProof, OAuthError> {
+        match self.0 {
+            Some(assertion) if !assertion.note(tx, now).await? => Err(CLIENT_ASSERTION_REPLAYED),
+            _ => Ok(SpentProof(())),
+        }
+    }
+
+    /// As `spend`, in a commit of its own, for what commits nothing else: the last thing that may fail before the answer.
+    /// If its outcome is never heard of (a connection lost in the middle of a commit), the client must sign another one.
+    pub async fn spend_alone(self, world: &World, now: Timestamp) -> Result<SpentProof, OAuthError> {
+        if self.is_reusable() {
+            return Ok(SpentProof(()));
+        }
+        world.storage.write(move |tx| Box::pin(async move { self.spend(tx, now).await })).await
+    }
+}
 
 /// Who the request says it is from, and how it proves that.
 struct Presented<'r> {
     client_id: String,
-    proof: Proof<'r>,
+    credentials: Credentials<'r>,
 }
 
-enum Proof<'r> {
+enum Credentials<'r> {
     None,
     /// The secret, and in which way it came.
     Secret {
@@ -44,10 +97,10 @@ pub async fn authenticate(
     parameters: &Parameters<'_>,
     authorization: Option<&[u8]>,
     now: Timestamp,
-) -> Result<Arc<Client>, OAuthError> {
+) -> Result<Authenticated, OAuthError> {
     let presented = read(parameters, authorization)?;
-    let (client, secret) = match &presented.proof {
-        Proof::Secret { candidates, .. } => match pick(world, candidates).await? {
+    let (client, secret) = match &presented.credentials {
+        Credentials::Secret { candidates, .. } => match pick(world, candidates).await? {
             Some((client, secret)) => (client, Some(secret)),
             None => return Err(CLIENT_UNKNOWN),
         },
@@ -58,18 +111,19 @@ pub async fn authenticate(
     {
         return Err(CLIENT_AUTHENTICATION_REPEATED.because("client_id differs from the client that authenticated."));
     }
-    check_method(&client, &presented.proof)?;
-    match &presented.proof {
-        Proof::None => {}
-        Proof::Secret { .. } => {
+    check_method(&client, &presented.credentials)?;
+    let assertion = match &presented.credentials {
+        Credentials::None => None,
+        Credentials::Secret { .. } => {
             let digest = world.secrets.digest(Purpose::ClientSecret, secret.as_deref().unwrap_or_default());
             if client.secret_digest != Some(digest) {
                 return Err(CLIENT_SECRET_WRONG);
             }
+            None
         }
-        Proof::Assertion(assertion) => client_assertion::verify(world, &client, assertion, now).await?,
-    }
-    if client.is_disabled() { Err(CLIENT_DISABLED) } else { Ok(client) }
+        Credentials::Assertion(assertion) => Some(client_assertion::verify(world, &client, assertion, now).await?),
+    };
+    if client.is_disabled() { Err(CLIENT_DISABLED) } else { Ok(Authenticated { client, proof: UnspentProof(assertion) }) }
 }
 
 fn read<'r>(parameters: &'r Parameters<'_>, authorization: Option<&[u8]>) -> Result<Presented<'r>, OAuthError> {
@@ -82,20 +136,20 @@ fn read<'r>(parameters: &'r Parameters<'_>, authorization: Option<&[u8]>) -> Res
         let candidates = basic(header)?;
         return Ok(Presented {
             client_id: String::new(),
-            proof: Proof::Secret { candidates, method: AuthMethod::ClientSecretBasic },
+            credentials: Credentials::Secret { candidates, method: AuthMethod::ClientSecretBasic },
         });
     }
     if let Some(assertion) = assertion {
         let client_id = parameters.get("client_id").map_or_else(|| client_assertion::subject(assertion), |id| Ok(id.to_owned()))?;
-        return Ok(Presented { client_id, proof: Proof::Assertion(assertion) });
+        return Ok(Presented { client_id, credentials: Credentials::Assertion(assertion) });
     }
     let client_id = parameters.get("client_id").ok_or(CLIENT_AUTHENTICATION_MISSING)?.to_owned();
     Ok(match parameters.get("client_secret") {
         Some(secret) => {
             let candidates = vec![(client_id.clone(), secret.to_owned())];
-            Presented { client_id, proof: Proof::Secret { candidates, method: AuthMethod::ClientSecretPost } }
+            Presented { client_id, credentials: Credentials::Secret { candidates, method: AuthMethod::ClientSecretPost } }
         }
-        None => Presented { client_id, proof: Proof::None },
+        None => Presented { client_id, credentials: Credentials::None },
     })
 }
 
@@ -147,12 +201,12 @@ async fn find(world: &World, client_id: &str, now: Timestamp) -> Result<Arc<Clie
     world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)
 }
 
-fn check_method(client: &Client, proof: &Proof<'_>) -> Result<(), OAuthError> {
+fn check_method(client: &Client, credentials: &Credentials<'_>) -> Result<(), OAuthError> {
     let registered = client.metadata.token_endpoint_auth_method;
-    match (proof, registered) {
-        (Proof::None, AuthMethod::None) | (Proof::Assertion(_), AuthMethod::PrivateKeyJwt) => Ok(()),
-        (Proof::None, _) => Err(CLIENT_AUTHENTICATION_MISSING),
-        (Proof::Secret { method, .. }, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost) => {
+    match (credentials, registered) {
+        (Credentials::None, AuthMethod::None) | (Credentials::Assertion(_), AuthMethod::PrivateKeyJwt) => Ok(()),
+        (Credentials::None, _) => Err(CLIENT_AUTHENTICATION_MISSING),
+        (Credentials::Secret { method, .. }, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost) => {
             if client.metadata.auth_method_chosen && *method != registered { Err(CLIENT_AUTHENTICATION_METHOD) } else { Ok(()) }
         }
         _ => Err(CLIENT_AUTHENTICATION_METHOD),

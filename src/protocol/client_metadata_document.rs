@@ -4,7 +4,7 @@
 //! The document is fetched without following redirects, at most 5 kB, and kept as long as HTTP allows within our bounds. Errors
 //! and invalid documents are never kept. Fields that we do not know, and grant types that do not exist here, are ignored.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use url::Url;
@@ -12,17 +12,18 @@ use url::Url;
 use crate::{
     domain::{
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
+        client_metadata::{REDIRECT_URIS_MAX, check_client_uri, check_keys, check_name},
         event::{Actor, Fact},
         redirect_uri::RedirectUri,
         refusal::{
-            BUSY, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF, OAuthError,
-            REGISTRATION_LIMIT,
+            BUSY, CLIENT_UNKNOWN, DOCUMENT_INVALID, DOCUMENT_REFUSED, DOCUMENT_UNAVAILABLE, DOCUMENT_URL, DOCUMENTS_OFF,
+            OAuthError, REGISTRATION_LIMIT,
         },
         time::Timestamp,
     },
     outbound::{Fetched, Limits, OutboundError},
-    protocol::registration::{check_address, check_keys},
-    storage::{StorageError, clients, outbox},
+    protocol::{registration::check_address, witness::Witness},
+    storage::{StorageError, clients},
     world::World,
 };
 
@@ -31,23 +32,52 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max:
 const FRESH_DEFAULT: Duration = Duration::from_secs(3600);
 const FRESH_MIN: Duration = Duration::from_secs(60);
 const FRESH_MAX: Duration = Duration::from_secs(86_400);
-const REDIRECT_URIS_MAX: usize = 32;
 
-/// The client of a document that is as fresh as HTTP demands: for the authorization endpoint, where consent depends on it.
-pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
-    if !world.settings.client_metadata_documents {
-        return Err(DOCUMENTS_OFF);
-    }
-    let url = parse_url(id, world.settings.issuer.is_loopback())?;
+/// The client of a document that is as fresh as HTTP demands: for the authorization endpoint, where consent depends on it. One
+/// that is new here counts as a registration from `address`.
+pub async fn resolve(world: &World, id: &ClientId, address: IpAddr, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+    let url = check_served(world, id)?;
     let known = world.storage.client(id).await?;
+    if known.is_none() && !world.memory.registrations.admit(address) {
+        return Err(REGISTRATION_LIMIT);
+    }
+    freshen(world, id, &url, known, now).await
+}
+
+/// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
+/// of it still counts, so that the trouble of another host costs nobody their tokens (promise 12). One that is new here has
+/// nothing to ask for there, so nothing is fetched for it.
+pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+    let url = check_served(world, id)?;
+    let known = world.storage.client(id).await?.ok_or(CLIENT_UNKNOWN)?;
+    match freshen(world, id, &url, Some(Arc::clone(&known)), now).await {
+        Err(refusal)
+            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
+                .iter()
+                .any(|passing| passing.reason == refusal.reason) =>
+        {
+            Ok(known)
+        }
+        resolved => resolved,
+    }
+}
+
+fn check_served(world: &World, id: &ClientId) -> Result<Url, OAuthError> {
+    if world.settings.client_metadata_documents { parse_url(id, world.settings.issuer.is_loopback()) } else { Err(DOCUMENTS_OFF) }
+}
+
+/// What is known while it is fresh, else what the document says now.
+async fn freshen(
+    world: &World,
+    id: &ClientId,
+    url: &Url,
+    known: Option<Arc<Client>>,
+    now: Timestamp,
+) -> Result<Arc<Client>, OAuthError> {
     if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now) {
         return Ok(Arc::clone(known));
     }
-    // Each new one is a row of ours, as a registration is.
-    if known.is_none() && world.memory.registrations.check().is_err() {
-        return Err(REGISTRATION_LIMIT);
-    }
-    let fetched = fetch(world, id, &url).await?;
+    let fetched = fetch(world, id, url).await?;
     let metadata = read(id, &fetched.body)?;
     check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;
     let fresh_until = now.plus(freshness(&fetched));
@@ -61,21 +91,6 @@ pub async fn resolve(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc
         fresh_until,
     };
     keep(world, known.as_deref(), client, now).await
-}
-
-/// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
-/// of it still counts, so that the trouble of another host costs nobody their tokens (promise 12).
-pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
-    match resolve(world, id, now).await {
-        Err(refusal)
-            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
-                .iter()
-                .any(|known| known.reason == refusal.reason) =>
-        {
-            world.storage.client(id).await?.ok_or(refusal)
-        }
-        resolved => resolved,
-    }
 }
 
 fn parse_url(id: &ClientId, is_loopback_allowed: bool) -> Result<Url, OAuthError> {
@@ -156,14 +171,8 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     if redirect_uris.is_empty() || document.redirect_uris.len() > REDIRECT_URIS_MAX {
         return Err(invalid("it must have 1 to 32 redirect_uris, one of them acceptable here"));
     }
-    let name = document.client_name.as_str();
-    if name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err(invalid("client_name must have 1 to 200 characters, none of them a control character"));
-    }
-    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-    if document.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
-        return Err(invalid("client_uri must be an http or https URL"));
-    }
+    check_name(&document.client_name).map_err(invalid)?;
+    check_client_uri(document.client_uri.as_ref()).map_err(invalid)?;
     let has_keys = document.jwks.is_some() || document.jwks_uri.is_some();
     let offered =
         document.token_endpoint_auth_method.into_iter().chain(document.token_endpoint_auth_methods_supported.into_iter().flatten());
@@ -227,15 +236,14 @@ async fn keep(world: &World, known: Option<&Client>, client: Client, now: Timest
         }
         Some(_) => None,
     };
-    let event = fact.map(|fact| world.event(now, Actor::Client(client.id.clone()), fact));
-    let kept = client.clone();
+    let (witness, kept) = (Witness::new(world, Actor::Client(client.id.clone()), now), client.clone());
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
                 clients::keep_document(tx, &kept).await?;
-                if let Some(event) = event {
-                    outbox::put(tx, &event).await?;
+                if let Some(fact) = fact {
+                    witness.record(tx, fact).await?;
                 }
                 Ok::<_, StorageError>(())
             })

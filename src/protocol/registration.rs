@@ -4,9 +4,9 @@
 //! the table; the port of a loopback redirect does not count, as it is free anyway. A client that is to have a secret gets a
 //! record of its own each time, because a secret must not be told twice.
 //!
-//! What is new is limited for the whole installation, not by address: hosted clients share theirs.
+//! What is new is limited for the whole installation, with a share for each network; what is known already costs nothing.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -17,6 +17,7 @@ use crate::{
     config::Registration,
     domain::{
         client::{ApplicationType, AuthMethod, Client, ClientMetadata, GrantType, Origin},
+        client_metadata::{NAME_CHARS_MAX, check_client_uri, check_keys, check_name, parse_redirect_uris, usual_application_type},
         event::{Actor, Fact},
         id::ClientKind,
         redirect_uri::RedirectUri,
@@ -28,12 +29,10 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, clients, one_time, outbox},
+    protocol::witness::Witness,
+    storage::{StorageError, clients, one_time},
     world::World,
 };
-
-const REDIRECT_URIS_MAX: usize = 32;
-const NAME_CHARS_MAX: usize = 200;
 
 /// What a client asks for; unknown fields are ignored.
 #[derive(Debug, Deserialize)]
@@ -93,22 +92,23 @@ pub struct Response {
     software_version: Option<String>,
 }
 
-/// Registers a client, or tells it the registration that it has.
+/// Registers a client that asks from `address`, or tells it the registration that it has.
 pub async fn respond(
     world: &World,
     authorization: Option<&[u8]>,
     request: Request,
+    address: IpAddr,
     now: Timestamp,
 ) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
     check_address(world, metadata.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
-    let has_secret = matches!(metadata.token_endpoint_auth_method, AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost);
+    let has_secret = metadata.token_endpoint_auth_method.has_secret();
     let hash = (!has_secret).then(|| registration_hash(&metadata));
     if let Some(known) = find(world, hash.as_deref()).await? {
         return Ok(response(&known, metadata.redirect_uris, None));
     }
-    if world.memory.registrations.check().is_err() {
+    if !world.memory.registrations.admit(address) {
         return Err(REGISTRATION_LIMIT);
     }
     let secret = has_secret.then(|| world.secret());
@@ -168,24 +168,18 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
         check_keys(request.jwks.as_ref(), request.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
     }
     let client_name = request.client_name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| redirect_uris[0].host());
-    if client_name.chars().count() > NAME_CHARS_MAX || client_name.chars().any(char::is_control) {
-        return Err(REGISTRATION_METADATA.because("client_name must have at most 200 characters and no control characters."));
+    let refuse = |what: &str| REGISTRATION_METADATA.because(format!("{what}."));
+    check_name(&client_name).map_err(refuse)?;
+    check_client_uri(request.client_uri.as_ref()).map_err(refuse)?;
+    if let Some(Err(refusal)) = request.scope.as_deref().map(Scopes::parse) {
+        return Err(REGISTRATION_METADATA.because(refusal.description));
     }
-    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "https" || url.scheme() == "http");
-    if request.client_uri.as_ref().is_some_and(|uri| !is_web(uri)) {
-        return Err(REGISTRATION_METADATA.because("client_uri must be an http or https URL."));
-    }
-    let all_loopback = redirect_uris.iter().all(RedirectUri::is_loopback);
     Ok(ClientMetadata {
         client_name,
         grant_types,
         token_endpoint_auth_method: method,
         auth_method_chosen: true,
-        application_type: request.application_type.unwrap_or(if all_loopback {
-            ApplicationType::Native
-        } else {
-            ApplicationType::Web
-        }),
+        application_type: request.application_type.unwrap_or_else(|| usual_application_type(&redirect_uris)),
         redirect_uris,
         client_uri: request.client_uri,
         // What is asked for at registration is a wish; the person decides each time. So it bounds nothing.
@@ -196,21 +190,13 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
         software_id: request.software_id.map(|text| text.chars().take(NAME_CHARS_MAX).collect()),
         software_version: request.software_version.map(|text| text.chars().take(NAME_CHARS_MAX).collect()),
     })
-    .and_then(|metadata: ClientMetadata| {
-        let scope = request.scope.as_deref().map(Scopes::parse).transpose();
-        scope.map(|_| metadata).map_err(|refusal| REGISTRATION_METADATA.because(refusal.description))
-    })
 }
 
 fn redirect_uris(texts: &[String]) -> Result<Vec<RedirectUri>, OAuthError> {
-    if texts.is_empty() || texts.len() > REDIRECT_URIS_MAX {
+    if texts.is_empty() {
         return Err(REGISTRATION_REDIRECT_URI.because("Register 1 to 32 redirect_uris."));
     }
-    let parse = |text: &String| {
-        RedirectUri::parse(text)
-            .map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("The redirect URI {text} is refused: {what}.")))
-    };
-    texts.iter().map(parse).collect()
+    parse_redirect_uris(texts).map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("It cannot be registered: {what}.")))
 }
 
 fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError> {
@@ -222,22 +208,6 @@ fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError>
             Ok(allowed.into_iter().filter(|known| chosen.contains(known)).collect())
         }
         _ => Err(REGISTRATION_GRANT_TYPE),
-    }
-}
-
-/// Whether there are public keys, and nothing but public keys. The error says what is wrong.
-pub fn check_keys(jwks: Option<&serde_json::Value>, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
-    match (jwks, jwks_uri) {
-        (Some(jwks), None) => {
-            let keys = jwks.get("keys").and_then(serde_json::Value::as_array).filter(|keys| !keys.is_empty() && keys.len() <= 16);
-            let keys = keys.ok_or("jwks must have 1 to 16 keys")?;
-            let is_private = |key: &serde_json::Value| ["d", "k", "p", "q"].iter().any(|member| key.get(member).is_some());
-            if keys.iter().any(is_private) { Err("jwks must hold public keys only") } else { Ok(()) }
-        }
-        (None, Some(uri)) if uri.scheme() == "https" => Ok(()),
-        (None, Some(_)) => Err("jwks_uri must be https"),
-        (Some(_), Some(_)) => Err("send jwks or jwks_uri, not both"),
-        (None, None) => Err("private_key_jwt needs jwks or jwks_uri"),
     }
 }
 
@@ -265,14 +235,13 @@ async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, 
 async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {
     let fact =
         Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
-    let event = world.event(now, Actor::Anonymous, fact);
-    let client = client.clone();
+    let (witness, client) = (Witness::new(world, Actor::Anonymous, now), client.clone());
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
                 clients::insert(tx, &client, hash.as_deref()).await?;
-                outbox::put(tx, &event).await
+                witness.record(tx, fact).await
             })
         })
         .await

@@ -12,52 +12,65 @@ use crate::{
         refusal::{OAuthError, TOKEN_TYPE_UNSUPPORTED},
         time::Timestamp,
     },
-    protocol::{client_authentication, introspection, parameters::Parameters},
-    storage::{StorageError, grants, outbox, revocations},
+    protocol::{
+        client_authentication::{self, Authenticated, SpentProof, UnspentProof},
+        introspection,
+        parameters::Parameters,
+        witness::Witness,
+    },
+    storage::{grants, revocations},
     world::World,
 };
 
 /// Answers a revocation request.
-pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {
+pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], now: Timestamp) -> Result<SpentProof, OAuthError> {
     let parameters = Parameters::parse(body)?;
-    let client = client_authentication::authenticate(world, &parameters, authorization, now).await?;
+    let Authenticated { client, proof } = client_authentication::authenticate(world, &parameters, authorization, now).await?;
     let token = parameters.require("token")?;
     if parameters.get("token_type_hint") == Some("id_token") {
         return Err(TOKEN_TYPE_UNSUPPORTED);
     }
     // The hint saves other servers a look-up; ours are told apart by their form.
     if let Some((grant, _)) = world.secrets.read_refresh_token(token) {
-        return end_grant(world, &client, grant, now).await;
+        return end_grant(world, &client, proof, grant, now).await;
     }
     let Some(token) = introspection::verified_token(world, token).filter(|token| token.claims.client_id == client.id) else {
-        return Ok(());
+        return proof.spend_alone(world, now).await;
     };
     let claims = &token.claims;
     let fact = Fact::TokenRevoked { jti: claims.jti, grant: claims.gid, client: client.id.clone() };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let node = claims.jti.to_string();
     let revoke = world.storage.write(move |tx| {
         Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
             revocations::revoke(tx, &node, Timestamp(i64::MAX), now).await?;
-            outbox::put(tx, &event).await?;
-            Ok::<_, StorageError>(())
+            witness.record(tx, fact).await?;
+            Ok::<_, OAuthError>(spent)
         })
     });
-    Ok(revoke.await?)
+    revoke.await
 }
 
-async fn end_grant(world: &World, client: &Client, id: Id<GrantKind>, now: Timestamp) -> Result<(), OAuthError> {
+async fn end_grant(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    id: Id<GrantKind>,
+    now: Timestamp,
+) -> Result<SpentProof, OAuthError> {
     let fact = Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::Revoked };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
+    let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let client = client.id.clone();
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
             let is_theirs = grants::find(tx, id).await?.is_some_and(|grant| grant.client == client);
             if is_theirs && grants::end(tx, id, EndCause::Revoked, now).await?.is_some() {
-                outbox::put(tx, &event).await?;
+                witness.record(tx, fact).await?;
             }
-            Ok::<_, StorageError>(())
+            Ok::<_, OAuthError>(spent)
         })
     });
-    Ok(end.await?)
+    end.await
 }

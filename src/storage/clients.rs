@@ -13,6 +13,13 @@ pub async fn find(tx: &mut Tx, id: &ClientId) -> Result<Option<Client>, StorageE
     tx.row(sql, &[id.as_str().into()], read).await
 }
 
+/// As `find`, and until the transaction ends nobody else changes this client: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: &ClientId) -> Result<Option<Client>, StorageError> {
+    let sql = "UPDATE clients SET id = id WHERE id = $1 \
+               RETURNING id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until";
+    tx.row(sql, &[id.as_str().into()], read).await
+}
+
 /// The client that registered itself with metadata of this hash.
 pub async fn find_by_registration(tx: &mut Tx, registration_hash: &str) -> Result<Option<Client>, StorageError> {
     let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until FROM clients WHERE registration_hash = $1";

@@ -27,6 +27,18 @@ pub async fn hold_by_login(tx: &mut Tx, login: &str) -> Result<Option<(Person, S
     tx.row(sql, &[login.into()], |row| Ok((read(row)?, row.text(5)?))).await
 }
 
+/// As `find`, with the hash of their password.
+pub async fn find_with_password(tx: &mut Tx, id: Id<PersonKind>) -> Result<Option<(Person, String)>, StorageError> {
+    let sql = "SELECT id, login, display_name, created_at, locked_at, password_hash FROM people WHERE id = $1";
+    tx.row(sql, &[(&id.to_string()).into()], |row| Ok((read(row)?, row.text(5)?))).await
+}
+
+/// As `find_with_password`, and until the transaction ends nobody else changes this account: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: Id<PersonKind>) -> Result<Option<(Person, String)>, StorageError> {
+    let sql = "UPDATE people SET id = id WHERE id = $1 RETURNING id, login, display_name, created_at, locked_at, password_hash";
+    tx.row(sql, &[(&id.to_string()).into()], |row| Ok((read(row)?, row.text(5)?))).await
+}
+
 /// A page of people in the order of their identifiers, after `after`.
 pub async fn list(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Person>, StorageError> {
     let sql = "SELECT id, login, display_name, created_at, locked_at FROM people WHERE id > $1 ORDER BY id LIMIT $2";

@@ -12,6 +12,13 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Resource>, StorageError> {
     tx.rows(sql, &[], read).await
 }
 
+/// The resource of this identifier. Until the transaction ends nobody else changes it: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: Id<ResourceKind>) -> Result<Option<Resource>, StorageError> {
+    let sql = "UPDATE resources SET id = id WHERE id = $1 \
+               RETURNING id, identifier, name, scopes, access_token_ttl_s, secret_digest, created_at";
+    tx.row(sql, &[(&id.to_string()).into()], read).await
+}
+
 /// Adds a resource. Refused as `Unique("resources_canonical")` if it is registered in any spelling.
 pub async fn insert(tx: &mut Tx, resource: &Resource) -> Result<(), StorageError> {
     let sql = "INSERT INTO resources (id, identifier, canonical, name, scopes, access_token_ttl_s, secret_digest, created_at) \

@@ -53,6 +53,13 @@ pub async fn find(tx: &mut Tx, id: Id<SourceKind>) -> Result<Option<Source>, Sto
     tx.row(sql, &[(&id.to_string()).into()], read).await
 }
 
+/// As `find`, and until the transaction ends nobody else changes this source: what is decided here stays true.
+pub async fn hold(tx: &mut Tx, id: Id<SourceKind>) -> Result<Option<Source>, StorageError> {
+    let sql = "UPDATE sources SET id = id WHERE id = $1 \
+               RETURNING id, name, producer, write_key_digest, client, requires_token, created_at, disabled_at";
+    tx.row(sql, &[(&id.to_string()).into()], read).await
+}
+
 /// Adds a source.
 pub async fn insert(tx: &mut Tx, source: &Source) -> Result<(), StorageError> {
     let sql = "INSERT INTO sources (id, name, producer, write_key_digest, client, requires_token, created_at, disabled_at) \

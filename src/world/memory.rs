@@ -1,6 +1,10 @@
 //! What one process remembers for a while, each with a bound: nothing here decides alone, and all of it may be forgotten.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Semaphore;
@@ -23,6 +27,10 @@ const PASSWORDS_WAITING_MAX: usize = 64;
 /// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
 const FETCHES_MAX: usize = 16;
 
+/// Networks whose registrations are counted, at some hundred bytes each. A network that is forgotten has its whole share again.
+const NETWORKS_MAX: u64 = 10_000;
+/// One network may have this part of the registrations of a minute. Whoever has an IPv4 and an IPv6 network leaves half of them.
+const NETWORK_SHARE: u32 = 4;
 /// Customer events that are taken in at once, as they were sent: more only wait longer for the same disk. In memory they may be some
 /// times as much.
 pub const INGEST_BYTES_MAX: usize = 16 << 20;
@@ -33,8 +41,7 @@ pub struct Memory {
     pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
     /// The keys at clients' `jwks_uri`, and when they were asked for; `None` where they could not be read then.
     pub client_keys: moka::sync::Cache<Url, (Timestamp, Option<Arc<JwkSet>>)>,
-    /// New registrations, for the whole installation: hosted clients share an address.
-    pub registrations: governor::DefaultDirectRateLimiter,
+    pub registrations: Registrations,
     pub recorded_refusals: governor::DefaultDirectRateLimiter,
     /// Passwords that are hashed at once: each takes 19 MiB and a core. Held by the hashing itself, which goes on when whoever
     /// asked for it goes away.
@@ -48,6 +55,50 @@ pub struct Memory {
     pub ingest_bytes: Semaphore,
 }
 
+/// New registrations: bounded for the whole installation, because no address says who somebody is and hosted clients share
+/// theirs; and within that for each network, so that no single caller keeps everybody else out.
+pub struct Registrations {
+    all: governor::DefaultDirectRateLimiter,
+    of_network: moka::sync::Cache<IpAddr, Arc<governor::DefaultDirectRateLimiter>>,
+    share: governor::Quota,
+}
+
+impl Registrations {
+    fn new(per_minute: NonZeroU32) -> Registrations {
+        let share = NonZeroU32::new(per_minute.get().div_ceil(NETWORK_SHARE)).unwrap_or(NonZeroU32::MIN);
+        Registrations {
+            all: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
+            of_network: moka::sync::Cache::new(NETWORKS_MAX),
+            share: governor::Quota::per_minute(share),
+        }
+    }
+
+    /// Counts a new registration from an address. `false` if there were too many.
+    pub fn admit(&self, address: IpAddr) -> bool {
+        let is_within_share = network(address).is_none_or(|network| {
+            let counted = self.of_network.get_with(network, || Arc::new(governor::RateLimiter::direct(self.share)));
+            counted.check().is_ok()
+        });
+        is_within_share && self.all.check().is_ok()
+    }
+}
+
+/// What one subscriber may move about in: an IPv4 network of 24 bits, an IPv6 network of 48. Our own machine is none: behind a
+/// proxy there, everybody may be.
+fn network(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            Some(Ipv4Addr::new(a, b, c, 0).into())
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into())
+        }
+    }
+}
+
 impl Memory {
     pub fn new(settings: &Settings) -> Memory {
         let per_minute = NonZeroU32::new(settings.registrations_per_minute_max).unwrap_or(NonZeroU32::MIN);
@@ -55,7 +106,7 @@ impl Memory {
         Memory {
             verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
             client_keys: moka::sync::Cache::new(CLIENT_KEYS_MAX),
-            registrations: governor::RateLimiter::direct(governor::Quota::per_minute(per_minute)),
+            registrations: Registrations::new(per_minute),
             recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
@@ -63,5 +114,32 @@ impl Memory {
             sources: KnownSources::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_subscriber_cannot_hop_within_their_own_network() {
+        let of = |text: &str| network(parse(text));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:ffff::9"));
+        assert_ne!(of("2001:db8:1::1"), of("2001:db8:2::1"));
+        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.200"));
+        assert_ne!(of("192.0.2.7"), of("192.0.3.7"));
+        assert_eq!([of("127.0.0.1"), of("::1"), of("::ffff:127.0.0.1")], [None; 3]);
+    }
+
+    #[test]
+    fn a_network_has_its_share_and_the_installation_its_bound() {
+        let registrations = Registrations::new(NonZeroU32::new(8).expect("8 is not zero"));
+        let admitted = |address: &str| (0..10).filter(|_| registrations.admit(parse(address))).count();
+        assert_eq!(["192.0.2.1", "192.0.2.9", "2001:db8::1", "127.0.0.1"].map(admitted), [2, 0, 2, 4]);
+        assert_eq!(admitted("198.51.100.1"), 0, "all are spent");
     }
 }

@@ -7,23 +7,26 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{FACTS, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory};
+use super::{
+    EVENTS, FACTS, RECEIVED, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory,
+    seen::SeenIndex,
+};
 use crate::{
-    config::{self, LogAddress, Settings, SigningAlgorithm},
+    config::{self, LogAddress, Settings},
     domain::{
         id::{Id, RequestKind},
         secret::Secret,
     },
-    keys::{KeyError, Keyring, secrets::Secrets, signing::Algorithm},
+    keys::{KeyError, Keyring, secrets::Secrets},
     log::{
         Log, LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
         embedded::{Embedded, Settings as LogSettings},
+        seen::{self, Fingerprints},
     },
     outbound::{Outbound, OutboundPolicy},
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
@@ -55,20 +58,23 @@ pub struct Outside {
     pub entropy: Arc<dyn Entropy>,
     /// Where the log's segments are.
     pub disk: Arc<dyn Disk>,
+    /// Where the index of seen ids is.
+    pub seen_disk: Arc<dyn Disk>,
     pub outbound: Outbound,
 }
 
 impl Outside {
     /// The operating system's clock, randomness and disk, and the network.
     pub fn real(settings: &Settings) -> Result<Outside, OpenError> {
-        let path = log_path(settings);
-        let disk = RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source })?;
+        let folder = |path: PathBuf| RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source });
+        let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
+            seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
         })
     }
@@ -96,17 +102,19 @@ impl World {
         let master_key = master_key(&settings, &storage).await?;
         let secrets = Arc::new(Secrets::derive(master_key.reveal()));
         let rotation_interval = World::seconds(settings.key_rotation_interval_s);
-        let keys = Keyring::open(&storage, Arc::clone(&secrets), algorithm(&settings), rotation_interval, now).await?;
+        let keys = Keyring::open(&storage, Arc::clone(&secrets), settings.signing_algorithm, rotation_interval, now).await?;
         let log = match shared_log(&settings).await? {
             Some(log) => log,
             None => embedded_log(&settings, outside.disk, &*outside.entropy)?,
         };
+        let seen = SeenIndex::new(outside.seen_disk, seen_settings(&settings), Fingerprints::new(secrets.seen_ids()));
         Ok(Arc::new(World {
             node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
             clock: outside.clock,
             entropy: outside.entropy,
             storage,
             log,
+            seen: Arc::new(seen),
             secrets,
             keys,
             outbound: outside.outbound,
@@ -117,6 +125,10 @@ impl World {
 
     /// Finishes what is queued and lets go of log and database.
     pub async fn close(&self) {
+        let seen = Arc::clone(&self.seen);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || seen.close()).await {
+            tracing::warn!(%error, "the index of seen ids could not write what it has in memory; it reads it again at the next start");
+        }
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the log could not be closed");
         }
@@ -129,14 +141,6 @@ pub fn create_data_folder(path: &Path) -> Result<(), OpenError> {
     // Keys and people's data: nobody else's business on this machine.
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     created.map_err(|source| OpenError::DataFolder { path: path.to_owned(), source })
-}
-
-fn algorithm(settings: &Settings) -> Algorithm {
-    match settings.signing_algorithm {
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
 }
 
 /// The log that processes share, if the settings name one.
@@ -183,9 +187,22 @@ fn embedded_log(settings: &Settings, disk: Arc<dyn Disk>, entropy: &dyn Entropy)
 }
 
 fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
-    let bytes_max = (settings.facts_retention_bytes_max > 0).then_some(settings.facts_retention_bytes_max);
-    let retention = Retention { age: Some(Duration::from_secs(u64::from(settings.facts_retention_s))), bytes_max };
-    HashMap::from([(FACTS.to_owned(), TopicSettings { partitions: settings.log_partitions, retention })])
+    let topic = |partitions: u16, seconds: u32, bytes_max: u64| {
+        let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
+        TopicSettings { partitions, retention }
+    };
+    let (partitions, facts_bytes_max) = (settings.log_partitions, settings.facts_retention_bytes_max);
+    let events = |partitions| topic(partitions, settings.events_retention_s, settings.events_retention_bytes_max);
+    HashMap::from([
+        (FACTS.to_owned(), topic(partitions, settings.facts_retention_s, facts_bytes_max)),
+        (RECEIVED.to_owned(), events(partitions)),
+        // One for each organisation would have something to do, and there is one.
+        (EVENTS.to_owned(), events(1)),
+    ])
+}
+
+fn seen_settings(settings: &Settings) -> seen::Settings {
+    seen::Settings { window: World::seconds(settings.dedup_window_s), ..seen::Settings::default() }
 }
 
 /// The master key of the environment or of its file; a new one only if nothing was made with one before.

@@ -11,7 +11,7 @@ use deputy::{
 };
 use serde_json::{Value, json};
 
-use super::{introspect, is_active, repels, repels_by_redirect};
+use super::{repels, repels_by_redirect};
 use crate::support::{
     Agent, Answer, CALLBACK, Installation, Protected, RESOURCE, Workload,
     agent::{Tokens, claims},
@@ -116,7 +116,7 @@ async fn cve_2025_64521_a_disabled_service_gets_nothing() {
             let form = [("grant_type", grant_type), ("assertion", "x"), ("subject_token", &token)];
             repels(&deputy, service.token(&form, &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
         }
-        assert!(!is_active(&deputy, &resource, &token).await, "what it held is dead too");
+        assert!(!deputy.is_active(&resource, &token).await, "what it held is dead too");
         deputy.operate("PATCH", &format!("/clients/{}", service.client_id), json!({"disabled": false})).await.ok();
         service.client_credentials(&[]).await.ok();
     })
@@ -294,11 +294,11 @@ async fn cve_2020_14389_the_right_audience_in_wrong_company() {
         let token = sign(changes.clone());
         let answer = protected.call("/read", &token).await;
         assert_eq!(answer.status, 401, "{changes}: {answer:?}");
-        assert!(!is_active(&deputy, &resource, &token).await, "{changes}");
+        assert!(!deputy.is_active(&resource, &token).await, "{changes}");
     }
     let token = sign(json!({}));
     protected.call("/read", &token).await.ok();
-    assert_eq!(introspect(&deputy, &resource, &token).await.ok().json()["active"], true);
+    assert_eq!(deputy.introspect(&resource, &token).await.ok().json()["active"], true);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn cve_2026_9803_a_malformed_header_is_no_500() {
     }
     assert_eq!(deputy.state().await, before);
     let token = service.client_credentials(&[]).await.ok().text("access_token");
-    assert!(super::is_active(&deputy, &resource, &token).await);
+    assert!(deputy.is_active(&resource, &token).await);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use deputy::keys::signing::TokenType;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{is_active, repels};
+use super::repels;
 use crate::support::{
     Answer, Installation, Protected, RESOURCE, Signer, Workload, each_engine,
     workload::{ASSERTION_TYPE, unsigned},
@@ -53,7 +53,7 @@ async fn cve_2026_25537_neither_in_access_tokens() {
         altered[name] = value.clone();
         let token = deputy.world().keys.sign(TokenType::AccessToken, &altered);
         if name != "nbf" {
-            assert!(!is_active(&deputy, &resource, &token).await, "{name} {value}");
+            assert!(!deputy.is_active(&resource, &token).await, "{name} {value}");
         }
         let answer = protected.call("/read", &token).await;
         assert_eq!(answer.status, 401, "{name} {value}: {answer:?}");
@@ -61,10 +61,10 @@ async fn cve_2026_25537_neither_in_access_tokens() {
     let mut missing = claims.clone();
     missing.as_object_mut().expect("an object").remove("exp");
     let token = deputy.world().keys.sign(TokenType::AccessToken, &missing);
-    assert!(!is_active(&deputy, &resource, &token).await);
+    assert!(!deputy.is_active(&resource, &token).await);
     protected.call("/read", &token).await.refused(401, "invalid_token");
     let token = deputy.world().keys.sign(TokenType::AccessToken, &claims);
-    assert!(is_active(&deputy, &resource, &token).await);
+    assert!(deputy.is_active(&resource, &token).await);
     protected.call("/read", &token).await.ok();
 }
 
@@ -76,7 +76,7 @@ async fn jwt_simple_audit_2026_encryption_and_negative_times_are_no_way_around()
     let protected = Protected::at(&deputy, RESOURCE);
     let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA";
     repels(&deputy, workload.present(encrypted), 401, "invalid_client", "client_assertion.malformed").await;
-    assert!(!is_active(&deputy, &resource, encrypted).await);
+    assert!(!deputy.is_active(&resource, encrypted).await);
     protected.call("/read", encrypted).await.refused(401, "invalid_token");
     let good = workload.prove(&workload.claims()).await.ok().text("access_token");
     let claims = crate::support::agent::claims(&good);
@@ -84,10 +84,10 @@ async fn jwt_simple_audit_2026_encryption_and_negative_times_are_no_way_around()
         let mut altered = claims.clone();
         altered["exp"] = exp.into();
         let token = deputy.world().keys.sign(TokenType::AccessToken, &altered);
-        assert!(!is_active(&deputy, &resource, &token).await, "{exp}");
+        assert!(!deputy.is_active(&resource, &token).await, "{exp}");
         protected.call("/read", &token).await.refused(401, "invalid_token");
     }
-    assert!(is_active(&deputy, &resource, &good).await);
+    assert!(deputy.is_active(&resource, &good).await);
     protected.call("/read", &good).await.ok();
 }
 
@@ -215,12 +215,12 @@ async fn cve_2022_23540_our_own_tokens_have_one_algorithm() {
         id_token_like,
     ];
     for token in forged {
-        assert!(!is_active(&deputy, &resource, &token).await, "{token}");
+        assert!(!deputy.is_active(&resource, &token).await, "{token}");
         protected.call("/read", &token).await.refused(401, "invalid_token");
         let userinfo = Answer::of(deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(&token));
         repels(&deputy, userinfo, 401, "invalid_token", "token.invalid").await;
     }
-    assert!(is_active(&deputy, &resource, &good).await);
+    assert!(deputy.is_active(&resource, &good).await);
     protected.call("/read", &good).await.ok();
 }
 
@@ -235,10 +235,10 @@ async fn cve_2026_23552_another_tenants_token() {
     claims["iss"] = other.issuer.clone().into();
     let by_our_key = one.world().keys.sign(TokenType::AccessToken, &claims);
     for token in [&foreign, &by_our_key] {
-        assert!(!is_active(&one, &resource, token).await);
+        assert!(!one.is_active(&resource, token).await);
         protected.call("/read", token).await.refused(401, "invalid_token");
     }
-    assert!(is_active(&one, &resource, &own).await);
+    assert!(one.is_active(&resource, &own).await);
     protected.call("/read", &own).await.ok();
 }
 

@@ -78,19 +78,6 @@ async fn on_record(deputy: &Installation, before: usize, error: &str, reason: &s
     assert!(error.is_empty() || last["data"]["code"] == error, "{last}");
 }
 
-/// Whether the resource of this registration hears that the token is alive.
-async fn is_active(deputy: &Installation, resource: &Value, token: &str) -> bool {
-    let told = introspect(deputy, resource, token).await.ok();
-    let is_active = told.json()["active"] == true;
-    assert!(is_active || told.body == r#"{"active":false}"#, "a dead token tells nothing: {told:?}");
-    is_active
-}
-
-async fn introspect(deputy: &Installation, resource: &Value, token: &str) -> Answer {
-    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-    Answer::of(deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)])).await
-}
-
 /// Some values of a strategy, the same in every run.
 fn samples<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
     let mut runner = TestRunner::deterministic();

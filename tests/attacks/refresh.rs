@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{introspect, is_active, is_refused, repels, samples};
+use super::{is_refused, repels, samples};
 use crate::support::{
     Agent, Answer, Installation, Person,
     agent::{Tokens, claims},
@@ -94,8 +94,8 @@ async fn cve_2026_9802_revoked_stays_revoked_after_a_restart() {
         deputy.crash().await;
         let agent = Agent::known(&deputy, &client_id);
         repels(&deputy, agent.refresh(revoked.refresh_token()), 400, "invalid_grant", "refresh.ended").await;
-        assert!(!is_active(&deputy, &resource, &revoked.access_token).await);
-        assert!(is_active(&deputy, &resource, &kept.access_token).await);
+        assert!(!deputy.is_active(&resource, &revoked.access_token).await);
+        assert!(deputy.is_active(&resource, &kept.access_token).await);
         agent.refresh(kept.refresh_token()).await.ok();
     })
     .await;
@@ -111,7 +111,7 @@ async fn cve_2026_43983_a_refresh_asks_about_consent_and_person() {
         Tokens::of(agent.refresh(tokens.refresh_token()).await);
         withdraw(&ada).await;
         repels(&deputy, agent.refresh(tokens.refresh_token()), 400, "invalid_grant", "refresh.ended").await;
-        assert!(!is_active(&deputy, &resource, &tokens.access_token).await);
+        assert!(!deputy.is_active(&resource, &tokens.access_token).await);
         // Nor does a code that was on its way bring it back.
         is_refused(&deputy, agent.redeem(&unused, &[]), 400, "invalid_grant", "grant.consent").await;
         agent.authorize(&ada, "notes:read").await;
@@ -130,7 +130,7 @@ async fn cve_2023_22492_a_locked_person_refreshes_nothing() {
         deputy.operate("PATCH", &person, json!({"locked": true})).await.ok();
         repels(&deputy, agent.refresh(tokens.refresh_token()), 400, "invalid_grant", "grant.person").await;
         is_refused(&deputy, agent.redeem(&code, &[]), 400, "invalid_grant", "grant.person").await;
-        assert!(!is_active(&deputy, &resource, &tokens.access_token).await);
+        assert!(!deputy.is_active(&resource, &tokens.access_token).await);
         deputy.operate("PATCH", &person, json!({"locked": false})).await.ok();
         agent.refresh(tokens.refresh_token()).await.ok();
     })
@@ -156,7 +156,7 @@ async fn rauthy_0_36_1_neither_client_nor_scope_nor_person_changes() {
             [("sub", sub.as_str()), ("subject", &sub), ("user_id", &sub), ("username", "bob@example.com"), ("login_hint", &sub)];
         let refreshed = Tokens::of(agent.token(&form, &more).await);
         assert_eq!((&refreshed.claims()["sub"], &refreshed.claims()["scope"]), (&tokens.claims()["sub"], &"notes:read".into()));
-        assert!(is_active(&deputy, &resource, &refreshed.access_token).await);
+        assert!(deputy.is_active(&resource, &refreshed.access_token).await);
     })
     .await;
 }
@@ -181,7 +181,7 @@ async fn rauthy_0_36_2_no_token_makes_it_panic() {
             agent.refresh(&token).await,
             agent.redeem(&token, &[]).await,
             agent.post("/revoke", &[("token", &token)], &[]).await,
-            introspect(&deputy, &resource, &token).await,
+            deputy.introspect(&resource, &token).await,
         ];
         assert!(answers.iter().all(|answer| answer.status.as_u16() < 500), "{token:?}: {answers:?}");
     }
@@ -226,10 +226,10 @@ async fn cve_2020_15223_a_revocation_that_failed_says_so() {
             assert!(answer.header("retry-after").is_some());
             assert!(deputy.refusals_counted(reason).await > counted);
         }
-        assert!(is_active(&deputy, &resource, &tokens.access_token).await, "nothing was revoked, and nothing says it was");
+        assert!(deputy.is_active(&resource, &tokens.access_token).await, "nothing was revoked, and nothing says it was");
         assert_eq!(deputy.facts_of("grant.ended.v1").await.len() + deputy.facts_of("token.revoked.v1").await.len(), 0);
         agent.post("/revoke", &[("token", tokens.refresh_token())], &[]).await.ok();
-        assert!(!is_active(&deputy, &resource, &tokens.access_token).await);
+        assert!(!deputy.is_active(&resource, &tokens.access_token).await);
     })
     .await;
 }

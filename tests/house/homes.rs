@@ -3,7 +3,7 @@
 use super::source::{assert_none, rust_files};
 
 /// A library's name in a path, and the files that may use it: those whose path begins so.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
@@ -11,6 +11,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
     ("rdkafka", &["src/log/kafka/"]),
+    ("xorf", &["src/log/seen/"]),
     ("libc", &["src/log/disk/"]),
     ("reqwest", &["src/outbound/", "src/cli/"]),
     ("figment", &["src/config/"]),

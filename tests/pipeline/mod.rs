@@ -1,4 +1,8 @@
-//! From a fact to a profile: each stage as it can be seen from outside, under crashes and on every log.
+//! From a fact to a profile: what comes in, what becomes of it, and what is lost: nothing.
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// A server on Kafka.
+mod kafka;
+/// The tracking API.
+mod ingest;

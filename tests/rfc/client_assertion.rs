@@ -1,10 +1,17 @@
 //! private_key_jwt: [RFC 7523 §2.2, §3](https://www.rfc-editor.org/rfc/rfc7523#section-2.2)
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use deputy::outbound;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Installation, Signer, Workload, each_engine, workload::unsigned};
+use crate::support::{
+    Agent, CALLBACK, Installation, Signer, Workload,
+    agent::{Tokens, VERIFIER, claims},
+    each_engine,
+    workload::{ASSERTION_TYPE, unsigned},
+};
 
 #[tokio::test]
 async fn rfc7523_3_what_software_sends_is_understood() {
@@ -85,6 +92,77 @@ async fn rfc7523_3_what_is_wrong_is_named() {
         workload.present(&good).await.ok();
         workload.present(&good).await.refused(401, "invalid_client");
         assert_eq!(deputy.last_reason().await, "client_assertion.replayed");
+    })
+    .await;
+}
+
+/// Promise 12: what comes to nothing costs the client nothing, not even an assertion; what comes to something uses it up.
+#[tokio::test]
+async fn rfc7523_3_an_assertion_is_used_up_with_what_it_is_for() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, signer) = (deputy.person("ada").await, Signer::new());
+        let metadata = json!({"client_name": "A signer", "grant_types": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks()});
+        let agent = Agent::register(&deputy, metadata).await;
+        let (now_s, jtis) = (deputy.world().now().seconds(), AtomicU32::new(0));
+        let sign = || {
+            signer.jwt(&json!({"iss": agent.client_id, "sub": agent.client_id, "aud": deputy.issuer, "iat": now_s,
+                "exp": now_s + 60, "jti": format!("number {}", jtis.fetch_add(1, Ordering::Relaxed))}))
+        };
+        let ask = async |path: &str, assertion: &str, form: &[(&str, &str)]| {
+            agent.post(path, form, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)]).await
+        };
+        let spent = async |path: &str, assertion: &str, form: &[(&str, &str)]| {
+            ask(path, assertion, form).await.refused(401, "invalid_client");
+            assert_eq!(deputy.last_reason().await, "client_assertion.replayed", "{path} {form:?}");
+        };
+
+        let (code, first) = (agent.code(&ada, "notes:read").await, sign());
+        let redeem =
+            [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
+        let elsewhere = [&redeem[..], &[("resource", "https://elsewhere.example")]].concat();
+        ask("/token", &first, &elsewhere).await.refused(400, "invalid_target");
+        let tokens = Tokens::of(ask("/token", &first, &redeem).await);
+        spent("/token", &first, &redeem).await;
+        assert!(deputy.is_active(&resource, &tokens.access_token).await, "a request sent again is no replay of the code");
+
+        // Refused inside the transaction, which is undone: the person may be let in again.
+        let second = sign();
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
+        let people = deputy.operate("GET", "/people", Value::Null).await.ok().json();
+        let person = format!("/people/{}", people["items"][0]["person_id"].as_str().expect("text"));
+        deputy.operate("PATCH", &person, json!({"locked": true})).await.ok();
+        ask("/token", &second, &refresh).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.last_reason().await, "grant.person");
+        deputy.operate("PATCH", &person, json!({"locked": false})).await.ok();
+        let tokens = Tokens::of(ask("/token", &second, &refresh).await);
+        spent("/token", &second, &refresh).await;
+
+        let (unknown, theirs) = ([("token", "unknown")], [("token", tokens.refresh_token())]);
+        for (path, form) in [("/introspect", &unknown), ("/revoke", &unknown), ("/revoke", &theirs)] {
+            let assertion = sign();
+            ask(path, &assertion, form).await.ok();
+            spent(path, &assertion, form).await;
+        }
+        spent("/revoke", &second, &theirs).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rfc7523_3_a_used_assertion_begins_nothing() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let workload = Workload::made_by_operator(&deputy, "notes:read").await;
+        let assertion = workload.signer.jwt(&workload.claims());
+        let grant = workload.present(&assertion).await.ok().json();
+        let grant = claims(grant["access_token"].as_str().expect("a token"))["gid"].clone();
+        deputy.operate("DELETE", &format!("/grants/{}", grant.as_str().expect("text")), Value::Null).await.ok();
+        workload.present(&assertion).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client_assertion.replayed");
+        assert_eq!(deputy.facts_of("grant.started.v1").await.len(), 1);
+        assert_eq!(deputy.facts_of("token.issued.v1").await.len(), 1);
     })
     .await;
 }

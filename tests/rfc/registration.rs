@@ -1,8 +1,9 @@
 //! [RFC 7591](https://www.rfc-editor.org/rfc/rfc7591)
 
+use deputy::outbound;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, CALLBACK, Installation, Signer, each_engine};
+use crate::support::{Agent, Answer, CALLBACK, Installation, Signer, each_engine};
 
 async fn register(deputy: &Installation, metadata: Value) -> Answer {
     Answer::of(deputy.http.post(format!("{}/register", deputy.issuer)).json(&metadata)).await
@@ -135,4 +136,44 @@ async fn rfc7591_5_new_registrations_are_bounded_and_known_ones_are_not() {
     assert!(answer.header("retry-after").is_some());
     assert!(deputy.refusals_counted("registration.limit").await > counted);
     register(&deputy, named("one")).await.ok();
+}
+
+#[tokio::test]
+async fn rfc7591_5_one_network_cannot_keep_the_others_out() {
+    let deputy = Installation::start_with("registrations_per_minute_max = 8\ntrusted_proxies = [\"127.0.0.1\"]\n").await;
+    deputy.resource().await;
+    let register = async |address: &str, name: &str| {
+        let request = deputy.http.post(format!("{}/register", deputy.issuer)).header("x-forwarded-for", address);
+        Answer::of(request.json(&json!({"client_name": name, "redirect_uris": [CALLBACK]}))).await
+    };
+    for (address, name) in [("192.0.2.1", "one"), ("192.0.2.2", "two")] {
+        register(address, name).await.ok();
+    }
+    let counted = deputy.refusals_counted("registration.limit").await;
+    register("192.0.2.3", "three").await.refused(429, "temporarily_unavailable");
+    register("192.0.2.3", "one").await.ok();
+    // A metadata document is a row of ours too, whoever names it.
+    let url = "https://agent.example/client.json";
+    let document = json!({"client_id": url, "client_name": "Documented", "redirect_uris": [CALLBACK]});
+    deputy.web.answer(&url.parse().expect("a URL"), outbound::Answer::json(&document));
+    let authorize = async |address: &str| {
+        let request = deputy.http.get(Agent::known(&deputy, url).authorization_url("notes:read", &[]));
+        Answer::of(request.header("x-forwarded-for", address)).await
+    };
+    authorize("192.0.2.4").await.refused_on_page(429, "registration.limit");
+    assert_eq!(deputy.refusals_counted("registration.limit").await, counted + 2);
+    assert!(deputy.web.calls().is_empty(), "nothing is fetched for nothing");
+    authorize("198.51.100.1").await.ok();
+    authorize("192.0.2.4").await.ok();
+    register("2001:db8::1", "four").await.ok();
+}
+
+#[tokio::test]
+async fn a_document_that_nobody_was_asked_about_is_not_fetched_for_a_token() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let agent = Agent::known(&deputy, "https://agent.example/client.json");
+    agent.redeem("any", &[]).await.refused(401, "invalid_client");
+    assert_eq!(deputy.last_reason().await, "client.unknown");
+    assert!(deputy.web.calls().is_empty());
 }

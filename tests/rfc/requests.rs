@@ -40,6 +40,10 @@ async fn rfc9110_15_5_5_what_is_not_served_is_not_found() {
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
     deputy.get("/tokens").await.refused(404, "not_found");
+    let browse = |accept: &str| Answer::of(deputy.http.get(format!("{}/tokens", deputy.issuer)).header("accept", accept));
+    let page = browse("text/html,application/xhtml+xml,*/*;q=0.8").await.refused_on_page(404, "request.not_found");
+    assert!(page.header("content-security-policy").is_some() && page.body.contains("There is nothing here"));
+    browse("application/json").await.refused(404, "not_found");
     assert_eq!(deputy.last_reason().await, "request.not_found");
 }
 

@@ -2,12 +2,6 @@
 
 use crate::support::{Agent, Answer, Installation, agent::Tokens, each_engine};
 
-async fn is_active(deputy: &Installation, resource: &serde_json::Value, token: &str) -> bool {
-    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-    let request = deputy.http.post(format!("{}/introspect", deputy.issuer)).basic_auth(id, secret).form(&[("token", token)]);
-    Answer::of(request).await.ok().json()["active"] == true
-}
-
 async fn revoke(agent: &Agent<'_>, token: &str) -> Answer {
     agent.post("/revoke", &[("token", token)], &[]).await
 }
@@ -20,10 +14,10 @@ async fn rfc7009_2_1_revoking_a_refresh_token_ends_all_tokens_of_its_grant() {
             let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
             let first = agent.authorize(&ada, "notes:read").await;
             let second = Tokens::of(agent.refresh(first.refresh_token()).await);
-            assert!(is_active(&deputy, &resource, &first.access_token).await);
+            assert!(deputy.is_active(&resource, &first.access_token).await);
             revoke(&agent, second.refresh_token()).await.ok();
             for token in [&first.access_token, &second.access_token] {
-                assert!(!is_active(&deputy, &resource, token).await, "at once");
+                assert!(!deputy.is_active(&resource, token).await, "at once");
             }
             agent.refresh(second.refresh_token()).await.refused(400, "invalid_grant");
             assert_eq!(deputy.last_reason().await, "refresh.ended");
@@ -31,7 +25,7 @@ async fn rfc7009_2_1_revoking_a_refresh_token_ends_all_tokens_of_its_grant() {
         };
         // CVE-2026-9802: it is still revoked after a restart.
         deputy.restart().await;
-        assert!(!is_active(&deputy, &resource, &first.access_token).await);
+        assert!(!deputy.is_active(&resource, &first.access_token).await);
         let form = [("grant_type", "refresh_token"), ("refresh_token", second.refresh_token()), ("client_id", client_id.as_str())];
         deputy.post("/token", &form).await.refused(400, "invalid_grant");
         assert_eq!(deputy.facts_of("grant.ended.v1").await.len(), 1);
@@ -46,9 +40,9 @@ async fn rfc7009_2_1_revoking_an_access_token_ends_that_token() {
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let first = agent.authorize(&ada, "notes:read").await;
         revoke(&agent, &first.access_token).await.ok();
-        assert!(!is_active(&deputy, &resource, &first.access_token).await);
+        assert!(!deputy.is_active(&resource, &first.access_token).await);
         let second = Tokens::of(agent.refresh(first.refresh_token()).await);
-        assert!(is_active(&deputy, &resource, &second.access_token).await);
+        assert!(deputy.is_active(&resource, &second.access_token).await);
         assert_eq!(deputy.facts_of("token.revoked.v1").await.len(), 1);
     })
     .await;
@@ -64,7 +58,7 @@ async fn rfc7009_2_2_what_is_unknown_or_somebody_elses_is_answered_alike_and_cha
         for token in ["x", tokens.refresh_token(), &tokens.access_token] {
             revoke(&thief, token).await.ok();
         }
-        assert!(is_active(&deputy, &resource, &tokens.access_token).await);
+        assert!(deputy.is_active(&resource, &tokens.access_token).await);
         Tokens::of(agent.refresh(tokens.refresh_token()).await);
     })
     .await;

@@ -9,7 +9,7 @@ use deputy::{
     domain::time::Timestamp,
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
-    protocol::administration,
+    protocol::administration::operators,
     server::STAGES,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
@@ -44,6 +44,8 @@ const STEPS_MAX: usize = 1000;
 pub struct Machine {
     pub clock: Arc<SimulatedClock>,
     pub disk: SimulatedDisk,
+    /// The disk of the index of seen ids: it loses its power with the other one.
+    pub seen_disk: SimulatedDisk,
     settings: Settings,
     entropy: Arc<SeededEntropy>,
     outbound: Outbound,
@@ -91,6 +93,7 @@ impl Machine {
         let mut machine = Machine {
             clock: Arc::new(SimulatedClock::at(START)),
             disk: SimulatedDisk::new(seed),
+            seen_disk: SimulatedDisk::new(!seed),
             settings: Settings::parse("the simulation's configuration", &lines).expect("the configuration is good"),
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
@@ -157,7 +160,9 @@ impl Machine {
             self.die().await;
         } else {
             self.disk.power_off();
+            self.seen_disk.power_off();
             self.disk.restart();
+            self.seen_disk.restart();
         }
         let mut opened = self.open().await;
         // A start that failed has ended when its process has, and here it goes on for a moment.
@@ -284,8 +289,10 @@ impl Machine {
         let running = self.running.take().expect("the server runs");
         running.world.storage.crash().await;
         self.disk.power_off();
+        self.seen_disk.power_off();
         drop(running);
         self.disk.restart();
+        self.seen_disk.restart();
     }
 
     async fn open(&mut self) -> Result<(), String> {
@@ -293,10 +300,11 @@ impl Machine {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             disk: Arc::new(self.disk.clone()),
+            seen_disk: Arc::new(self.seen_disk.clone()),
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
-        if let Err(error) = administration::first_operator(&world).await {
+        if let Err(error) = operators::first(&world).await {
             // As the process does: it ends, and somebody starts it again.
             return Err(error.to_string());
         }

@@ -152,8 +152,8 @@ impl Assert {
                 }
                 401 => refusals += 1,
                 400 if answer.json()["error"] == "unauthorized_client" => {
+                    // It commits nothing, so it leaves the assertion unused.
                     ensure(self.was == Was::Disabled || is_disturbed, tell)?;
-                    refusals += 1;
                 }
                 _ => return Err(tell()),
             }
@@ -164,17 +164,11 @@ impl Assert {
         // Alone it can be refused by nothing; in trouble, that it was used may be all that is known of it.
         let is_wrong = is_sure && self.count == 1 && refusals > 0;
         ensure(!is_wrong, || format!("trouble makes a good assertion a bad one: {}", self.describe()))?;
-        if successes + refusals > 0 {
-            self.keep(simulation);
-        }
-        if is_sure && successes == 0 { self.again(simulation).await } else { Ok(()) }
-    }
-
-    fn keep(&self, simulation: &mut Simulation) {
         simulation.keep_secret("client assertion", self.assertion.rsplit('.').next().expect("a JWT has parts"));
-        if self.was != Was::Used {
+        if self.was != Was::Used && successes + refusals > 0 {
             simulation.model.assertions.push(Assertion { text: self.assertion.clone(), client: self.client });
         }
+        if is_sure && successes == 0 { self.again(simulation).await } else { Ok(()) }
     }
 
     /// With a new assertion, as every client does.

@@ -1,7 +1,7 @@
 //! A person arrives, signs in, decides, and looks after what acts for them.
 
 use deputy::{domain::event::Actor, protocol::people};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     Answer, CALLBACK, Installation, Person, RESOURCE, each_engine,
@@ -86,6 +86,68 @@ async fn an_account_without_a_password_gets_one_by_invitation() {
     ada.at_another_browser().sign_in().await.ok();
     let changed = deputy.facts_of("person.password_changed.v1").await;
     assert_eq!(changed, [json!({"person": made.text("person_id")})]);
+}
+
+#[tokio::test]
+async fn a_person_who_lost_their_password_chooses_another_by_a_link() {
+    each_engine(async |deputy| {
+        let ada = deputy.person("ada").await;
+        ada.sign_in().await.ok();
+        let people = deputy.operate("GET", "/people", Value::Null).await.ok().json();
+        let id = people["items"][0]["person_id"].as_str().expect("text").to_owned();
+        let reset = async || {
+            let made = deputy.operate("POST", &format!("/people/{id}/password-reset"), Value::Null).await.ok();
+            made.text("url").strip_prefix(&deputy.issuer).expect("the link begins with the issuer").to_owned()
+        };
+        let (link, other) = (reset().await, reset().await);
+        assert!(link.starts_with("/password-reset/"));
+        deputy.get(&link).await.ok();
+        let browser = Person::new(&deputy, "ada", "a password that is new");
+        let page = browser.open(&link).await.page();
+        assert!(page.body.contains("value=\"ada\""), "{}", page.body);
+        let weak = browser.submit(&link, &[("seal", &field(&page, "seal")), ("password", "short")]).await;
+        let page = weak.page().refused_on_page(400, "password.weak");
+        let sent = [("seal", &*field(&page, "seal")), ("password", &browser.password)];
+        ada.submit(&link, &sent).await.page().refused_on_page(400, "form.foreign");
+        assert!(browser.submit(&link, &sent).await.page().ok().body.contains("Signed in as"));
+
+        assert!(ada.open("/account").await.page().body.contains("name=\"password\""), "sessions are ended");
+        ada.at_another_browser().sign_in().await.refused_on_page(403, "sign_in.wrong");
+        browser.at_another_browser().sign_in().await.ok();
+        for used in [&link, &other, "/password-reset/none"] {
+            deputy.get(used).await.refused_on_page(410, "password_reset.invalid");
+        }
+        assert_eq!(deputy.facts_of("person.password_reset_issued.v1").await.len(), 2);
+        assert_eq!(deputy.facts_of("person.password_changed.v1").await, [json!({"person": id})]);
+        assert_eq!(deputy.facts_of("session.ended.v1").await.len(), 1);
+        let secret = link.rsplit('/').next().expect("the link ends in it");
+        assert!(deputy.facts().await.iter().all(|fact| !fact.to_string().contains(secret)), "no fact holds the link");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_for_a_password_ends_after_a_day_and_opens_no_locked_account() {
+    let deputy = Installation::start().await;
+    deputy.person("ada").await;
+    let people = deputy.operate("GET", "/people", Value::Null).await.ok().json();
+    let path = format!("/people/{}", people["items"][0]["person_id"].as_str().expect("text"));
+    let reset = async || {
+        let made = deputy.operate("POST", &format!("{path}/password-reset"), Value::Null).await.ok();
+        made.text("url").strip_prefix(&deputy.issuer).expect("the link begins with the issuer").to_owned()
+    };
+    let link = reset().await;
+    deputy.later(DAY_S - 1);
+    deputy.get(&link).await.ok();
+    deputy.later(1);
+    deputy.get(&link).await.refused_on_page(410, "password_reset.invalid");
+    let link = reset().await;
+    deputy.operate("PATCH", &path, json!({"locked": true})).await.ok();
+    deputy.get(&link).await.refused_on_page(410, "password_reset.invalid");
+    let answer = deputy.operate("POST", &format!("{path}/password-reset"), Value::Null).await.refused(409, "conflict");
+    assert!(answer.text("error_description").contains("locked"));
+    assert_eq!(deputy.last_reason().await, "admin.conflict");
+    deputy.operate("POST", "/people/per_unknown/password-reset", Value::Null).await.refused(404, "not_found");
 }
 
 #[tokio::test]

@@ -49,6 +49,20 @@ pub async fn each_engine(story: impl AsyncFn(Installation)) {
     story(Installation::start_on_postgres("").await).await;
 }
 
+/// Asks the server at `issuer` about a token, as the resource of this registration.
+pub async fn introspect(http: &reqwest::Client, issuer: &str, resource: &Value, token: &str) -> Answer {
+    let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
+    Answer::of(http.post(format!("{issuer}/introspect")).basic_auth(id, secret).form(&[("token", token)])).await
+}
+
+/// Whether an introspection answer tells of a live token.
+#[track_caller]
+pub fn is_active(told: &Answer) -> bool {
+    let is_active = told.json()["active"] == true;
+    assert!(is_active || told.body == r#"{"active":false}"#, "a dead token tells nothing: {told:?}");
+    is_active
+}
+
 impl Installation {
     /// On embedded storage, with the defaults.
     pub async fn start() -> Installation {
@@ -102,10 +116,12 @@ impl Installation {
 
     async fn serve(&mut self, listener: TcpListener) {
         let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
             clock: self.clock.clone(),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
+            seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
@@ -244,11 +260,14 @@ impl Installation {
         Answer::of(if body.is_null() { request } else { request.json(&body) }).await
     }
 
-    /// Whether a token is alive, as the resource of this registration asks.
+    /// What is told of a token to the resource of this registration.
+    pub async fn introspect(&self, resource: &Value, token: &str) -> Answer {
+        introspect(&self.http, &self.issuer, resource, token).await
+    }
+
+    /// Whether a token is alive, as the resource of this registration asks. One that is not tells nothing more.
     pub async fn is_active(&self, resource: &Value, token: &str) -> bool {
-        let (id, secret) = (resource["resource_id"].as_str().expect("text"), resource["secret"].as_str());
-        let request = self.http.post(format!("{}/introspect", self.issuer)).basic_auth(id, secret).form(&[("token", token)]);
-        Answer::of(request).await.ok().json()["active"] == true
+        is_active(&self.introspect(resource, token).await.ok())
     }
 
     /// Registers the usual resource: it has `notes:read` and `notes:write`, and `notes:admin` includes both.
@@ -275,6 +294,15 @@ impl Installation {
     /// A public client that registered itself with `CALLBACK`.
     pub async fn agent(&self) -> Agent<'_> {
         Agent::register(self, json!({"client_name": "Notes agent", "grant_types": ["authorization_code", "refresh_token"]})).await
+    }
+
+    /// A source of customer events, with its write key.
+    pub async fn source(&self, request: Value) -> Value {
+        let mut named = json!({"name": "A source"});
+        for (member, value) in request.as_object().expect("an object") {
+            named[member] = value.clone();
+        }
+        self.operate("POST", "/sources", named).await.ok().json()
     }
 
     /// A confidential client that an operator made, which may act for itself.

@@ -102,6 +102,9 @@ fn in_words(fact: &Fact) -> String {
             format!("{} {}", short(resource), identifier.as_str())
         }
         Fact::ResourceChanged { resource } => short(resource),
+        Fact::PersonPasswordResetIssued { person, expires_at } => {
+            format!("{}, good until {}", short(person), expires_at.to_rfc3339())
+        }
         Fact::PersonInvited { expires_at } | Fact::InitialAccessTokenIssued { expires_at } => {
             format!("good until {}", expires_at.to_rfc3339())
         }
@@ -118,10 +121,11 @@ fn in_words(fact: &Fact) -> String {
         Fact::SourceCreated { source, name, kind } => format!("{} “{name}”, a {}", short(source), kind.as_str()),
         Fact::SourceChanged { source, change } => format!("{}: {change}", short(source)),
         Fact::SourceDeleted { source } => short(source),
-        Fact::EventReceived { source, message_id, message } => {
+        Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
+        Fact::OperatorRemoved { operator } => short(operator),
     }
 }
 

@@ -31,6 +31,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::PersonLocked { person }
         | Fact::PersonUnlocked { person }
         | Fact::PersonPasswordChanged { person }
+        | Fact::PersonPasswordResetIssued { person, .. }
         | Fact::SessionStarted { person, .. }
         | Fact::SessionEnded { person, .. } => named(Weight::Binding, Some(*person), None),
         // Whoever asks may name anybody; a profile must not come into being by it.
@@ -44,9 +45,11 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::KeyRotated { .. }
         | Fact::InitialAccessTokenIssued { .. }
         | Fact::OperatorCreated { .. }
+        | Fact::OperatorRemoved { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
-        | Fact::SourceDeleted { .. } => Vec::new(),
+        | Fact::SourceDeleted { .. }
+        | Fact::EventConflicted { .. } => Vec::new(),
     }
 }
 

@@ -30,10 +30,11 @@ const BEARER: &str = "operator_token";
     info(title = "Deputy's admin API", description = "For operators. Every change is on record with who made it."),
     paths(
         clients::list, clients::create, clients::show, clients::change, clients::delete, clients::renew_secret,
-        people::list, people::create, people::change, people::invite,
+        people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
-        grants::list, grants::end, keys::list, keys::rotate, tokens::issue, tokens::create_operator, facts::list,
+        grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
+        tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
     ),
     components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
     modifiers(&Everywhere),

@@ -15,7 +15,7 @@ use crate::{
     },
     protocol::administration::{
         paging::{Page, PageRequest},
-        people::{self, InvitationRecord, NewInvitation, NewPerson, PersonChange, PersonRecord},
+        people::{self, LinkRecord, NewInvitation, NewPerson, PersonChange, PersonRecord},
     },
     world::World,
 };
@@ -54,9 +54,20 @@ pub(super) async fn change(
     Ok(answer(StatusCode::OK, &people::change(&world, operator, id, change, world.now()).await?))
 }
 
+/// Makes a link, told only now, with which a person chooses a new password; their sessions end when they do.
+#[utoipa::path(post, path = "/admin/v1/people/{person_id}/password-reset", tag = "people", params(("person_id" = String, Path)),
+    responses((status = 201, description = "The link", body = LinkRecord)))]
+pub(super) async fn reset_password(
+    Operator(operator): Operator,
+    State(world): State<Arc<World>>,
+    Named(id): Named<Id<PersonKind>>,
+) -> Result<Response, OAuthError> {
+    Ok(answer(StatusCode::CREATED, &people::reset_password(&world, operator, id, world.now()).await?))
+}
+
 /// Makes a link, told only now, with which a person makes their account and chooses a password.
 #[utoipa::path(post, path = "/admin/v1/invitations", tag = "people", request_body = NewInvitation,
-    responses((status = 201, description = "The link", body = InvitationRecord)))]
+    responses((status = 201, description = "The link", body = LinkRecord)))]
 pub(super) async fn invite(
     Operator(operator): Operator,
     State(world): State<Arc<World>>,

@@ -17,7 +17,7 @@ use crate::{
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError, REQUEST_JSON},
     },
     http::{body, clients::authorization},
-    protocol::administration,
+    protocol::administration::operators,
     world::World,
 };
 
@@ -28,7 +28,7 @@ impl FromRequestParts<Arc<World>> for Operator {
     type Rejection = OAuthError;
 
     async fn from_request_parts(parts: &mut Parts, world: &Arc<World>) -> Result<Operator, OAuthError> {
-        administration::authenticate(world, authorization(&parts.headers)).await.map(Operator)
+        operators::authenticate(world, authorization(&parts.headers)).await.map(Operator)
     }
 }
 

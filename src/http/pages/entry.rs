@@ -1,4 +1,4 @@
-//! Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
+//! Arriving and leaving: the home page, signing in and out, signing up, using a link from an operator.
 
 use super::{Problem, Problems, Site};
 use crate::domain::person::PASSWORD_CHARS_MIN;
@@ -68,6 +68,18 @@ pub(crate) struct Invitation {
     /// The login that the invitation is for; the person cannot change it.
     pub(crate) login: String,
     pub(crate) display_name: String,
+    pub(crate) problems: Problems,
+}
+
+/// `GET /password-reset/{token}`; its form posts `seal` and `password` to the same path.
+#[derive(Template)]
+#[template(path = "password_reset.html", config = "consent-ui/askama.toml")]
+pub(crate) struct PasswordReset {
+    pub(crate) site: Site,
+    pub(crate) seal: String,
+    pub(crate) token: String,
+    /// Whose password it is.
+    pub(crate) login: String,
     pub(crate) problems: Problems,
 }
 

@@ -9,7 +9,7 @@
 pub(crate) mod account;
 /// The question itself: may this agent act for you?
 pub(crate) mod consent;
-/// Arriving and leaving: the home page, signing in and out, signing up, accepting an invitation.
+/// Arriving and leaving: the home page, signing in and out, signing up, using a link from an operator.
 pub(crate) mod entry;
 /// Why there is no page to go on to.
 pub(crate) mod refusal;

@@ -5,7 +5,7 @@
 
 use super::Site;
 use crate::domain::refusal::{
-    Code, FORM_EXPIRED, FORM_FOREIGN, INVITATION_INVALID, NOT_SIGNED_IN, OAuthError, REDIRECT_URI_MISSING,
+    Code, FORM_EXPIRED, FORM_FOREIGN, INVITATION_INVALID, NOT_SIGNED_IN, OAuthError, PASSWORD_RESET_INVALID, REDIRECT_URI_MISSING,
     REDIRECT_URI_UNREGISTERED, SIGN_UP_OFF,
 };
 use crate::http::{assets, error};
@@ -33,6 +33,7 @@ pub(crate) enum Obstacle {
     MalformedRequest,
     ExpiredForm,
     SpentInvitation,
+    SpentReset,
     InvitationOnly,
     SignedOut,
     TooManyAttempts,
@@ -64,6 +65,7 @@ impl Obstacle {
             Code::TooManyRequests => Obstacle::TooManyAttempts,
             _ if is(&FORM_EXPIRED) || is(&FORM_FOREIGN) => Obstacle::ExpiredForm,
             _ if is(&INVITATION_INVALID) => Obstacle::SpentInvitation,
+            _ if is(&PASSWORD_RESET_INVALID) => Obstacle::SpentReset,
             _ if is(&SIGN_UP_OFF) => Obstacle::InvitationOnly,
             _ if is(&NOT_SIGNED_IN) => Obstacle::SignedOut,
             _ if is(&REDIRECT_URI_MISSING) || is(&REDIRECT_URI_UNREGISTERED) => Obstacle::RedirectMismatch,
@@ -77,7 +79,7 @@ impl Obstacle {
     pub(crate) fn status(self, refusal: &OAuthError) -> StatusCode {
         match self {
             Self::UnknownClient | Self::RedirectMismatch | Self::ExpiredForm => StatusCode::BAD_REQUEST,
-            Self::SpentInvitation => StatusCode::GONE,
+            Self::SpentInvitation | Self::SpentReset => StatusCode::GONE,
             Self::SignedOut | Self::InvitationOnly => StatusCode::FORBIDDEN,
             Self::MalformedRequest | Self::TooManyAttempts | Self::Unavailable | Self::NotFound => error::status(refusal.code),
         }
@@ -112,6 +114,11 @@ impl Obstacle {
                 "This invitation no longer works",
                 "It was already used, or its time is over.",
                 "If you joined with it, sign in. Otherwise ask the person who invited you for a new one.",
+            ],
+            Self::SpentReset => [
+                "This link no longer works",
+                "It was already used, your password was changed since it was made, or its time is over.",
+                "If you chose a new password with it, sign in. Otherwise ask the people who run this server for a new one.",
             ],
             Self::InvitationOnly => [
                 "Accounts here are by invitation",

@@ -2,7 +2,7 @@
 
 use super::account::{ConnectedApp, ConnectedApps, Password, SessionLine, SessionStanding, Sessions};
 use super::consent::{Consent, ReturnsTo, ScopeLine, Standing, Stay};
-use super::entry::{AskingApp, Home, Invitation, SignIn, SignUp, SignUpDoor, SignedOut};
+use super::entry::{AskingApp, Home, Invitation, PasswordReset, SignIn, SignUp, SignUpDoor, SignedOut};
 use super::refusal::{Obstacle, Refusal};
 use super::*;
 use crate::http::assets;
@@ -131,6 +131,10 @@ fn every_page() -> Vec<(&'static str, String)> {
                 display_name: hostile(),
                 problems: problems(&["display_name", "password"]),
             },
+        ),
+        rendered(
+            "password reset",
+            &PasswordReset { site: site(), seal: hostile(), token: hostile(), login: hostile(), problems: problems(&["password"]) },
         ),
         rendered(
             "sign-up",

@@ -53,10 +53,10 @@ async fn authorize(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
     let continuing = match resume(&query) {
         Some(seal) => forms::open(&world, Step::Resume, &visit.browser, &seal, visit.now)?,
         None if query.len() > QUERY_BYTES_MAX => return Err(REQUEST_TOO_LARGE.into()),
-        None => Continuing { query, asked_at: visit.now },
+        None => Continuing { query, asked_at: visit.now, asked_from: visit.address },
     };
     let refused = |refused| TurnedAway::from_authorize(refused, &continuing.query);
-    let request = authorize::read(&world, &continuing.query, visit.now).await.map_err(refused)?;
+    let request = authorize::read(&world, &continuing, visit.now).await.map_err(refused)?;
     let signed_in = visit.signed_in(&world).await?;
     match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await.map_err(refused)? {
         Next::Redirect { location } => Ok(visit.answer(see_other(&location))),

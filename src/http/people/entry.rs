@@ -45,7 +45,7 @@ pub(super) fn router() -> Router<Arc<World>> {
 }
 
 /// What a form of this file is about: the request that goes on afterwards, if an app sent the person here.
-type Afterwards = Option<Continuing>;
+pub(super) type Afterwards = Option<Continuing>;
 
 async fn sign_in_page(State(world): State<Arc<World>>, visit: Visit) -> Result<Response, TurnedAway> {
     if visit.signed_in(&world).await?.is_some() {
@@ -75,7 +75,7 @@ async fn reread(
     afterwards: Afterwards,
 ) -> Result<Option<(AuthorizationRequest, Continuing)>, TurnedAway> {
     let Some(continuing) = afterwards else { return Ok(None) };
-    let request = authorize::read(world, &continuing.query, visit.now)
+    let request = authorize::read(world, &continuing, visit.now)
         .await
         .map_err(|refused| TurnedAway::from_authorize(refused, &continuing.query))?;
     Ok(Some((request, continuing)))
@@ -199,8 +199,8 @@ fn show_invitation(
     show(visit, &page, None, refusal.as_ref())
 }
 
-/// An invitation's form is for one link in one browser.
-fn bound_to(visit: &Visit, token: &str) -> String {
+/// The form of a link is for that link in one browser.
+pub(super) fn bound_to(visit: &Visit, token: &str) -> String {
     format!("{} {token}", visit.browser)
 }
 
@@ -231,7 +231,7 @@ fn signed_out(world: &World, visit: Visit) -> Response {
 }
 
 /// Gives the browser its new session, and sends it to where its person was going.
-fn enter(world: &World, mut visit: Visit, started: Started, afterwards: Afterwards) -> Response {
+pub(super) fn enter(world: &World, mut visit: Visit, started: Started, afterwards: Afterwards) -> Response {
     visit.enter(world, &started.cookie);
     match afterwards {
         Some(continuing) => go_on(world, visit, &continuing),
@@ -250,7 +250,7 @@ fn resume_seal(world: &World, visit: &Visit, continuing: &Continuing) -> String 
 }
 
 /// Sends a page with a form that may lead on to the app that asks, and puts what it says of the last try on record.
-fn show(
+pub(super) fn show(
     visit: Visit,
     page: &impl askama::Template,
     asking: Option<&(AuthorizationRequest, Continuing)>,

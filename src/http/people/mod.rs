@@ -9,6 +9,8 @@ mod visit;
 mod sent_form;
 /// Signing in and out, signing up, accepting an invitation.
 mod entry;
+/// Choosing a new password by a link from an operator.
+mod password_reset;
 /// The authorization endpoint and the consent page.
 mod consent;
 /// What a signed-in person looks after.
@@ -35,7 +37,10 @@ use super::{
     },
 };
 use crate::{
-    domain::{client::ClientId, refusal::OAuthError},
+    domain::{
+        client::ClientId,
+        refusal::{OAuthError, REQUEST_NOT_FOUND},
+    },
     protocol::{authorize::Refused, parameters::Parameters},
     world::World,
 };
@@ -44,6 +49,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router<Arc<World>> {
     Router::new()
         .route("/", get(home))
         .merge(entry::router())
+        .merge(password_reset::router())
         .merge(consent::router())
         .merge(account::router())
         .layer(from_fn_with_state(Arc::clone(world), show_refusals))
@@ -100,9 +106,22 @@ impl IntoResponse for TurnedAway {
     }
 }
 
+/// Where nothing is served: a page for a browser, the refusal itself for a program.
+pub(crate) async fn nothing(State(world): State<Arc<World>>, request: Request) -> Response {
+    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if !accepted.flat_map(|text| text.split(',')).any(|kind| kind.trim_start().starts_with("text/html")) {
+        return REQUEST_NOT_FOUND.into_response();
+    }
+    on_record(refusal_page(&world, &REQUEST_NOT_FOUND, request_id(&request)), &REQUEST_NOT_FOUND, None)
+}
+
+fn request_id(request: &Request) -> String {
+    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
 /// Turns every refusal into what the person sees of it.
 async fn show_refusals(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let request_id = request_id(&request);
     let mut response = next.run(request).await;
     let Some(turned_away) = response.extensions_mut().remove::<TurnedAway>() else { return response };
     match turned_away {

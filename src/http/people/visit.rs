@@ -1,18 +1,13 @@
 //! Who is at the door: what their browser says of itself, the cookies that we gave it, and from where it comes.
 //! [RFC 6265bis](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis)
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     response::Response,
 };
-use ipnet::IpNet;
 
 use crate::{
     config::Settings,
@@ -22,6 +17,7 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
+    http::address::Address,
     protocol::people::{Visitor, sessions},
     world::World,
 };
@@ -74,7 +70,7 @@ pub(super) struct Visit {
     pub(super) browser: String,
     set_cookies: Vec<HeaderValue>,
     session: Option<String>,
-    address: IpAddr,
+    pub(super) address: IpAddr,
     user_agent: String,
 }
 
@@ -86,14 +82,14 @@ impl FromRequestParts<Arc<World>> for Visit {
         let known = Cookie::Browser.find(settings, &parts.headers);
         let fresh = known.is_none().then(|| world.secret());
         let set_cookies = fresh.iter().map(|secret| Cookie::Browser.set(settings, secret.reveal(), COOKIE_MAX_AGE_S)).collect();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let Address(address) = Address::from_request_parts(parts, world).await?;
         let user_agent = parts.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Ok(Visit {
             now: world.now(),
             browser: known.or_else(|| fresh.map(|secret| secret.reveal().clone())).unwrap_or_default(),
             set_cookies,
             session: Cookie::Session.find(settings, &parts.headers),
-            address: visitor_address(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &parts.headers, &settings.trusted_proxies),
+            address,
             user_agent: user_agent.unwrap_or_default(),
         })
     }
@@ -145,52 +141,9 @@ impl Visit {
     }
 }
 
-/// The address that a request comes from: the peer's, or, behind proxies that we trust, the last one that they did not add
-/// themselves. Everything further left in the list is the visitor's own claim.
-fn visitor_address(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
-    const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()));
-    if !is_trusted(&peer) {
-        return peer;
-    }
-    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    let mut nearest = peer;
-    for hop in lines.iter().flat_map(|line| line.split(',')).rev() {
-        // What is no address ends the list: the nearest proxy that we trust is all that we know.
-        let Ok(address) = hop.trim().parse() else { return nearest };
-        if !is_trusted(&address) {
-            return address;
-        }
-        nearest = address;
-    }
-    nearest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_trusted_proxies_are_believed_and_only_about_who_reached_them() {
-        let trusted: Vec<IpNet> = ["10.0.0.0/8", "192.0.2.1/32"].iter().map(|text| text.parse().expect("a network")).collect();
-        for (peer, forwarded, expected) in [
-            ("203.0.113.9", "198.51.100.7", "203.0.113.9"),
-            ("10.0.0.1", "", "10.0.0.1"),
-            ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
-            ("10.0.0.1", "1.1.1.1, 198.51.100.7", "198.51.100.7"),
-            ("10.0.0.1", "1.1.1.1, 198.51.100.7, 10.9.9.9, 192.0.2.1", "198.51.100.7"),
-            ("10.0.0.1", "10.2.2.2, 10.3.3.3", "10.2.2.2"),
-            ("10.0.0.1", "198.51.100.7, unknown", "10.0.0.1"),
-            ("::ffff:10.0.0.1", "2001:db8::1", "2001:db8::1"),
-        ] {
-            let mut headers = HeaderMap::new();
-            if !forwarded.is_empty() {
-                headers.insert("x-forwarded-for", forwarded.parse().expect("a header value"));
-            }
-            let peer = peer.parse().expect("an address");
-            assert_eq!(visitor_address(peer, &headers, &trusted).to_string(), expected, "{peer} {forwarded}");
-        }
-    }
 
     #[test]
     fn a_cookie_is_found_only_in_the_form_that_we_gave_it() {

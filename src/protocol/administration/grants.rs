@@ -14,7 +14,8 @@ use crate::{
         scope::Scopes,
         time::Timestamp,
     },
-    storage::{grants, outbox},
+    protocol::witness::Witness,
+    storage::grants,
     world::World,
 };
 
@@ -74,11 +75,11 @@ pub async fn end(world: &World, operator: Id<OperatorKind>, id: Id<GrantKind>, n
     let find = world.storage.read(move |tx| Box::pin(async move { grants::find(tx, id).await }));
     let client = find.await?.ok_or(ADMIN_NOT_FOUND)?.client;
     let fact = Fact::GrantEnded { grant: id, client, cause: EndCause::Operator };
-    let event = world.event(now, Actor::Operator(operator), fact);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if grants::end(tx, id, EndCause::Operator, now).await?.is_some() {
-                outbox::put(tx, &event).await?;
+                witness.record(tx, fact).await?;
             }
             Ok::<_, OAuthError>(())
         })

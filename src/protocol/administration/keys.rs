@@ -11,7 +11,8 @@ use crate::{
         time::Timestamp,
     },
     keys::{KeyError, KeyStatus, Pace},
-    storage::{StorageError, outbox},
+    protocol::witness::Witness,
+    storage::StorageError,
     world::World,
 };
 
@@ -56,12 +57,12 @@ pub(super) async fn advance(world: &World, actor: Actor, pace: Pace, now: Timest
     // Whoever rotated last, here or elsewhere, may have gone before the keys were read anew.
     world.keys.reload(&world.storage, now).await?;
     let rotation = world.keys.plan_rotation(now, pace)?;
-    let event = world.event(now, actor, Fact::KeyRotated { active: rotation.activate, next: rotation.publish.id });
+    let witness = Witness::new(world, actor, now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let is_first = rotation.write(tx).await?;
             if is_first {
-                outbox::put(tx, &event).await?;
+                witness.record(tx, Fact::KeyRotated { active: rotation.activate, next: rotation.publish.id }).await?;
             }
             Ok::<_, StorageError>(is_first)
         })

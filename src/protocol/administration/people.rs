@@ -3,8 +3,6 @@
 //! Locking cuts off at once: no sign-in, no session, no refresh, and no token of any agent that acts for the person is good at any
 //! endpoint until they are unlocked. What was issued before stays dead after that. Operators never see or choose what agents may do.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,14 +11,17 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         id::{Id, OperatorKind, PersonKind},
         person::Person,
         refusal::{ADMIN_NOT_FOUND, OAuthError},
         time::Timestamp,
     },
-    protocol::people as accounts,
-    storage::{outbox, people, revocations},
+    protocol::{
+        people::{self as accounts, Link},
+        witness::Witness,
+    },
+    storage::{people, revocations},
     world::World,
 };
 
@@ -46,7 +47,7 @@ pub struct NewInvitation {
 
 /// A link that works once, told only now; send it to the person.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct InvitationRecord {
+pub struct LinkRecord {
     url: String,
     /// RFC 3339.
     expires_at: String,
@@ -93,10 +94,19 @@ pub async fn invite(
     operator: Id<OperatorKind>,
     new: NewInvitation,
     now: Timestamp,
-) -> Result<InvitationRecord, OAuthError> {
+) -> Result<LinkRecord, OAuthError> {
     let actor = Actor::Operator(operator);
-    let invitation = accounts::invitations::create(world, actor, &new.login, new.display_name.as_deref(), now).await?;
-    Ok(InvitationRecord { url: invitation.url, expires_at: invitation.expires_at.to_rfc3339() })
+    accounts::invitations::create(world, actor, &new.login, new.display_name.as_deref(), now).await.map(link)
+}
+
+/// Makes a link with which a person chooses a new password.
+pub async fn reset_password(
+    world: &World,
+    operator: Id<OperatorKind>,
+    id: Id<PersonKind>,
+    now: Timestamp,
+) -> Result<LinkRecord, OAuthError> {
+    accounts::password_resets::create(world, Actor::Operator(operator), id, now).await.map(link)
 }
 
 /// Locks or unlocks a person.
@@ -107,27 +117,24 @@ pub async fn change(
     change: PersonChange,
     now: Timestamp,
 ) -> Result<PersonRecord, OAuthError> {
-    let event = |fact: Fact| world.event(now, Actor::Operator(operator), fact);
-    let (locked, unlocked) = (event(Fact::PersonLocked { person: id }), event(Fact::PersonUnlocked { person: id }));
-    let entropy = Arc::clone(&world.entropy);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut person = people::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let (mut person, _) = people::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             match (change.locked, person.locked_at) {
                 (true, None) => {
                     people::set_locked(tx, id, Some(now)).await?;
                     revocations::switch_off(tx, &id.to_string()).await?;
-                    outbox::put(tx, &locked).await?;
+                    witness.record(tx, Fact::PersonLocked { person: id }).await?;
                     for session in people::end_sessions(tx, id, None).await? {
-                        let fact = Fact::SessionEnded { session, person: id };
-                        outbox::put(tx, &Event { id: Id::new(now, entropy.bytes()), fact, ..locked.clone() }).await?;
+                        witness.record(tx, Fact::SessionEnded { session, person: id }).await?;
                     }
                     person.locked_at = Some(now);
                 }
                 (false, Some(since)) => {
                     people::set_locked(tx, id, None).await?;
                     revocations::switch_on(tx, &id.to_string(), dead_until(since, now)).await?;
-                    outbox::put(tx, &unlocked).await?;
+                    witness.record(tx, Fact::PersonUnlocked { person: id }).await?;
                     person.locked_at = None;
                 }
                 _ => {}
@@ -136,6 +143,10 @@ pub async fn change(
         })
     });
     write.await.map(record)
+}
+
+fn link(link: Link) -> LinkRecord {
+    LinkRecord { url: link.url, expires_at: link.expires_at.to_rfc3339() }
 }
 
 fn record(person: Person) -> PersonRecord {

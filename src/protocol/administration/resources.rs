@@ -21,7 +21,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, Tx, outbox, resources},
+    protocol::{tracking_api, witness::Witness},
+    storage::{StorageError, resources},
     world::World,
 };
 
@@ -104,12 +105,11 @@ pub async fn create(
     };
     check(&resource)?;
     let fact = Fact::ResourceRegistered { resource: resource.id, identifier: resource.identifier.clone() };
-    let event = world.event(now, Actor::Operator(operator), fact);
-    let written = resource.clone();
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), resource.clone());
     let insert = world.storage.write(move |tx| {
         Box::pin(async move {
             resources::insert(tx, &written).await?;
-            outbox::put(tx, &event).await
+            witness.record(tx, fact).await
         })
     });
     match insert.await {
@@ -129,10 +129,10 @@ pub async fn change(
     change: ResourceChange,
     now: Timestamp,
 ) -> Result<ResourceRecord, OAuthError> {
-    let event = world.event(now, Actor::Operator(operator), Fact::ResourceChanged { resource: id });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let mut resource = find(tx, id).await?;
+            let mut resource = resources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             if let Some(name) = change.name {
                 resource.name = plain_text("name", name)?;
             }
@@ -140,7 +140,7 @@ pub async fn change(
             resource.access_token_ttl_s = change.access_token_ttl_s.unwrap_or(resource.access_token_ttl_s);
             check(&resource)?;
             resources::update(tx, &resource).await?;
-            outbox::put(tx, &event).await?;
+            witness.record(tx, Fact::ResourceChanged { resource: id }).await?;
             Ok::<_, OAuthError>(resource)
         })
     });
@@ -156,12 +156,12 @@ pub async fn renew_secret(
 ) -> Result<ResourceWithSecret, OAuthError> {
     let secret = world.secret();
     let digest = world.secrets.digest(Purpose::ResourceSecret, secret.reveal());
-    let event = world.event(now, Actor::Operator(operator), Fact::ResourceChanged { resource: id });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let resource = Resource { secret_digest: digest, ..find(tx, id).await? };
+            let resource = Resource { secret_digest: digest, ..resources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)? };
             resources::update(tx, &resource).await?;
-            outbox::put(tx, &event).await?;
+            witness.record(tx, Fact::ResourceChanged { resource: id }).await?;
             Ok::<_, OAuthError>(resource)
         })
     });
@@ -172,20 +172,16 @@ pub async fn renew_secret(
 pub async fn delete(world: &World, operator: Id<OperatorKind>, id: Id<ResourceKind>, now: Timestamp) -> Result<(), OAuthError> {
     let known = world.storage.resources().await?;
     let identifier = known.find_by_id(id).map(|resource| resource.identifier.clone()).ok_or(ADMIN_NOT_FOUND)?;
-    let event = world.event(now, Actor::Operator(operator), Fact::ResourceDeleted { resource: id, identifier });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if !resources::delete(tx, id).await? {
                 return Err(ADMIN_NOT_FOUND);
             }
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, Fact::ResourceDeleted { resource: id, identifier }).await?)
         })
     });
     write.await
-}
-
-async fn find(tx: &mut Tx, id: Id<ResourceKind>) -> Result<Resource, OAuthError> {
-    resources::list(tx).await?.into_iter().find(|resource| resource.id == id).ok_or(ADMIN_NOT_FOUND)
 }
 
 fn identifier(world: &World, text: &str) -> Result<ResourceIdentifier, OAuthError> {
@@ -200,6 +196,9 @@ fn identifier(world: &World, text: &str) -> Result<ResourceIdentifier, OAuthErro
     // Tokens that name no resource have the issuer as their audience: they are for our own userinfo endpoint.
     if identifier.canonical() == world.settings.issuer.as_str() {
         return Err(ADMIN_VALUE.because("identifier must not be the issuer: this server is no resource of its own."));
+    }
+    if identifier.canonical() == tracking_api::identifier(world).canonical() {
+        return Err(ADMIN_VALUE.because("identifier must not be this server's tracking API: it is there without registration."));
     }
     Ok(identifier)
 }
@@ -219,6 +218,9 @@ fn check(resource: &Resource) -> Result<(), OAuthError> {
         }
         if scope::BUILT_IN.contains(&name.as_str()) {
             return refuse(format!("The scope {name} is about the person, not about a resource; choose another name."));
+        }
+        if name == scope::TRACKING_WRITE {
+            return refuse(format!("The scope {name} belongs to this server's tracking API; choose another name."));
         }
         if !names.insert(name) {
             return refuse(format!("The scope {name} is defined more than once."));

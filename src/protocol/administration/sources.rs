@@ -17,7 +17,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{Tx, clients, outbox, sources},
+    protocol::witness::Witness,
+    storage::{Tx, clients, sources},
     world::World,
 };
 
@@ -114,13 +115,12 @@ pub async fn create(
         return Err(ADMIN_VALUE.because(format!("There are {SOURCES_MAX} sources already; delete one first.")));
     }
     let fact = Fact::SourceCreated { source: source.id, name: source.name.clone(), kind: source.producer };
-    let event = world.event(now, Actor::Operator(operator), fact);
-    let written = source.clone();
+    let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), source.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             check(tx, &written).await?;
             sources::insert(tx, &written).await?;
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, fact).await?)
         })
     });
     write.await?;
@@ -136,12 +136,10 @@ pub async fn change(
     change: SourceChange,
     now: Timestamp,
 ) -> Result<SourceRecord, OAuthError> {
-    let event =
-        |what: &str| world.event(now, Actor::Operator(operator), Fact::SourceChanged { source: id, change: what.to_owned() });
-    let (switched, edited) = (event(if change.disabled == Some(true) { "disabled" } else { "enabled" }), event("settings"));
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let known = sources::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+            let known = sources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
             let mut source = known.clone();
             if let Some(name) = change.name {
                 source.name = plain_text("name", name)?;
@@ -158,10 +156,10 @@ pub async fn change(
             };
             sources::update(tx, &source).await?;
             if source.disabled_at != known.disabled_at {
-                outbox::put(tx, &switched).await?;
+                witness.record(tx, changed(id, if source.disabled_at.is_some() { "disabled" } else { "enabled" })).await?;
             }
             if (&source.name, &source.client, source.requires_token) != (&known.name, &known.client, known.requires_token) {
-                outbox::put(tx, &edited).await?;
+                witness.record(tx, changed(id, "settings")).await?;
             }
             Ok::<_, OAuthError>(source)
         })
@@ -180,13 +178,12 @@ pub async fn renew_write_key(
 ) -> Result<SourceWithKey, OAuthError> {
     let write_key = world.secret();
     let write_key_digest = world.secrets.digest(Purpose::WriteKey, write_key.reveal());
-    let fact = Fact::SourceChanged { source: id, change: "write_key".to_owned() };
-    let event = world.event(now, Actor::Operator(operator), fact);
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            let source = Source { write_key_digest, ..sources::find(tx, id).await?.ok_or(ADMIN_NOT_FOUND)? };
+            let source = Source { write_key_digest, ..sources::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)? };
             sources::update(tx, &source).await?;
-            outbox::put(tx, &event).await?;
+            witness.record(tx, changed(id, "write_key")).await?;
             Ok::<_, OAuthError>(source)
         })
     });
@@ -197,18 +194,22 @@ pub async fn renew_write_key(
 
 /// Forgets a source. What it sent stays.
 pub async fn delete(world: &World, operator: Id<OperatorKind>, id: Id<SourceKind>, now: Timestamp) -> Result<(), OAuthError> {
-    let event = world.event(now, Actor::Operator(operator), Fact::SourceDeleted { source: id });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if !sources::delete(tx, id).await? {
                 return Err(ADMIN_NOT_FOUND);
             }
-            Ok::<_, OAuthError>(outbox::put(tx, &event).await?)
+            Ok::<_, OAuthError>(witness.record(tx, Fact::SourceDeleted { source: id }).await?)
         })
     });
     write.await?;
     world.forget_sources();
     Ok(())
+}
+
+fn changed(id: Id<SourceKind>, change: &str) -> Fact {
+    Fact::SourceChanged { source: id, change: change.to_owned() }
 }
 
 fn client_id(text: &str) -> Result<ClientId, OAuthError> {

@@ -13,7 +13,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, one_time, outbox},
+    protocol::witness::Witness,
+    storage::one_time,
     world::World,
 };
 
@@ -48,13 +49,12 @@ pub async fn issue(
     let token = world.secret();
     let digest = world.secrets.digest(Purpose::InitialAccessToken, token.reveal());
     let expires_at = now.plus(TTL);
-    let event = world.event(now, Actor::Operator(operator), Fact::InitialAccessTokenIssued { expires_at });
+    let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let purpose = Purpose::InitialAccessToken.as_str();
             one_time::put(tx, &digest, purpose, &Issued { by: operator }, expires_at).await?;
-            outbox::put(tx, &event).await?;
-            Ok::<_, StorageError>(())
+            witness.record(tx, Fact::InitialAccessTokenIssued { expires_at }).await
         })
     });
     write.await?;

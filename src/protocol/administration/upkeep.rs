@@ -2,19 +2,20 @@
 //!
 //! Nothing that could still be used, or that tells a replay from a value never made, is forgotten here.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::keys;
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
-        id::{Id, RequestKind},
+        event::{Actor, Fact},
+        id::RequestKind,
         time::Timestamp,
     },
     keys::{KeyError, Pace},
-    storage::{StorageError, Tx, attempts, clients, grants, leases, one_time, outbox, people, revocations},
+    protocol::witness::Witness,
+    storage::{StorageError, Tx, attempts, clients, grants, leases, one_time, people, revocations},
     world::{Progress, StageError, World},
 };
 
@@ -87,13 +88,12 @@ where
 
 /// Forgets clients that came by themselves and that nobody granted anything.
 async fn forget_clients(world: &World, now: Timestamp) -> Result<usize, StorageError> {
-    let (entropy, before) = (Arc::clone(&world.entropy), now.minus(UNUSED_CLIENTS_KEPT));
+    let (witness, before) = (Witness::new(world, Actor::Deputy, now), now.minus(UNUSED_CLIENTS_KEPT));
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let forgotten = clients::delete_unused(tx, before, i64::from(CLIENTS_MAX)).await?;
             for client in &forgotten {
-                let fact = Fact::ClientDeleted { client: client.clone() };
-                outbox::put(tx, &Event { id: Id::new(now, entropy.bytes()), at: now, actor: Actor::Deputy, fact }).await?;
+                witness.record(tx, Fact::ClientDeleted { client: client.clone() }).await?;
             }
             Ok::<_, StorageError>(forgotten.len())
         })

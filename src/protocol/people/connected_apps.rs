@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Witness;
 use crate::{
     domain::{
         client::Client,
@@ -14,7 +13,7 @@ use crate::{
         resource::Resource,
         time::Timestamp,
     },
-    protocol::token::access_token_ttl_s,
+    protocol::{token::access_token_ttl_s, witness::Witness},
     storage::{StorageError, grants},
     world::World,
 };

@@ -67,7 +67,7 @@ pub async fn decide(
     if shown.person != person.id {
         return Err(FORM_FOREIGN.into());
     }
-    let request = authorize::read(world, &shown.continuing.query, now).await?;
+    let request = authorize::read(world, &shown.continuing, now).await?;
     if request.scopes != shown.offered || authorize::client_hash(&request.client) != shown.client_hash {
         return Err(FORM_EXPIRED.into());
     }

@@ -4,7 +4,7 @@
 //! The server stores nothing until somebody decides, so what a form is about travels through the browser: encrypted,
 //! authenticated, and soon expired. A seal proves what we asked; it never proves who answers.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -23,6 +23,7 @@ pub enum Step {
     SignIn,
     SignUp,
     Invitation,
+    PasswordReset,
     /// Going on with an authorization request after signing in or out.
     Resume,
     Consent,
@@ -35,6 +36,7 @@ impl Step {
             Step::SignIn => "sign_in",
             Step::SignUp => "sign_up",
             Step::Invitation => "invitation",
+            Step::PasswordReset => "password_reset",
             Step::Resume => "resume",
             Step::Consent => "consent",
             Step::Account => "account",
@@ -57,6 +59,8 @@ pub struct Continuing {
     pub query: String,
     /// When it first arrived: signing in after it satisfies `prompt=login` and `max_age`.
     pub asked_at: Timestamp,
+    /// From where it first arrived.
+    pub asked_from: IpAddr,
 }
 
 #[derive(Serialize, Deserialize)]

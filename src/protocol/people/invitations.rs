@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Visitor, Witness, add, passwords,
+    Link, Visitor, add, passwords,
     sessions::{self, Beginning, Started},
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
+    protocol::witness::Witness,
     storage::{
-        StorageError,
         one_time::{self, Consumed},
         people,
     },
@@ -29,13 +29,6 @@ use crate::{
 
 /// How long a link works: long enough for a holiday, short enough to be forgotten safely.
 const TTL: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// A link to hand over.
-pub struct Invitation {
-    /// Holds a secret: whoever opens it first has the account.
-    pub url: String,
-    pub expires_at: Timestamp,
-}
 
 /// Whom an invitation is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +49,7 @@ pub async fn create(
     login: &str,
     display_name: Option<&str>,
     now: Timestamp,
-) -> Result<Invitation, OAuthError> {
+) -> Result<Link, OAuthError> {
     let login = person::parse_login(login)?;
     let mut invited = Invited { display_name: person::display_name(display_name, &login), login, person: None };
     let (token, expires_at) = (world.secret(), now.plus(TTL));
@@ -77,7 +70,7 @@ pub async fn create(
         })
     });
     make.await?;
-    Ok(Invitation { url, expires_at })
+    Ok(Link { url, expires_at })
 }
 
 /// Whom the link is for, without using it.
@@ -145,6 +138,5 @@ async fn choose_password(
     }
     people::set_password(tx, person.id, password_hash).await?;
     people::set_display_name(tx, person.id, &person.display_name).await?;
-    let recorded: Result<(), StorageError> = witness.record(tx, Fact::PersonPasswordChanged { person: person.id }).await;
-    Ok(recorded?)
+    Ok(witness.record(tx, Fact::PersonPasswordChanged { person: person.id }).await?)
 }

@@ -3,7 +3,7 @@
 //! [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates)
 //!
 //! Whoever comes to the door is nobody until a session says otherwise, and only `sessions::start` begins one: after a password
-//! was verified, an account was made, or an invitation was used up. Every form is sealed to the step and the browser that it was
+//! was verified, an account was made, or a link from an operator was used up. Every form is sealed to the step and the browser that it was
 //! made for, so steps in any other order lead nowhere. Nothing here tells whether a login exists, but making an account.
 
 /// Forms that remember what they are about, sealed to one browser and one step.
@@ -20,24 +20,34 @@ pub mod sign_in;
 pub mod sign_up;
 /// Making an account by a link from an operator.
 pub mod invitations;
+/// Choosing a new password by a link from an operator.
+pub mod password_resets;
 /// The question whether a client may act, and the answer.
 pub mod consent;
 /// What acts for a person, and ending it.
 pub mod connected_apps;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
-        id::Id,
+        event::{Actor, Fact},
+        id::{Id, PersonKind},
         person::{self, Person, Session},
         refusal::{LOGIN_TAKEN, OAuthError},
         time::Timestamp,
     },
-    storage::{StorageError, Tx, outbox, people},
-    world::{World, entropy::Entropy},
+    protocol::{count_refusal, witness::Witness},
+    storage::{StorageError, Tx, people},
+    world::World,
 };
+
+/// A link to hand over.
+pub struct Link {
+    /// Holds a secret: whoever opens it first has the account.
+    pub url: String,
+    pub expires_at: Timestamp,
+}
 
 /// Who is at the door.
 pub struct Visitor {
@@ -80,6 +90,22 @@ fn new_person(world: &World, login: &str, display_name: Option<&str>, now: Times
     Ok(Person { id: world.id(now), login, display_name, created_at: now, locked_at: None })
 }
 
+/// Puts a wrong password on record, about the account if there is one, in the order of all that happens to it. Answers the
+/// refusal, which stands whether or not this succeeds.
+async fn refuse(world: &World, actor: Actor, person: Option<Id<PersonKind>>, refusal: OAuthError, now: Timestamp) -> OAuthError {
+    if !count_refusal(world, refusal.code, refusal.reason) {
+        return refusal;
+    }
+    let witness = Witness::new(world, actor, now);
+    let fact = Fact::SignInRefused { person, reason: refusal.reason.to_owned() };
+    let recorded: Result<(), StorageError> =
+        world.storage.write(move |tx| Box::pin(async move { witness.record(tx, fact).await })).await;
+    if let Err(error) = recorded {
+        tracing::warn!(%error, reason = refusal.reason, "a refusal could not be put on record");
+    }
+    refusal
+}
+
 /// Adds an account with its event.
 async fn add(tx: &mut Tx, witness: &Witness, person: &Person, password_hash: &str) -> Result<(), OAuthError> {
     people::insert(tx, person, password_hash).await.map_err(|error| match error {
@@ -87,22 +113,4 @@ async fn add(tx: &mut Tx, witness: &Witness, person: &Person, password_hash: &st
         error => error.into(),
     })?;
     Ok(witness.record(tx, Fact::PersonCreated { person: person.id }).await?)
-}
-
-/// Records facts from inside a transaction that only there learns how many there are.
-struct Witness {
-    entropy: Arc<dyn Entropy>,
-    actor: Actor,
-    now: Timestamp,
-}
-
-impl Witness {
-    fn new(world: &World, actor: Actor, now: Timestamp) -> Witness {
-        Witness { entropy: Arc::clone(&world.entropy), actor, now }
-    }
-
-    async fn record(&self, tx: &mut Tx, fact: Fact) -> Result<(), StorageError> {
-        let event = Event { id: Id::new(self.now, self.entropy.bytes()), at: self.now, actor: self.actor.clone(), fact };
-        outbox::put(tx, &event).await
-    }
 }

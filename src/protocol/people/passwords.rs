@@ -8,7 +8,7 @@ use argon2::{
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 
-use super::{Witness, slowing::Attempt};
+use super::slowing::Attempt;
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -17,7 +17,7 @@ use crate::{
         secret::Secret,
         time::Timestamp,
     },
-    protocol::{record_refusal, token::Verdict},
+    protocol::{token::Verdict, witness::Witness},
     storage::people,
     world::World,
 };
@@ -79,7 +79,7 @@ pub async fn change(
     let found = world.storage.read(move |tx| Box::pin(async move { people::find_by_login(tx, &login).await })).await?;
     let verified = found.map(|(_, hash)| hash).unwrap_or_default();
     if !verify(world, current, Some(&verified)).await? {
-        return Err(refuse(world, person, now).await);
+        return Err(super::refuse(world, Actor::Person(person.id), Some(person.id), PASSWORD_WRONG, now).await);
     }
     let new_hash = hash(world, new).await?;
     let witness = Witness::new(world, Actor::Person(person.id), now);
@@ -101,14 +101,8 @@ pub async fn change(
     });
     match verdict.await? {
         Verdict::Granted(()) => Ok(()),
-        Verdict::Refused(_) => Err(refuse(world, person, now).await),
+        Verdict::Refused(_) => Err(super::refuse(world, Actor::Person(person.id), Some(person.id), PASSWORD_WRONG, now).await),
     }
-}
-
-async fn refuse(world: &World, person: &Person, now: Timestamp) -> OAuthError {
-    let fact = Fact::SignInRefused { person: Some(person.id), reason: PASSWORD_WRONG.reason.to_owned() };
-    record_refusal(world, PASSWORD_WRONG.code, PASSWORD_WRONG.reason, world.event(now, Actor::Person(person.id), fact)).await;
-    PASSWORD_WRONG
 }
 
 fn argon2id() -> Argon2<'static> {

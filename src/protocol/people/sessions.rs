@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Visitor, Witness};
+use super::Visitor;
 use crate::{
     domain::refusal::OAuthError,
     domain::{
@@ -16,6 +16,7 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
+    protocol::witness::Witness,
     storage::{StorageError, Tx, people},
     world::World,
 };

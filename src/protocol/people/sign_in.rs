@@ -3,19 +3,18 @@
 //! A wrong password, a login that nobody has and a locked account are one answer, at one price and in one time.
 
 use super::{
-    Visitor, Witness, passwords,
+    Visitor, passwords,
     sessions::{self, Beginning, Started},
     slowing::Attempt,
 };
 use crate::{
     domain::{
-        event::{Actor, Fact},
-        id::{Id, PersonKind},
+        event::Actor,
         person::{Person, parse_login},
         refusal::{OAuthError, SIGN_IN_WRONG},
         time::Timestamp,
     },
-    protocol::{record_refusal, token::Verdict},
+    protocol::{token::Verdict, witness::Witness},
     storage::people,
     world::World,
 };
@@ -30,7 +29,7 @@ pub async fn sign_in(world: &World, visitor: &Visitor, login: &str, password: &s
     let fits = passwords::verify(world, password, found.as_ref().map(|(_, hash)| hash.as_str())).await?;
     let person_id = found.as_ref().map(|(person, _)| person.id);
     let Some((person, verified)) = found.filter(|(person, _)| fits && !person.is_locked()) else {
-        return Err(refuse(world, person_id, now).await);
+        return Err(super::refuse(world, Actor::Anonymous, person_id, SIGN_IN_WRONG, now).await);
     };
     let beginning = Beginning::new(world, visitor, &person, now);
     let witness = Witness::new(world, Actor::Person(person.id), now);
@@ -47,7 +46,7 @@ pub async fn sign_in(world: &World, visitor: &Visitor, login: &str, password: &s
     });
     match verdict.await? {
         Verdict::Granted(started) => Ok(started),
-        Verdict::Refused(_) => Err(refuse(world, person_id, now).await),
+        Verdict::Refused(_) => Err(super::refuse(world, Actor::Anonymous, person_id, SIGN_IN_WRONG, now).await),
     }
 }
 
@@ -55,10 +54,4 @@ pub async fn sign_in(world: &World, visitor: &Visitor, login: &str, password: &s
 async fn find(world: &World, login: &str) -> Result<Option<(Person, String)>, OAuthError> {
     let Ok(login) = parse_login(login) else { return Ok(None) };
     Ok(world.storage.read(move |tx| Box::pin(async move { people::find_by_login(tx, &login).await })).await?)
-}
-
-async fn refuse(world: &World, person: Option<Id<PersonKind>>, now: Timestamp) -> OAuthError {
-    let fact = Fact::SignInRefused { person, reason: SIGN_IN_WRONG.reason.to_owned() };
-    record_refusal(world, SIGN_IN_WRONG.code, SIGN_IN_WRONG.reason, world.event(now, Actor::Anonymous, fact)).await;
-    SIGN_IN_WRONG
 }

@@ -3,7 +3,7 @@
 //! That a login is taken has to be told here, so tries that meet one are counted against the address.
 
 use super::{
-    Visitor, Witness, add, new_person, passwords,
+    Visitor, add, new_person, passwords,
     sessions::{self, Beginning, Started},
     slowing::Attempt,
 };
@@ -14,6 +14,7 @@ use crate::{
         refusal::{OAuthError, SIGN_UP_OFF},
         time::Timestamp,
     },
+    protocol::witness::Witness,
     world::World,
 };
 

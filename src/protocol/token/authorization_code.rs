@@ -5,7 +5,7 @@
 use crate::{
     domain::{
         client::{Client, GrantType},
-        event::{Actor, Event, Fact},
+        event::{Actor, Fact},
         grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
         refusal::{
             CODE_EXPIRED, CODE_INVALID, CODE_REDIRECT_URI, CODE_REPLAYED, GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError,
@@ -13,11 +13,17 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::{authorize::Code, parameters::Parameters, pkce, resource_indicators},
+    protocol::{
+        authorize::Code,
+        client_authentication::{SpentProof, UnspentProof},
+        parameters::Parameters,
+        pkce, resource_indicators,
+        witness::Witness,
+    },
     storage::{
         StorageError, Tx, grants,
         one_time::{self, Consumed},
-        outbox, people,
+        people,
     },
     world::World,
 };
@@ -25,7 +31,13 @@ use crate::{
 use super::{Issuance, Verdict, access_token_ttl_s, prepare};
 
 /// Redeems a code.
-pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+pub async fn redeem(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    parameters: &Parameters<'_>,
+    now: Timestamp,
+) -> Result<(Issuance, SpentProof), OAuthError> {
     let digest = world.secrets.digest(Purpose::AuthorizationCode, parameters.require("code")?);
     let peeked: Option<Code> =
         world.storage.read(move |tx| Box::pin(async move { one_time::peek(tx, &digest, now).await })).await?;
@@ -43,17 +55,18 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         client: client.clone(),
         redirect_uri: parameters.get("redirect_uri").map(str::to_owned),
         code_verifier: parameters.get("code_verifier").map(str::to_owned),
-        replay: world.event(
-            now,
-            Actor::Deputy,
-            Fact::GrantEnded { grant: world.id(now), client: client.id.clone(), cause: EndCause::CodeReplayed },
-        ),
+        client_witness: Witness::new(world, Actor::Client(client.id.clone()), now),
+        own_witness: Witness::new(world, Actor::Deputy, now),
     };
-    let verdict =
-        world.storage.write(move |tx| Box::pin(async move { decide(tx, &digest, &presented, prepared, now).await })).await?;
-    match verdict {
-        Verdict::Granted(issuance) => Ok(issuance),
-        Verdict::Refused(refusal) => Err(refusal),
+    let decided = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
+            Ok::<_, OAuthError>((decide(tx, &digest, &presented, prepared, now).await?, spent))
+        })
+    });
+    match decided.await? {
+        (Verdict::Granted(issuance), spent) => Ok((issuance, spent)),
+        (Verdict::Refused(refusal), _) => Err(refusal),
     }
 }
 
@@ -61,15 +74,17 @@ struct Presented {
     client: Client,
     redirect_uri: Option<String>,
     code_verifier: Option<String>,
-    /// To be recorded if the code was used before; the grant is filled in then.
-    replay: Event,
+    /// For what the client does.
+    client_witness: Witness,
+    /// For what we do about a replay.
+    own_witness: Witness,
 }
 
 /// What a good code begins: made before the transaction, written inside it.
 struct Beginning {
     grant: Grant,
     issuance: Issuance,
-    events: [Event; 2],
+    facts: [Fact; 2],
 }
 
 fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, now: Timestamp) -> Beginning {
@@ -110,9 +125,8 @@ fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, no
         scope: grant.scopes.clone(),
         expires_at,
     };
-    let started = world.event(now, Actor::Client(client.id.clone()), started);
     let (issuance, issued) = prepare(world, authorization, now);
-    Beginning { grant, issuance, events: [started, issued] }
+    Beginning { grant, issuance, facts: [started, issued] }
 }
 
 async fn decide(
@@ -133,11 +147,11 @@ async fn decide(
         return Ok(Verdict::Refused(refusal));
     }
     // It was there to be consumed, so it was there to be peeked at.
-    let Some(Beginning { grant, issuance, events }) = beginning else { return Ok(Verdict::Refused(CODE_INVALID)) };
+    let Some(Beginning { grant, issuance, facts }) = beginning else { return Ok(Verdict::Refused(CODE_INVALID)) };
     grants::insert(tx, &grant).await?;
     one_time::set_payload(tx, digest, &Code { grant: Some(grant.id), ..code }).await?;
-    for event in &events {
-        outbox::put(tx, event).await?;
+    for fact in facts {
+        presented.client_witness.record(tx, fact).await?;
     }
     Ok(Verdict::Granted(issuance))
 }
@@ -165,8 +179,7 @@ async fn replayed(tx: &mut Tx, code: Code, presented: &Presented, now: Timestamp
     if let Some(grant) = code.grant
         && let Some(client) = grants::end(tx, grant, EndCause::CodeReplayed, now).await?
     {
-        let fact = Fact::GrantEnded { grant, client, cause: EndCause::CodeReplayed };
-        outbox::put(tx, &Event { fact, ..presented.replay.clone() }).await?;
+        presented.own_witness.record(tx, Fact::GrantEnded { grant, client, cause: EndCause::CodeReplayed }).await?;
     }
     Ok(Verdict::Refused(CODE_REPLAYED))
 }

@@ -1,9 +1,10 @@
 //! The client credentials grant: [OAuth 2.1 §4.2](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.2).
 //!
 //! A client acts for itself under one grant for each resource, begun at its first request; ending that grant ends all that was
-//! issued under it. A request changes nothing else, so its event goes straight to the log: that append is its commit.
+//! issued under it. Where a request changes nothing else, its event goes straight to the log: that append is its commit. Where it
+//! begins the grant, or uses up an assertion, it is one transaction with its events.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     domain::{
@@ -16,23 +17,34 @@ use crate::{
         scope::Scopes,
         time::Timestamp,
     },
-    protocol::{parameters::Parameters, resource_indicators},
-    storage::{StorageError, grants, outbox},
+    protocol::{
+        client_authentication::{SpentProof, UnspentProof},
+        parameters::Parameters,
+        resource_indicators, tracking_api,
+        witness::Witness,
+    },
+    storage::grants,
     world::World,
 };
 
 use super::{Issuance, access_token_ttl_s, prepare};
 
-/// While a grant is younger, its facts take one way, through the outbox, so that its beginning comes first in the log.
-const SETTLING: Duration = Duration::from_secs(2);
-
 /// Gives a client a token for itself.
-pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+pub async fn redeem(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    parameters: &Parameters<'_>,
+    now: Timestamp,
+) -> Result<(Issuance, SpentProof), OAuthError> {
     if !client.is_confidential() {
         return Err(CLIENT_AUTHENTICATION_METHOD);
     }
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let resource = resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?;
+    let resource = match tracking_api::requested(world, parameters, &requested) {
+        Some(tracking_api) => tracking_api,
+        None => resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?,
+    };
     let scopes = policy::own_scopes(client, &resource, &requested)?;
     if scopes.is_empty() {
         return Err(SCOPE_EMPTY);
@@ -40,9 +52,12 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
     let granted = resource.closure(&client.metadata.scope.clone().unwrap_or_default());
     let known = world.storage.own_grant(&client.id, &resource.identifier, now).await?;
     // A registration that was changed meanwhile begins a new grant: no token exceeds the grant that it is under.
-    let (grant, is_new) = match known.filter(|known| known.scopes == granted) {
-        Some(known) => (known, false),
-        None => (begin(world, client, &resource, granted, now).await?, true),
+    let (grant, beginning) = match known.filter(|known| known.scopes == granted) {
+        Some(known) => (known, None),
+        None => {
+            let (grant, started) = begin(world, client, &resource, granted, now);
+            (Arc::clone(&grant), Some((grant, started)))
+        }
     };
     let authorization = Authorization {
         grant: grant.id,
@@ -56,22 +71,30 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         refresh_generation: None,
         identity: None,
     };
-    let (issuance, event) = prepare(world, authorization, now);
-    if is_new || now.since(grant.created_at) < SETTLING {
-        world.storage.write(move |tx| Box::pin(async move { outbox::put(tx, &event).await })).await?;
-    } else {
-        world.record(&event).await?;
+    let (issuance, issued) = prepare(world, authorization, now);
+    let actor = Actor::Client(client.id.clone());
+    if beginning.is_none() && proof.is_reusable() {
+        world.record(&world.event(now, actor, issued)).await?;
+        return Ok((issuance, proof.spend_alone(world, now).await?));
     }
-    Ok(issuance)
+    let witness = Witness::new(world, actor, now);
+    let commit = world.storage.write(move |tx| {
+        Box::pin(async move {
+            // First: who comes with an assertion that was used begins nothing.
+            let spent = proof.spend(tx, now).await?;
+            if let Some((grant, started)) = beginning {
+                grants::insert(tx, &grant).await?;
+                witness.record(tx, started).await?;
+            }
+            witness.record(tx, issued).await?;
+            Ok::<_, OAuthError>(spent)
+        })
+    });
+    Ok((issuance, commit.await?))
 }
 
-async fn begin(
-    world: &World,
-    client: &Client,
-    resource: &Resource,
-    scopes: Scopes,
-    now: Timestamp,
-) -> Result<Arc<Grant>, OAuthError> {
+/// A grant that is still to be written, with its fact.
+fn begin(world: &World, client: &Client, resource: &Resource, scopes: Scopes, now: Timestamp) -> (Arc<Grant>, Fact) {
     let grant = Grant {
         id: world.id(now),
         client: client.id.clone(),
@@ -93,17 +116,5 @@ async fn begin(
         scope: grant.scopes.clone(),
         expires_at: grant.expires_at,
     };
-    let event = world.event(now, Actor::Client(client.id.clone()), fact);
-    let begun = grant.clone();
-    world
-        .storage
-        .write(move |tx| {
-            Box::pin(async move {
-                grants::insert(tx, &begun).await?;
-                outbox::put(tx, &event).await?;
-                Ok::<_, StorageError>(())
-            })
-        })
-        .await?;
-    Ok(Arc::new(grant))
+    (Arc::new(grant), fact)
 }

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     domain::{
         client::GrantType,
-        event::{Actor, Event, Fact},
+        event::Fact,
         grant::Authorization,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
         resource::Resource,
@@ -22,7 +22,10 @@ use crate::{
         token::{AccessTokenClaims, IdTokenClaims, TokenResponse},
     },
     keys::signing::TokenType,
-    protocol::{client_authentication, parameters::Parameters},
+    protocol::{
+        client_authentication::{self, Authenticated, SpentProof},
+        parameters::Parameters,
+    },
     world::World,
 };
 
@@ -48,20 +51,20 @@ pub async fn respond(
 ) -> Result<TokenResponse, OAuthError> {
     let parameters = Parameters::parse(body)?;
     let grant_type = GrantType::parse(parameters.require("grant_type")?).ok_or(GRANT_TYPE_UNKNOWN)?;
-    let client = client_authentication::authenticate(world, &parameters, authorization, now).await?;
+    let Authenticated { client, proof } = client_authentication::authenticate(world, &parameters, authorization, now).await?;
     if !client.may_use(grant_type) {
         return Err(CLIENT_GRANT_TYPE);
     }
-    let issuance = match grant_type {
-        GrantType::AuthorizationCode => authorization_code::redeem(world, &client, &parameters, now).await?,
-        GrantType::RefreshToken => refresh_token::redeem(world, &client, &parameters, now).await?,
-        GrantType::ClientCredentials => client_credentials::redeem(world, &client, &parameters, now).await?,
+    let (issuance, spent) = match grant_type {
+        GrantType::AuthorizationCode => authorization_code::redeem(world, &client, proof, &parameters, now).await?,
+        GrantType::RefreshToken => refresh_token::redeem(world, &client, proof, &parameters, now).await?,
+        GrantType::ClientCredentials => client_credentials::redeem(world, &client, proof, &parameters, now).await?,
     };
-    Ok(sign(world, &issuance, now))
+    Ok(sign(world, &issuance, spent, now))
 }
 
-/// The claims that an authorization gets now, and the event that goes with them.
-pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Event) {
+/// The claims that an authorization gets now, and the fact that goes with them.
+pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Fact) {
     let claims = AccessTokenClaims::new(&authorization, world.settings.issuer.as_str(), world.id(now), now);
     let fact = Fact::TokenIssued {
         grant: authorization.grant,
@@ -73,8 +76,7 @@ pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (
         jti: claims.jti,
         expires_at: Timestamp::from_seconds(claims.exp),
     };
-    let event = world.event(now, Actor::Client(authorization.client.clone()), fact);
-    (Issuance { authorization, claims }, event)
+    (Issuance { authorization, claims }, fact)
 }
 
 /// How long an access token for this resource lives.
@@ -82,7 +84,7 @@ pub fn access_token_ttl_s(world: &World, resource: Option<&Resource>) -> u32 {
     resource.and_then(|resource| resource.access_token_ttl_s).unwrap_or(world.settings.access_token_ttl_s)
 }
 
-fn sign(world: &World, issuance: &Issuance, now: Timestamp) -> TokenResponse {
+fn sign(world: &World, issuance: &Issuance, _: SpentProof, now: Timestamp) -> TokenResponse {
     let Issuance { authorization, claims } = issuance;
     let access_token = world.keys.sign(TokenType::AccessToken, claims);
     metrics::counter!("deputy_tokens_issued_total", "grant_type" => authorization.grant_type.as_str()).increment(1);

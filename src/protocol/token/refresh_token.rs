@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        client::{Client, GrantType},
-        event::{Actor, Event, Fact},
+        client::{Client, ClientId, GrantType},
+        event::{Actor, Fact},
         grant::{Authorization, Consent, EndCause, Grant, Identity, RefreshFamily},
         id::{GrantKind, Id},
         policy,
@@ -20,15 +20,26 @@ use crate::{
         scope::Scopes,
         time::Timestamp,
     },
-    protocol::{parameters::Parameters, resource_indicators},
-    storage::{StorageError, Tx, grants, outbox, people},
+    protocol::{
+        client_authentication::{SpentProof, UnspentProof},
+        parameters::Parameters,
+        resource_indicators,
+        witness::Witness,
+    },
+    storage::{StorageError, Tx, grants, people},
     world::World,
 };
 
-use super::{Issuance, Verdict, access_token_ttl_s, prepare};
+use super::{Issuance, access_token_ttl_s, prepare};
 
 /// Redeems a refresh token.
-pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>, now: Timestamp) -> Result<Issuance, OAuthError> {
+pub async fn redeem(
+    world: &World,
+    client: &Client,
+    proof: UnspentProof,
+    parameters: &Parameters<'_>,
+    now: Timestamp,
+) -> Result<(Issuance, SpentProof), OAuthError> {
     let (id, generation) = world.secrets.read_refresh_token(parameters.require("refresh_token")?).ok_or(REFRESH_INVALID)?;
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
     let (grant, consent) =
@@ -59,25 +70,52 @@ pub async fn redeem(world: &World, client: &Client, parameters: &Parameters<'_>,
         identity: grant.authenticated_at.map(|authenticated_at| Identity { nonce: None, authenticated_at }),
     };
     let (issuance, issued) = prepare(world, authorization, now);
-    let replay = world.event(
-        now,
-        Actor::Deputy,
-        Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::RefreshReplayed },
-    );
+    let (by_client, by_us) = (Witness::new(world, Actor::Client(client.id.clone()), now), Witness::new(world, Actor::Deputy, now));
     let times = Times {
         now,
         grace: World::seconds(world.settings.refresh_grace_s),
         idle_until: now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(grant.expires_at),
     };
-    let rotated =
-        world.storage.write(move |tx| Box::pin(async move { rotate(tx, id, generation, times, &issued, &replay).await })).await?;
-    match rotated {
-        Verdict::Granted(successor) => {
+    let rotated = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let spent = proof.spend(tx, now).await?;
+            let verdict = rotate(tx, id, generation, times).await?;
+            match &verdict {
+                Rotation::Successor(_) => by_client.record(tx, issued).await?,
+                Rotation::Replayed { ended: Some(client) } => {
+                    let fact = Fact::GrantEnded { grant: id, client: client.clone(), cause: EndCause::RefreshReplayed };
+                    by_us.record(tx, fact).await?;
+                }
+                Rotation::Replayed { ended: None } => {}
+            }
+            Ok::<_, OAuthError>((verdict, spent))
+        })
+    });
+    match rotated.await? {
+        (Rotation::Successor(successor), spent) => {
             let authorization = Authorization { refresh_generation: Some(successor), ..issuance.authorization };
-            Ok(Issuance { authorization, ..issuance })
+            Ok((Issuance { authorization, ..issuance }, spent))
         }
-        Verdict::Refused(refusal) => Err(refusal),
+        (Rotation::Replayed { .. }, _) => Err(REFRESH_REPLAYED),
     }
+}
+
+/// The grant of a refresh token that this client could redeem now. Redeems nothing.
+pub async fn peek(world: &World, client: &ClientId, token: &str, now: Timestamp) -> Result<Option<Grant>, OAuthError> {
+    let Some((id, generation)) = world.secrets.read_refresh_token(token) else { return Ok(None) };
+    let grace = World::seconds(world.settings.refresh_grace_s);
+    let client = client.clone();
+    let find = world.storage.read(move |tx| {
+        Box::pin(async move {
+            let Some(grant) = grants::find(tx, id).await?.filter(|grant| grant.client == client) else { return Ok(None) };
+            let is_of_now = |family: RefreshFamily| family.generation == generation || is_in_grace(family, generation, now, grace);
+            let is_live = grant.refresh.is_some_and(is_of_now) && check(tx, &grant, false, now).await?.is_ok();
+            Ok::<_, StorageError>(is_live.then_some(grant))
+        })
+    });
+    let Some(grant) = find.await? else { return Ok(None) };
+    let resources = world.storage.resources().await?;
+    Ok(Some(grant).filter(|grant| grant.resource.as_ref().is_none_or(|identifier| resources.find(identifier).is_some())))
 }
 
 /// The grant, with what its person allows the client now.
@@ -97,36 +135,32 @@ struct Times {
     idle_until: Timestamp,
 }
 
-/// The generation of the successor.
-async fn rotate(
-    tx: &mut Tx,
-    id: Id<GrantKind>,
-    generation: u32,
-    times: Times,
-    issued: &Event,
-    replay: &Event,
-) -> Result<Verdict<u32>, OAuthError> {
+/// What became of a rotation that commits.
+enum Rotation {
+    /// The generation of the token that leaves.
+    Successor(u32),
+    /// An old token was used, which ends the family, if it had not ended before.
+    Replayed { ended: Option<ClientId> },
+}
+
+async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -> Result<Rotation, OAuthError> {
     // Compare and swap first: on PostgreSQL it takes the row's lock, so that what is read next cannot change.
     let swapped = grants::rotate(tx, id, generation, times.now, times.idle_until).await?;
     let Some(grant) = grants::find(tx, id).await? else { return Err(REFRESH_INVALID) };
     // `Err` undoes the rotation: a refusal that may pass (a locked person) costs the client nothing.
     check(tx, &grant, swapped, times.now).await??;
     let Some(family) = grant.refresh else { return Err(REFRESH_INVALID) };
-    if swapped || is_in_grace(family, generation, times) {
-        outbox::put(tx, issued).await?;
-        return Ok(Verdict::Granted(family.generation));
+    if swapped || is_in_grace(family, generation, times.now, times.grace) {
+        return Ok(Rotation::Successor(family.generation));
     }
     if generation > family.generation {
         return Err(REFRESH_INVALID);
     }
-    if grants::end(tx, id, EndCause::RefreshReplayed, times.now).await?.is_some() {
-        outbox::put(tx, replay).await?;
-    }
-    Ok(Verdict::Refused(REFRESH_REPLAYED))
+    Ok(Rotation::Replayed { ended: grants::end(tx, id, EndCause::RefreshReplayed, times.now).await? })
 }
 
-fn is_in_grace(family: RefreshFamily, generation: u32, times: Times) -> bool {
-    generation.checked_add(1) == Some(family.generation) && times.now.since(family.rotated_at) <= times.grace
+fn is_in_grace(family: RefreshFamily, generation: u32, now: Timestamp, grace: Duration) -> bool {
+    generation.checked_add(1) == Some(family.generation) && now.since(family.rotated_at) <= grace
 }
 
 async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Result<Result<(), OAuthError>, StorageError> {

@@ -1,10 +1,14 @@
 //! Clients in an operator's hands.
 
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_CURSOR, ADMIN_NOT_FOUND, ADMIN_VALUE, CLIENT_DISABLED};
+use futures_util::join;
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
 use crate::support::{Agent, CALLBACK, Installation, RESOURCE, each_engine};
+
+/// How often two operators try to get in each other's way.
+const RACES: u32 = 15;
 
 #[tokio::test]
 async fn a_client_is_registered_shown_and_found_in_the_list() {
@@ -201,6 +205,32 @@ async fn a_list_is_read_page_by_page() {
         assert_eq!(seen, ["app-0", "app-1", "app-2", "app-3", "app-4"]);
         deputy.later(86_401);
         refused(deputy.operate("GET", &format!("/clients{query}"), Value::Null).await, 400, &ADMIN_CURSOR, "cursor");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_operators_change_at_once_both_comes_true() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let new = json!({"client_name": "0", "redirect_uris": [CALLBACK]});
+        let client = deputy.operate("POST", "/clients", new).await.ok().text("client_id");
+        let path = format!("/clients/{client}");
+        for round in 1..=RACES {
+            let (name, uri) = (round.to_string(), format!("{CALLBACK}/{round}"));
+            let scope = if round % 2 == 0 { json!("notes:read") } else { Value::Null };
+            let (one, other, third) = join!(
+                deputy.operate("PATCH", &path, json!({"client_name": name})),
+                deputy.operate("PATCH", &path, json!({"redirect_uris": [uri]})),
+                deputy.operate("PATCH", &path, json!({"scope": scope})),
+            );
+            for answer in [one, other, third] {
+                answer.ok();
+            }
+            let shown = deputy.operate("GET", &path, Value::Null).await.ok().json();
+            let found = (&shown["client_name"], &shown["redirect_uris"], &shown["scope"]);
+            assert_eq!(found, (&json!(name), &json!([uri]), &scope));
+        }
     })
     .await;
 }

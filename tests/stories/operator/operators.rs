@@ -5,8 +5,11 @@ use std::path::Path;
 
 use deputy::{
     config::Settings,
-    domain::refusal::{ADMIN_VALUE, OPERATOR_TOKEN, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_METHOD, REQUEST_TOO_LARGE},
-    protocol::administration::{self, FirstOperatorError, first_operator},
+    domain::refusal::{
+        ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OPERATOR_TOKEN, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_METHOD,
+        REQUEST_TOO_LARGE,
+    },
+    protocol::administration::operators::{self, FirstOperatorError},
     world::World,
 };
 use serde_json::{Value, json};
@@ -20,7 +23,7 @@ fn settings(folder: &Path) -> Settings {
 }
 
 async fn is_operator(world: &World, token: &str) -> bool {
-    administration::authenticate(world, Some(format!("Bearer {token}").as_bytes())).await.is_ok()
+    operators::authenticate(world, Some(format!("Bearer {token}").as_bytes())).await.is_ok()
 }
 
 #[tokio::test]
@@ -29,7 +32,7 @@ async fn the_first_start_writes_a_token_that_only_its_owner_can_read() {
     let settings = settings(folder.path());
     let path = settings.operator_token_path();
     let world = World::open(settings.clone()).await.expect("the world opens");
-    first_operator(&world).await.expect("the first operator is made");
+    operators::first(&world).await.expect("the first operator is made");
     let token = std::fs::read_to_string(&path).expect("the token is there").trim().to_owned();
     let mode = path.metadata().expect("it is a file").permissions().mode() & 0o777;
     assert_eq!((token.len(), mode), (43, 0o600));
@@ -38,10 +41,10 @@ async fn the_first_start_writes_a_token_that_only_its_owner_can_read() {
     drop(world);
 
     let world = World::open(settings.clone()).await.expect("the world opens again");
-    first_operator(&world).await.expect("there is one already");
+    operators::first(&world).await.expect("there is one already");
     assert_eq!(std::fs::read_to_string(&path).expect("still there").trim(), token);
     std::fs::remove_file(&path).expect("somebody tidied up");
-    first_operator(&world).await.expect("there is one already");
+    operators::first(&world).await.expect("there is one already");
     assert!(!path.exists() && is_operator(&world, &token).await, "no second first operator");
     world.close().await;
 }
@@ -53,7 +56,7 @@ async fn a_crash_between_file_and_database_loses_no_token() {
     let path = settings.operator_token_path();
     let world = World::open(settings).await.expect("the world opens");
     std::fs::write(&path, "half a tok").expect("the file is written");
-    let refused = first_operator(&world).await.expect_err("this is no token");
+    let refused = operators::first(&world).await.expect_err("this is no token");
     assert!(
         matches!(refused, FirstOperatorError::NotAToken { .. }) && refused.to_string().contains("remove the file"),
         "{refused}"
@@ -61,7 +64,7 @@ async fn a_crash_between_file_and_database_loses_no_token() {
 
     let token = "the_token_that_an_earlier_start_has_written_x";
     std::fs::write(&path, format!("{token}\n")).expect("the file is written");
-    first_operator(&world).await.expect("the operator is made");
+    operators::first(&world).await.expect("the operator is made");
     assert!(is_operator(&world, token).await && !is_operator(&world, "another_token_of_the_same_length_as_that_one").await);
     assert_eq!(path.metadata().expect("it is a file").permissions().mode() & 0o777, 0o600);
     world.close().await;
@@ -86,6 +89,44 @@ async fn an_operator_adds_another_who_has_a_token_of_their_own() {
         assert_eq!(actor["operator"], added["operator_id"], "the fact says who did it");
         refused(deputy.operate("POST", "/operators", json!({"name": "  "})).await, 400, &ADMIN_VALUE, "name must have");
         assert!(deputy.facts().await.iter().all(|fact| !fact.to_string().contains(token)), "no fact holds a secret");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_is_removed_but_never_the_last_one() {
+    each_engine(async |deputy| {
+        let path = async |place: usize| {
+            let list = deputy.operate("GET", "/operators", Value::Null).await.ok();
+            assert!(!list.body.contains("token"), "a token is told once");
+            format!("/operators/{}", list.json()["items"][place]["operator_id"].as_str().expect("text"))
+        };
+        let first = path(0).await;
+        refused(deputy.operate("DELETE", &first, Value::Null).await, 409, &ADMIN_CONFLICT, "last operator");
+        deputy.later(1);
+        let added = deputy.operate("POST", "/operators", json!({"name": "Grace"})).await.ok().json();
+        let second = path(1).await;
+        assert_eq!(second, format!("/operators/{}", added["operator_id"].as_str().expect("text")));
+        let as_grace = async |method: reqwest::Method, path: &str| {
+            let request = deputy.http.request(method, format!("{}/admin/v1{path}", deputy.issuer));
+            Answer::of(request.bearer_auth(added["token"].as_str().expect("a token"))).await
+        };
+        as_grace(reqwest::Method::GET, "/operators").await.ok();
+        refused(deputy.operate("DELETE", "/operators/{unknown}", Value::Null).await, 404, &ADMIN_NOT_FOUND, "no such thing");
+        deputy.operate("DELETE", &second, Value::Null).await.ok();
+        as_grace(reqwest::Method::GET, "/operators").await.refused(401, OPERATOR_TOKEN.code.as_str());
+        let (actor, data) = last_fact(&deputy, "operator.removed.v1").await;
+        assert_eq!((&data["operator"], actor["operator"].as_str()), (&added["operator_id"], first.strip_prefix("/operators/")));
+        refused(deputy.operate("DELETE", &second, Value::Null).await, 404, &ADMIN_NOT_FOUND, "no such thing");
+
+        // Two who remove each other at the same moment: one stays.
+        let third = deputy.operate("POST", "/operators", json!({"name": "Barbara"})).await.ok().json();
+        let url = format!("{}/admin/v1{first}", deputy.issuer);
+        let theirs = Answer::of(deputy.http.delete(url).bearer_auth(third["token"].as_str().expect("a token")));
+        let path = format!("/operators/{}", third["operator_id"].as_str().expect("text"));
+        let (ours, theirs) = futures_util::join!(deputy.operate("DELETE", &path, Value::Null), theirs);
+        let done = [&ours, &theirs].into_iter().filter(|answer| answer.status == 204).count();
+        assert_eq!(done, 1, "{ours:?} {theirs:?}");
     })
     .await;
 }
@@ -138,7 +179,7 @@ async fn the_document_describes_every_operation_and_every_operation_demands_the_
             Answer::of(wrong).await.refused(401, OPERATOR_TOKEN.code.as_str());
         }
     }
-    assert_eq!(operations, 22);
+    assert_eq!(operations, 31);
     let text = document.to_string();
     let references = text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
     for name in references {

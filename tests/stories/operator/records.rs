@@ -1,10 +1,15 @@
 //! Grants, signing keys, initial access tokens, and the facts on record.
 
-use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, REGISTRATION_TOKEN};
+use std::collections::BTreeMap;
+
+use deputy::domain::{
+    event::Event,
+    refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, REGISTRATION_TOKEN},
+};
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Answer, Installation, RESOURCE, each_engine};
+use crate::support::{Answer, Installation, Person, RESOURCE, each_engine};
 
 #[tokio::test]
 async fn a_grant_is_found_and_ended_with_all_its_tokens() {
@@ -112,6 +117,40 @@ async fn the_facts_are_read_from_an_offset_on() {
         assert_eq!((&none["items"], &none["next"]), (&json!([]), &9.into()));
         refused(deputy.operate("GET", "/events?partition=7", Value::Null).await, 400, &ADMIN_VALUE, "partition");
         refused(deputy.operate("GET", "/events?from=-1", Value::Null).await, 400, &ADMIN_VALUE, "");
+    })
+    .await;
+}
+
+/// Promise 7. Some facts are appended directly and others come by the outbox, which waits here until everything has happened.
+#[tokio::test]
+async fn the_facts_of_one_subject_stand_in_the_order_in_which_they_happened() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let then = || deputy.later(1);
+        let agent = deputy.agent().await;
+        then();
+        agent.refresh("no token").await.refused(400, "invalid_grant");
+        then();
+        let ada = deputy.person("ada").await;
+        then();
+        Person::new(&deputy, "ada", "a wrong password").sign_in().await.refused_on_page(403, "sign_in.wrong");
+        then();
+        ada.sign_in().await.ok();
+        let service = deputy.service("notes:read").await;
+        for _ in 0..3 {
+            then();
+            let token = service.client_credentials(&[]).await.ok().text("access_token");
+            then();
+            service.post("/revoke", &[("token", &token)], &[]).await.ok();
+        }
+        let facts = deputy.facts().await.into_iter().map(|fact| serde_json::from_value(fact).expect("it is an event"));
+        let facts: Vec<Event> = facts.collect();
+        assert!(!facts.is_sorted_by_key(|event| event.at), "facts came by both ways");
+        let mut last = BTreeMap::new();
+        for event in facts {
+            let before = last.insert(event.fact.subject(), event.at);
+            assert!(before.is_none_or(|before| before <= event.at), "{event:?} comes after what happened later");
+        }
     })
     .await;
 }

@@ -1,10 +1,14 @@
 //! Resources in an operator's hands.
 
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE};
+use futures_util::join;
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
 use crate::support::{Answer, RESOURCE, each_engine};
+
+/// How often two operators try to get in each other's way.
+const RACES: u32 = 15;
 
 #[tokio::test]
 async fn a_resource_is_registered_once_in_whatever_spelling() {
@@ -92,6 +96,29 @@ async fn a_deleted_resource_gets_no_more_tokens() {
             json!({"resource": made["resource_id"], "identifier": RESOURCE})
         );
         refused(deputy.operate("DELETE", &path, Value::Null).await, 404, &ADMIN_NOT_FOUND, "");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_operators_change_at_once_both_comes_true() {
+    each_engine(async |deputy| {
+        let path = format!("/resources/{}", deputy.resource().await["resource_id"].as_str().expect("text"));
+        let secret = format!("{path}/secret");
+        for round in 1..=RACES {
+            let (name, ttl_s) = (round.to_string(), 100 + round);
+            let (one, other, renewed) = join!(
+                deputy.operate("PATCH", &path, json!({"name": name})),
+                deputy.operate("PATCH", &path, json!({"access_token_ttl_s": ttl_s})),
+                deputy.operate("POST", &secret, Value::Null),
+            );
+            for answer in [one, other] {
+                answer.ok();
+            }
+            let shown = &deputy.operate("GET", "/resources", Value::Null).await.ok().json()["items"][0];
+            assert_eq!((&shown["name"], &shown["access_token_ttl_s"]), (&json!(name), &json!(ttl_s)));
+            deputy.is_active(&renewed.ok().json(), "any").await;
+        }
     })
     .await;
 }
