@@ -200,12 +200,12 @@ fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
         let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
         TopicSettings { partitions, retention }
     };
+    let (partitions, facts_bytes_max) = (settings.log_partitions, settings.facts_retention_bytes_max);
     let events = |partitions| topic(partitions, settings.events_retention_s, settings.events_retention_bytes_max);
-    let facts = topic(settings.log_partitions, settings.facts_retention_s, settings.facts_retention_bytes_max);
     HashMap::from([
-        (FACTS.to_owned(), facts),
-        (RECEIVED.to_owned(), events(settings.log_partitions)),
-        // One order for all: profiles are made in it.
+        (FACTS.to_owned(), topic(partitions, settings.facts_retention_s, facts_bytes_max)),
+        (RECEIVED.to_owned(), events(partitions)),
+        // One for each organisation would have something to do, and there is one.
         (EVENTS.to_owned(), events(1)),
     ])
 }

@@ -2,6 +2,8 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// A server on Kafka.
+mod kafka;
 /// The process, killed again and again.
 mod kills;
 /// Each event once.
