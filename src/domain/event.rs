@@ -174,6 +174,17 @@ pub enum Fact {
     /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
     #[serde(rename = "event.conflicted.v1")]
     EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
+    /// A customer event does not go on, for a reason that its source's filter, transformation or tracking plan gives. It is kept here.
+    #[serde(rename = "event.kept_aside.v1")]
+    EventKeptAside {
+        source: Id<SourceKind>,
+        message_id: String,
+        /// Ours, stable, such as `transformation.failed`.
+        reason: String,
+        /// For the operator who looks into it; may quote the message.
+        detail: String,
+        message: Json,
+    },
 }
 
 impl Fact {
@@ -216,9 +227,9 @@ impl Fact {
             Fact::TrackingPlanCreated { tracking_plan, .. }
             | Fact::TrackingPlanChanged { tracking_plan, .. }
             | Fact::TrackingPlanDeleted { tracking_plan } => tracking_plan.to_string(),
-            Fact::EventReceived { source, message_id, .. } | Fact::EventConflicted { source, message_id, .. } => {
-                received_subject(*source, message_id)
-            }
+            Fact::EventReceived { source, message_id, .. }
+            | Fact::EventConflicted { source, message_id, .. }
+            | Fact::EventKeptAside { source, message_id, .. } => received_subject(*source, message_id),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

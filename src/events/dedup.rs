@@ -6,6 +6,8 @@
 //! only after the commit. So a crash anywhere publishes a fact neither twice nor never; and whoever wakes up late finds its claim
 //! taken, and commits nothing.
 //!
+//! Between the two, a customer's event is shaped: see `shaping`.
+//!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
 //! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.conflicted.v1`.
 
@@ -23,8 +25,9 @@ use crate::{
         id::Id,
         time::Timestamp,
     },
+    events::shaping::publish::shaped,
     log::{
-        Claim, Entry, LogError, Record,
+        APPEND_BYTES_MAX, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
     world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, entropy::Entropy, record, seen::SeenIndex},
@@ -34,6 +37,8 @@ use crate::{
 pub const CONSUMER: &str = "dedup";
 /// What one batch reads: with what is added to it, it still fits one commit.
 const READ_BYTES_MAX: usize = 2 << 20;
+/// What the log adds to each record, at most.
+const RECORD_BYTES: usize = 64;
 /// The source of the facts that are our own.
 const OWN: &str = "deputy";
 
@@ -80,13 +85,25 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, S
     }
     catch_up(world, input, start, cursor, end).await?;
 
-    let batch = world.log.read(topic, claim.partition, cursor, READ_BYTES_MAX).await?;
-    let judged = judge(world, batch.entries, now).await?;
-    world.log.commit(EVENTS, judged.outputs, claim.at(batch.next)).await?;
+    let mut read_bytes_max = READ_BYTES_MAX;
+    let (judged, next) = loop {
+        let batch = world.log.read(topic, claim.partition, cursor, read_bytes_max).await?;
+        let mut judged = judge(world, batch.entries, now).await?;
+        if *topic == RECEIVED {
+            judged.outputs = shaped(world, judged.outputs, now).await?;
+        }
+        let bytes: usize = judged.outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum();
+        // Transformations may make much of little; what comes of one event always fits.
+        if bytes <= APPEND_BYTES_MAX || read_bytes_max == 1 {
+            break (judged, batch.next);
+        }
+        read_bytes_max = (read_bytes_max / 4).max(1);
+    };
+    world.log.commit(EVENTS, judged.outputs, claim.at(next)).await?;
     metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
     metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
     metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
-    let (number, next) = (*number, batch.next);
+    let number = *number;
     aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
     Ok(true)
 }

@@ -132,6 +132,9 @@ fn in_words(fact: &Fact) -> String {
         Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
+        Fact::EventKeptAside { source, message_id, reason, .. } => {
+            format!("{} from {}: {reason}", short(message_id), short(source))
+        }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

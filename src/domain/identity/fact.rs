@@ -55,7 +55,8 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::TrackingPlanCreated { .. }
         | Fact::TrackingPlanChanged { .. }
         | Fact::TrackingPlanDeleted { .. }
-        | Fact::EventConflicted { .. } => Vec::new(),
+        | Fact::EventConflicted { .. }
+        | Fact::EventKeptAside { .. } => Vec::new(),
     }
 }
 
