@@ -10,8 +10,8 @@ use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
     id::{
-        EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind,
-        TrackingPlanKind, TransformationKind,
+        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ProfileKind, ResourceKind, SessionKind,
+        SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
     },
     json::Json,
     resource::ResourceIdentifier,
@@ -171,18 +171,20 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
-    /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
-    #[serde(rename = "event.conflicted.v1")]
-    EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
-    /// A customer event does not go on, for a reason that its source's filter, transformation or tracking plan gives. It is kept here.
+    #[serde(rename = "audience.entered.v1")]
+    AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
+    #[serde(rename = "audience.left.v1")]
+    AudienceLeft { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
+    /// A customer event that does not count, and is not lost: it came under the id of an earlier one and says something else, or what
+    /// its source has been given to shape it let it not pass.
     #[serde(rename = "event.kept_aside.v1")]
     EventKeptAside {
         source: Id<SourceKind>,
         message_id: String,
-        /// Ours, stable, such as `transformation.failed`.
         reason: String,
-        /// For the operator who looks into it; may quote the message.
-        detail: String,
+        /// What an operator may want to know; it may quote the message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
         message: Json,
     },
 }
@@ -227,9 +229,10 @@ impl Fact {
             Fact::TrackingPlanCreated { tracking_plan, .. }
             | Fact::TrackingPlanChanged { tracking_plan, .. }
             | Fact::TrackingPlanDeleted { tracking_plan } => tracking_plan.to_string(),
-            Fact::EventReceived { source, message_id, .. }
-            | Fact::EventConflicted { source, message_id, .. }
-            | Fact::EventKeptAside { source, message_id, .. } => received_subject(*source, message_id),
+            Fact::EventReceived { source, message_id, .. } | Fact::EventKeptAside { source, message_id, .. } => {
+                received_subject(*source, message_id)
+            }
+            Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

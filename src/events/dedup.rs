@@ -6,12 +6,10 @@
 //! only after the commit. So a crash anywhere publishes a fact neither twice nor never; and whoever wakes up late finds its claim
 //! taken, and commits nothing.
 //!
-//! Between the two, a customer's event is shaped: see `shaping`.
-//!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
-//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.conflicted.v1`.
+//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::{
     Deserialize,
@@ -19,18 +17,19 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::shaping::{self, GoesOn, Received, Shaped};
 use crate::{
     domain::{
         event::{Actor, Event, Fact},
-        id::Id,
+        id::{Id, SourceKind},
+        json::Json,
         time::Timestamp,
     },
-    events::shaping::publish::shaped,
     log::{
         APPEND_BYTES_MAX, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, entropy::Entropy, record, seen::SeenIndex},
+    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, seen::SeenIndex},
 };
 
 /// Who reads, as its cursor names it.
@@ -88,10 +87,7 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, S
     let mut read_bytes_max = READ_BYTES_MAX;
     let (judged, next) = loop {
         let batch = world.log.read(topic, claim.partition, cursor, read_bytes_max).await?;
-        let mut judged = judge(world, batch.entries, now).await?;
-        if *topic == RECEIVED {
-            judged.outputs = shaped(world, judged.outputs, now).await?;
-        }
+        let judged = judge(world, batch.entries, now).await?;
         let bytes: usize = judged.outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum();
         // Transformations may make much of little; what comes of one event always fits.
         if bytes <= APPEND_BYTES_MAX || read_bytes_max == 1 {
@@ -145,25 +141,79 @@ struct Judged {
 }
 
 async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
-    let entropy = Arc::clone(&world.entropy);
-    aside(world, move |seen| {
+    let (entries, candidates, verdicts) = aside(world, move |seen| {
         let candidates: Vec<_> = entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
         let verdicts = seen.probe(&candidates)?;
-        let firsts = firsts(&candidates, &verdicts).collect();
-        let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
-        for (entry, verdict) in entries.into_iter().zip(verdicts) {
-            match verdict {
-                Verdict::First => judged.outputs.push(Record::new(ORGANIZATION.as_bytes(), entry.payload, entry.at)),
-                Verdict::Again => judged.duplicates += 1,
-                Verdict::Conflict { .. } => {
-                    judged.conflicts += 1;
-                    judged.outputs.extend(conflict(&entry, &*entropy, now));
-                }
+        Ok((entries, candidates, verdicts))
+    })
+    .await?;
+    let firsts = firsts(&candidates, &verdicts).collect();
+    let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
+    let mut shaped = shape(world, &entries, &verdicts, now).await?;
+    for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
+        match (verdict, shaped.remove(&place)) {
+            (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
+            (Verdict::First, Some(outputs)) => judged.outputs.extend(outputs),
+            (Verdict::Again, _) => judged.duplicates += 1,
+            (Verdict::Conflict { .. }, _) => {
+                judged.conflicts += 1;
+                judged.outputs.extend(conflict(&entry).map(|fact| by_us(world, fact, entry.at, now)));
             }
         }
-        Ok(judged)
-    })
-    .await
+    }
+    Ok(judged)
+}
+
+/// What the sources' programs and plans make of the messages that are new; nothing for those that go on as they came.
+async fn shape(
+    world: &World,
+    entries: &[Entry],
+    verdicts: &[Verdict],
+    now: Timestamp,
+) -> Result<HashMap<usize, Vec<Record>>, StageError> {
+    let shapes = world.shapes(now).await?;
+    if shapes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut events = Vec::new();
+    for (place, (entry, verdict)) in entries.iter().zip(verdicts).enumerate() {
+        let (Verdict::First, Head::Received { source, .. }) = (verdict, Head::of(entry)) else { continue };
+        let source = source.parse::<Id<SourceKind>>().ok().filter(|source| shapes.of(*source).is_some());
+        if let (Some(source), Ok(event)) = (source, serde_json::from_slice::<Event>(&entry.payload)) {
+            events.push((place, source, event));
+        }
+    }
+    let received: Vec<_> = events.iter().filter_map(|(_, _, event)| Received::of(&event.fact)).collect();
+    let shaped = shaping::apply(world, &received, now).await?;
+    let of_each = events.iter().zip(shaped).filter_map(|((place, source, event), shaped)| {
+        let is_untouched = shaped.goes_on == GoesOn::Itself && shaped.violations.is_empty() && shaped.aside.is_empty();
+        if is_untouched { None } else { Some((*place, outputs(world, &entries[*place], *source, event, shaped, now))) }
+    });
+    Ok(of_each.collect())
+}
+
+/// What is published of one event.
+fn outputs(world: &World, entry: &Entry, source: Id<SourceKind>, event: &Event, shaped: Shaped, now: Timestamp) -> Vec<Record> {
+    let Shaped { goes_on, violations, aside } = shaped;
+    let mut outputs = match goes_on {
+        GoesOn::Itself => vec![output(entry.payload.clone(), entry.at)],
+        GoesOn::These(messages) => {
+            let is_one = messages.len() == 1;
+            let made = messages.into_iter().map(|message| {
+                // One event that was changed is still that event.
+                let id = if is_one { event.id } else { world.id(now) };
+                output_of(&Event { id, at: event.at, actor: event.actor.clone(), fact: received(source, message) })
+            });
+            made.collect()
+        }
+    };
+    outputs.extend(violations.into_iter().map(|message| by_us(world, received(source, message), entry.at, now)));
+    outputs.extend(aside.into_iter().map(|kept| {
+        let (message_id, reason) = (message_id(&kept.message), kept.reason.as_str().to_owned());
+        let fact = Fact::EventKeptAside { source, message_id, reason, detail: Some(kept.detail), message: kept.message };
+        by_us(world, fact, entry.at, now)
+    }));
+    outputs
 }
 
 fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
@@ -180,17 +230,41 @@ async fn aside<T: Send + 'static>(
     Ok(done.map_err(|error| LogError::Unavailable(error.to_string()))??)
 }
 
-/// A payload that came under the id of another one, as a fact of its own. It is ours to keep if it is a customer's; two facts of our own
-/// never have one id.
-fn conflict(entry: &Entry, entropy: &dyn Entropy, now: Timestamp) -> Option<Record> {
+/// A payload that came under the id of another one. Two facts of our own never have one id.
+fn conflict(entry: &Entry) -> Option<Fact> {
     let event: Event = serde_json::from_slice(&entry.payload).ok()?;
     let Fact::EventReceived { source, message_id, message } = event.fact else {
         tracing::error!(event = %event.id, "two facts of our own have one id");
         return None;
     };
-    let fact = Fact::EventConflicted { source, message_id, message };
-    let told = Event { id: Id::new(now, entropy.bytes()), at: event.at, actor: Actor::Deputy, fact };
-    Some(Record { key_hash: Record::new(ORGANIZATION.as_bytes(), Vec::new(), entry.at).key_hash, ..record(&told) })
+    Some(Fact::EventKeptAside { source, message_id, reason: "conflict".to_owned(), detail: None, message })
+}
+
+fn received(source: Id<SourceKind>, message: Json) -> Fact {
+    Fact::EventReceived { source, message_id: message_id(&message), message }
+}
+
+/// The id that a message says.
+fn message_id(message: &Json) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        message_id: String,
+    }
+    serde_json::from_str(message.as_str()).map(|Named { message_id }| message_id).unwrap_or_default()
+}
+
+fn output(payload: Vec<u8>, at: Timestamp) -> Record {
+    Record::new(ORGANIZATION.as_bytes(), payload, at)
+}
+
+fn output_of(event: &Event) -> Record {
+    output(serde_json::to_vec(event).expect("our own events serialise to JSON"), event.at)
+}
+
+/// What we say of an event, and not its source.
+fn by_us(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
+    output_of(&Event { id: world.id(now), at, actor: Actor::Deputy, fact })
 }
 
 /// What dedup looks at in a fact.

@@ -4,3 +4,4 @@ pub mod relay;
 pub mod ingest;
 pub mod shaping;
 pub mod dedup;
+pub mod profiles;

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod entropy;
 pub mod memory;
 pub mod seen;
+pub mod profiles;
 pub mod shapes;
 pub mod sources;
 pub mod open;
@@ -28,6 +29,7 @@ use crate::{
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
+use profiles::KnownProfiles;
 use seen::SeenIndex;
 
 /// The topic to which our own facts go, in the order of their subjects.
@@ -69,6 +71,8 @@ pub struct World {
     pub log: Arc<dyn Log>,
     /// Which ids were there before.
     pub seen: Arc<SeenIndex>,
+    /// What the profiles stage knows; held while a batch is under way.
+    pub profiles: tokio::sync::Mutex<KnownProfiles>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

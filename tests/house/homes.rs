@@ -3,7 +3,7 @@
 use super::source::{assert_none, rust_files};
 
 /// A library's name in a path, and the files that may use it: those whose path begins so.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
@@ -11,6 +11,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
     ("xorf", &["src/log/seen/"]),
+    ("rdkafka", &["src/log/kafka/"]),
     ("libc", &["src/log/disk/"]),
     ("vrl", &["src/sandbox/"]),
     ("rustix", &["src/sandbox/"]),

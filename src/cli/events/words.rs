@@ -129,11 +129,11 @@ fn in_words(fact: &Fact) -> String {
         Fact::TrackingPlanCreated { tracking_plan, name } => format!("{} “{name}”", short(&tracking_plan.to_string())),
         Fact::TrackingPlanChanged { tracking_plan, version } => format!("{}, version {version}", short(&tracking_plan.to_string())),
         Fact::TrackingPlanDeleted { tracking_plan } => short(&tracking_plan.to_string()),
-        Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
+        Fact::EventReceived { source, message_id, message } | Fact::EventKeptAside { source, message_id, message, .. } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
-        Fact::EventKeptAside { source, message_id, reason, .. } => {
-            format!("{} from {}: {reason}", short(message_id), short(source))
+        Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
+            format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),

@@ -49,13 +49,15 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }
+        // A profile is in an audience by what happened, and that alone is its history.
+        | Fact::AudienceEntered { .. }
+        | Fact::AudienceLeft { .. }
         | Fact::TransformationCreated { .. }
         | Fact::TransformationChanged { .. }
         | Fact::TransformationDeleted { .. }
         | Fact::TrackingPlanCreated { .. }
         | Fact::TrackingPlanChanged { .. }
         | Fact::TrackingPlanDeleted { .. }
-        | Fact::EventConflicted { .. }
         | Fact::EventKeptAside { .. } => Vec::new(),
     }
 }

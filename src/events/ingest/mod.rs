@@ -43,8 +43,6 @@ use crate::{
 
 /// The most messages of a batch; the specification has it so.
 const BATCH_MESSAGES_MAX: usize = 2_500;
-/// The messages of a batch together, as they were sent.
-const BATCH_BYTES_MAX: usize = 500 * 1024;
 /// What the log adds to each record, at most, and what an event adds to its message.
 const RECORD_BYTES: usize = 64;
 const EVENT_BYTES: usize = 1024;
@@ -118,11 +116,8 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
 
 /// The messages of a batch.
 fn batch(batch: Option<&RawValue>) -> Result<Vec<Item<'_>>, OAuthError> {
-    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?.get();
-    if batch.len() > BATCH_BYTES_MAX {
-        return Err(TRACKING_TOO_LARGE);
-    }
-    serde_json::from_str(batch).map_err(|error| malformed(&error))
+    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?;
+    serde_json::from_str(batch.get()).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &serde_json::Error) -> OAuthError {

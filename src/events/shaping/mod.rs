@@ -11,8 +11,6 @@
 //!
 //! An error means that nothing can be said now; come again with the same messages.
 
-/// The records that go on in place of those that came in.
-pub mod publish;
 /// What a program made, as a message again.
 mod output;
 /// What a plan says of a message, as a message.
@@ -20,6 +18,7 @@ mod violation;
 
 use crate::{
     domain::{
+        event::Fact,
         id::{Id, SourceKind},
         json::Json,
         time::Timestamp,
@@ -37,6 +36,16 @@ const VIOLATIONS_MAX: usize = 20;
 pub struct Received<'m> {
     pub source: Id<SourceKind>,
     pub message: &'m Json,
+}
+
+impl<'m> Received<'m> {
+    /// The message of a fact, if it is one that came in.
+    pub fn of(fact: &'m Fact) -> Option<Received<'m>> {
+        match fact {
+            Fact::EventReceived { source, message, .. } => Some(Received { source: *source, message }),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a message.
