@@ -7,12 +7,11 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
-use super::{body, error::Refused, layers::any_origin};
+use super::{body, error::Refused, layers::AnyOrigin};
 use crate::{
     domain::{
         client::ClientId,
@@ -34,7 +33,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/revoke", post(revoke))
         .route("/userinfo", get(userinfo).post(userinfo))
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
-        .layer(from_fn(any_origin))
+        .layer(AnyOrigin)
 }
 
 /// Every form of the discovery address that clients try for an issuer with this path; all others are 404.
@@ -45,7 +44,7 @@ pub(crate) fn discovery(issuer_path: &str) -> Router<Arc<World>> {
     if !issuer_path.is_empty() {
         router = router.route(&format!("{issuer_path}/.well-known/openid-configuration"), get(metadata));
     }
-    router.method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin))
+    router.method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(AnyOrigin)
 }
 
 async fn metadata(State(world): State<Arc<World>>) -> Response {

@@ -7,7 +7,6 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -15,7 +14,7 @@ use axum::{
 use super::{
     body,
     clients::{authorization, json},
-    layers::any_origin,
+    layers::AnyOrigin,
 };
 use crate::{
     domain::refusal::{OAuthError, REQUEST_METHOD},
@@ -25,8 +24,7 @@ use crate::{
 };
 
 pub(crate) fn router() -> Router<Arc<World>> {
-    let keys =
-        Router::new().route("/jwks", get(jwks)).method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin));
+    let keys = Router::new().route("/jwks", get(jwks)).method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(AnyOrigin);
     Router::new().route("/introspect", post(introspect)).merge(keys).method_not_allowed_fallback(|| async { REQUEST_METHOD })
 }
 

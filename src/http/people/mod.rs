@@ -102,7 +102,7 @@ impl IntoResponse for TurnedAway {
 
 /// Turns every refusal into what the person sees of it.
 async fn show_refusals(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.to_string()).unwrap_or_default();
     let mut response = next.run(request).await;
     let Some(turned_away) = response.extensions_mut().remove::<TurnedAway>() else { return response };
     match turned_away {
