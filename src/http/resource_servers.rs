@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -28,9 +27,10 @@ pub(crate) fn router() -> Router<Arc<World>> {
     Router::new().route("/introspect", post(introspect)).merge(keys).method_not_allowed_fallback(|| async { REQUEST_METHOD })
 }
 
-async fn introspect(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
-    let body = body::form(&headers, body).await?;
-    let answer = introspection::respond(&world, authorization(&headers), &body, world.now()).await?;
+async fn introspect(State(world): State<Arc<World>>, request: Request) -> Result<Response, OAuthError> {
+    let (head, body) = request.into_parts();
+    let body = body::form(&head.headers, body).await?;
+    let answer = introspection::respond(&world, authorization(&head.headers), &body, world.now()).await?;
     Ok(match answer {
         Answer::Active(token) => json(StatusCode::OK, token.introspection.clone().into_bytes()),
         Answer::Inactive => json(StatusCode::OK, br#"{"active":false}"#.to_vec()),

@@ -29,6 +29,9 @@ use memory::Memory;
 /// The topic to which all facts go, in the order of their subjects.
 pub const FACTS: &str = "facts";
 
+/// Room for an event, so that it need not grow; most are half as long.
+const EVENT_BYTES: usize = 1024;
+
 /// What a background stage found to do, so that its loop knows whether to go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -96,6 +99,7 @@ impl World {
 
 /// An event as the log carries it: the events of one subject keep their order.
 pub fn record(event: &Event) -> Record {
-    let payload = serde_json::to_vec(event).expect("our own events serialise to JSON");
+    let mut payload = Vec::with_capacity(EVENT_BYTES);
+    serde_json::to_writer(&mut payload, event).expect("our own events serialise to JSON");
     Record::new(event.fact.subject().as_bytes(), payload, event.at)
 }
