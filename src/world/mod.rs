@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod lately;
 pub mod memory;
 pub mod sources;
 pub mod open;
