@@ -145,7 +145,7 @@ async fn kill_9_loses_nothing_that_was_answered() {
     assert!(running.is_active(&resource, &kept).await, "the key, the grant and the client are there");
     assert!(!running.is_active(&resource, &revoked).await, "what was revoked stays revoked");
     running.token(&client).await.ok();
-    let facts = events(folder.path());
+    let facts = events(folder.path(), "facts");
     let count = |name: &str| facts.iter().filter(|fact| fact["type"] == name).count();
     assert!(count("token.issued.v1") >= 2, "promise 1: {facts:?}");
     running.kill();
@@ -177,7 +177,7 @@ async fn kill_9_loses_no_event_that_was_taken() {
         })
         .collect();
     // In the middle of it.
-    while events(folder.path()).len() < 200 {
+    while events(folder.path(), "received").len() < 200 {
         tokio::task::yield_now().await;
     }
     running.kill();
@@ -186,8 +186,10 @@ async fn kill_9_loses_no_event_that_was_taken() {
         taken.extend(sender.await.expect("no sender panics"));
     }
     Running::start(folder.path(), address).kill();
-    let kept: std::collections::HashSet<_> =
-        events(folder.path()).into_iter().filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned())).collect();
+    let kept: std::collections::HashSet<_> = events(folder.path(), "received")
+        .into_iter()
+        .filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned()))
+        .collect();
     let lost: Vec<_> = taken.iter().filter(|id| !kept.contains(*id)).collect();
     assert!(taken.len() > 100 && lost.is_empty(), "of {} taken these are gone: {lost:?}", taken.len());
 }
@@ -221,15 +223,19 @@ async fn sigterm_finishes_what_is_in_flight() {
     running.lines.read_to_string(&mut said).expect("its lines are text");
     assert!(running.child.wait().expect("it was ours").success(), "{said}");
     assert!(said.contains("stopping"), "{said}");
-    let registered: Vec<_> = events(folder.path()).into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
+    let registered: Vec<_> =
+        events(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
     assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
 }
 
-/// The facts in the log of a data folder, read beside the server.
-fn events(data: &Path) -> Vec<Value> {
+/// What a topic of the log in a data folder holds, read beside the server.
+fn events(data: &Path, topic: &str) -> Vec<Value> {
     use deputy::log::{disk::RealDisk, embedded::reader::Reader};
     let mut reader = Reader::open(std::sync::Arc::new(RealDisk::at(&data.join("log")))).expect("the log is readable");
     reader.refresh().expect("the log is whole");
-    let entries = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole").entries;
+    if reader.partitions(topic) == 0 {
+        return Vec::new();
+    }
+    let entries = reader.read(topic, 0, 0, usize::MAX).expect("the log is whole").entries;
     entries.iter().map(|entry| serde_json::from_slice(&entry.payload).expect("facts are JSON")).collect()
 }
