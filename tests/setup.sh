@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: PostgreSQL, Chromium, and the foreign clients in their pinned versions. Run again, it
-# finds everything in place and does nothing. What it downloads is kept in ~/.cache/deputy, by the content of the lists.
+# Installs what the tests need beside Rust: PostgreSQL, Chromium, Apache Kafka, and the foreign clients in their pinned versions. Run
+# again, it finds everything in place and does nothing. What it downloads is kept in ~/.cache/deputy, by the content of the lists.
 set -euo pipefail
 cd "$(dirname "$0")/clients"
 cache="${DEPUTY_CACHE:-$HOME/.cache/deputy}"
@@ -10,12 +10,17 @@ fail() {
     exit 1
 }
 
+# Kafka 4 needs Java 17 or newer.
+has_java() { java -version 2>&1 | grep -qE 'version "(1[7-9]|[2-9][0-9])'; }
+
 # Debian's packages, those that are missing.
 packages() {
     local missing=()
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
     command -v chromium >/dev/null || missing+=(chromium)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    has_java || missing+=(default-jre-headless)
+    command -v mvn >/dev/null || missing+=(maven)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
 
     command -v apt-get >/dev/null || fail "install ${missing[*]}: without apt-get it cannot be done from here"
@@ -101,6 +106,23 @@ rust() {
     link "$folder" .rust
 }
 
+# Apache Kafka's broker, from its Maven artifacts: tests/kafka/libs.
+kafka() {
+    has_java || fail 'Kafka needs Java 17 or newer: apt-get install default-jre-headless'
+    command -v mvn >/dev/null || fail 'Maven is missing: apt-get install maven'
+    local folder
+    folder="$(folder kafka ../kafka/pom.xml)"
+    if ! is_complete "$folder"; then
+        echo 'Installing Apache Kafka'
+        rm -rf "$folder"
+        mvn --quiet --batch-mode --file ../kafka/pom.xml "-DoutputDirectory=$folder" -DincludeScope=runtime \
+            org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies ||
+            fail 'Maven could not fetch the artifacts of tests/kafka/pom.xml'
+        touch "$folder/.complete"
+    fi
+    link "$folder" ../kafka/libs
+}
+
 # One at a time: two clones may share the cache.
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
@@ -110,3 +132,4 @@ packages
 javascript
 python
 rust
+kafka

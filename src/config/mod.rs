@@ -15,7 +15,9 @@ use url::Url;
 
 pub use reference::{ENVIRONMENT_ONLY, Form, KEYS, Key, reference};
 pub use source::{ConfigError, Problem};
-pub use values::{DatabaseAddress, Issuer, LogFilter, LogFormat, NotAllowed, OrganizationName, Registration, master_key};
+pub use values::{
+    DatabaseAddress, Issuer, LogAddress, LogFilter, LogFormat, NotAllowed, OrganizationName, Registration, master_key,
+};
 
 use crate::domain::{secret::Secret, token::SigningAlgorithm};
 use source::Given;
@@ -35,6 +37,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub database: DatabaseAddress,
     pub database_connections_max: u32,
+    pub log: LogAddress,
+    pub log_partitions: u16,
     pub facts_retention_s: u32,
     /// Zero means no limit by size.
     pub facts_retention_bytes_max: u64,
@@ -125,6 +129,8 @@ impl Given {
             data_dir: self.one("data_dir"),
             database: self.one("database"),
             database_connections_max: self.one("database_connections_max"),
+            log: self.one("log"),
+            log_partitions: self.one("log_partitions"),
             facts_retention_s: self.one("facts_retention_s"),
             facts_retention_bytes_max: self.one("facts_retention_bytes_max"),
             events_retention_s: self.one("events_retention_s"),

@@ -126,6 +126,20 @@ pub const KEYS: &[Key] = &[
         meaning: "How many connections to PostgreSQL are held; SQLite does not use it.",
     },
     Key {
+        name: "log",
+        unit: "",
+        default: "embedded",
+        form: Form::Text("embedded, or brokers and a prefix such as kafka://host:9092,host:9092/deputy"),
+        meaning: "Where facts and events are kept: files in data_dir, or Apache Kafka. All names there begin with the prefix, or deputy.",
+    },
+    Key {
+        name: "log_partitions",
+        unit: "partitions",
+        default: "1",
+        form: Form::Whole { min: 1, max: 1024 },
+        meaning: "Into how many parts new facts are cut, so that nodes can share the work. Counts when the log is made.",
+    },
+    Key {
         name: "facts_retention_s",
         unit: "seconds",
         default: "34560000",

@@ -133,6 +133,45 @@ impl fmt::Debug for DatabaseAddress {
     }
 }
 
+/// Where facts and events are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogAddress {
+    /// Files in the data folder.
+    Embedded,
+    /// Apache Kafka: `host:port`, separated by commas, and what all names there begin with.
+    Kafka { brokers: String, prefix: String },
+}
+
+impl FromStr for LogAddress {
+    type Err = NotAllowed;
+
+    fn from_str(text: &str) -> Result<Self, NotAllowed> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let address = text.strip_prefix("kafka://").ok_or(NotAllowed)?;
+        let (brokers, prefix) = address.split_once('/').unwrap_or((address, "deputy"));
+        let is_broker = |broker: &str| {
+            let (host, port) = broker.rsplit_once(':').unwrap_or_default();
+            !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@".contains(c)) && port.parse::<u16>().is_ok()
+        };
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        match brokers.split(',').all(is_broker) && (1..=64).contains(&prefix.len()) && prefix.chars().all(is_plain) {
+            true => Ok(Self::Kafka { brokers: brokers.to_owned(), prefix: prefix.to_owned() }),
+            false => Err(NotAllowed),
+        }
+    }
+}
+
+impl fmt::Display for LogAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => out.write_str("embedded"),
+            Self::Kafka { brokers, prefix } => write!(out, "kafka://{brokers}/{prefix}"),
+        }
+    }
+}
+
 /// The name of who runs the server, fit for a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationName(String);
@@ -290,6 +329,26 @@ mod tests {
         assert_eq!((issuer.path(), issuer.origin().as_str(), issuer.is_loopback()), ("/tenant", "https://id.example:8443", false));
         let issuer: Issuer = "http://127.0.0.1:9400".parse().expect("a right issuer");
         assert_eq!((issuer.path(), issuer.origin().as_str(), issuer.is_loopback()), ("", "http://127.0.0.1:9400", true));
+    }
+
+    #[test]
+    fn a_log_is_embedded_or_brokers_with_a_prefix() {
+        let table = [
+            ("embedded", Some("embedded")),
+            ("kafka://127.0.0.1:9092", Some("kafka://127.0.0.1:9092/deputy")),
+            ("kafka://a.example:9092,b.example:9092/eu-1", Some("kafka://a.example:9092,b.example:9092/eu-1")),
+            ("kafka://[::1]:9092", Some("kafka://[::1]:9092/deputy")),
+            ("kafka://", None),
+            ("kafka://a.example", None),
+            ("kafka://a.example:9092,", None),
+            ("kafka://user:secret@a.example:9092", None),
+            ("kafka://a.example:9092/", None),
+            ("kafka://a.example:9092/Of Others", None),
+            ("file", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text.parse::<LogAddress>().ok().map(|log| log.to_string()).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@
 pub mod disk;
 /// The log as segment files of this process.
 pub mod embedded;
+/// The log on Apache Kafka.
+#[cfg(feature = "kafka")]
+pub mod kafka;
 /// Which ids were there before: an index over a window, a cache that the log rebuilds.
 pub mod seen;
 /// How far consumers are behind.
@@ -269,7 +272,7 @@ pub enum LogError {
     #[error("the log's disk is full")]
     Full,
     /// The disk refuses; the log goes on by itself when it no longer does.
-    #[error("the log's disk does not answer: {0}")]
+    #[error("the log does not answer: {0}")]
     Unavailable(String),
     #[error("the log is closed")]
     Closed,

@@ -16,31 +16,37 @@ use super::{
     seen::SeenIndex,
 };
 use crate::{
-    config::{self, Settings},
+    config::{self, LogAddress, Settings},
     domain::{
         id::{Id, RequestKind},
         secret::Secret,
     },
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{
-        LogError, Retention, TopicSettings,
+        Log, LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
         embedded::{Embedded, Settings as LogSettings},
         seen::{self, Fingerprints},
     },
     outbound::{Outbound, OutboundPolicy},
+    sandbox::Sandbox,
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
 };
+
+#[cfg(not(feature = "kafka"))]
+const WITHOUT_KAFKA: LogError = LogError::Invalid("this binary was built without the feature `kafka`");
 
 /// Why a server could not be opened. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data folder {} cannot be used: {source}", path.display())]
+    #[error("the data folder {} cannot be used: {source}; name one that this user may write to by the setting `data_dir`", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
+    #[error("it is not known which file this program runs from: {0}")]
+    Executable(io::Error),
     #[error("{0}")]
     Storage(#[from] StorageError),
-    #[error("the log in {}: {source}", path.display())]
-    Log { path: PathBuf, source: LogError },
+    #[error("the log in {place}: {source}")]
+    Log { place: String, source: LogError },
     #[error("{0}")]
     Keys(#[from] KeyError),
     #[error("the master key file {} is missing, but this data was made with one: restore it, or set DEPUTY_MASTER_KEY", path.display())]
@@ -58,6 +64,8 @@ pub struct Outside {
     /// Where the index of seen ids is.
     pub seen_disk: Arc<dyn Disk>,
     pub outbound: Outbound,
+    /// Where operators' programs run.
+    pub sandbox: Sandbox,
 }
 
 impl Outside {
@@ -67,12 +75,14 @@ impl Outside {
         let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        let executable = std::env::current_exe().map_err(OpenError::Executable)?;
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
+            sandbox: Sandbox::new(executable),
         })
     }
 }
@@ -100,19 +110,23 @@ impl World {
         let secrets = Arc::new(Secrets::derive(master_key.reveal()));
         let rotation_interval = World::seconds(settings.key_rotation_interval_s);
         let keys = Keyring::open(&storage, Arc::clone(&secrets), settings.signing_algorithm, rotation_interval, now).await?;
-        let log = Embedded::open(outside.disk, log_settings(&settings, &*outside.entropy));
-        let log = log.map_err(|source| OpenError::Log { path: log_path(&settings), source })?;
+        let log = match shared_log(&settings).await? {
+            Some(log) => log,
+            None => embedded_log(&settings, outside.disk, &*outside.entropy)?,
+        };
         let seen = SeenIndex::new(outside.seen_disk, seen_settings(&settings), Fingerprints::new(secrets.seen_ids()));
         Ok(Arc::new(World {
             node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
             clock: outside.clock,
             entropy: outside.entropy,
             storage,
-            log: Arc::new(log),
+            log,
             seen: Arc::new(seen),
+            profiles: Default::default(),
             secrets,
             keys,
             outbound: outside.outbound,
+            sandbox: outside.sandbox,
             memory: Memory::new(&settings),
             settings,
         }))
@@ -138,21 +152,62 @@ pub fn create_data_folder(path: &Path) -> Result<(), OpenError> {
     created.map_err(|source| OpenError::DataFolder { path: path.to_owned(), source })
 }
 
-fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {
-    let topic = |seconds: u32, bytes_max: u64| {
-        let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
-        TopicSettings { retention, ..TopicSettings::default() }
-    };
-    let events = topic(settings.events_retention_s, settings.events_retention_bytes_max);
-    LogSettings {
-        topics: HashMap::from([
-            (FACTS.to_owned(), topic(settings.facts_retention_s, settings.facts_retention_bytes_max)),
-            (RECEIVED.to_owned(), events.clone()),
-            (EVENTS.to_owned(), events),
-        ]),
-        salt: u32::from_be_bytes(entropy.bytes()),
-        ..LogSettings::default()
+/// The log that processes share, if the settings name one.
+pub async fn shared_log(settings: &Settings) -> Result<Option<Arc<dyn Log>>, OpenError> {
+    let LogAddress::Kafka { brokers, prefix } = &settings.log else { return Ok(None) };
+    match kafka(brokers.clone(), prefix.clone(), topics(settings)).await {
+        Ok(log) => Ok(Some(log)),
+        Err(source) => Err(OpenError::Log { place: settings.log.to_string(), source }),
     }
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(brokers: String, prefix: String, topics: HashMap<String, TopicSettings>) -> Result<Arc<dyn Log>, LogError> {
+    use crate::log::kafka::{Kafka, Settings};
+    let queue_bytes_max = LogSettings::default().queue_bytes_max;
+    Ok(Arc::new(Kafka::open(Settings { brokers, prefix, topics, queue_bytes_max }).await?))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_brokers: String, _prefix: String, _topics: HashMap<String, TopicSettings>) -> Result<Arc<dyn Log>, LogError> {
+    Err(WITHOUT_KAFKA)
+}
+
+/// Whether the brokers of a shared log answer; nothing is made or changed there.
+///
+/// # Errors
+/// `Unavailable`, or `Invalid` if this binary knows no shared logs.
+pub async fn probe_log(settings: &Settings) -> Result<(), LogError> {
+    match &settings.log {
+        LogAddress::Embedded => Ok(()),
+        #[cfg(feature = "kafka")]
+        LogAddress::Kafka { brokers, .. } => crate::log::kafka::Kafka::probe(brokers).await,
+        #[cfg(not(feature = "kafka"))]
+        LogAddress::Kafka { .. } => Err(WITHOUT_KAFKA),
+    }
+}
+
+fn embedded_log(settings: &Settings, disk: Arc<dyn Disk>, entropy: &dyn Entropy) -> Result<Arc<dyn Log>, OpenError> {
+    let salt = u32::from_be_bytes(entropy.bytes());
+    match Embedded::open(disk, LogSettings { topics: topics(settings), salt, ..LogSettings::default() }) {
+        Ok(log) => Ok(Arc::new(log)),
+        Err(source) => Err(OpenError::Log { place: log_path(settings).display().to_string(), source }),
+    }
+}
+
+fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
+    let topic = |partitions: u16, seconds: u32, bytes_max: u64| {
+        let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
+        TopicSettings { partitions, retention }
+    };
+    let events = |partitions| topic(partitions, settings.events_retention_s, settings.events_retention_bytes_max);
+    let facts = topic(settings.log_partitions, settings.facts_retention_s, settings.facts_retention_bytes_max);
+    HashMap::from([
+        (FACTS.to_owned(), facts),
+        (RECEIVED.to_owned(), events(settings.log_partitions)),
+        // One order for all: profiles are made in it.
+        (EVENTS.to_owned(), events(1)),
+    ])
 }
 
 fn seen_settings(settings: &Settings) -> seen::Settings {

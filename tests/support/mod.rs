@@ -3,6 +3,8 @@
 /// A private PostgreSQL.
 #[expect(dead_code, reason = "the tests of storage itself use more of it")]
 pub mod postgres;
+/// A private Apache Kafka.
+pub mod kafka;
 /// An installation: start it, restart it, read its facts.
 pub mod installation;
 /// A person with a browser.
@@ -20,7 +22,7 @@ pub mod answer;
 
 pub use agent::Agent;
 pub use answer::Answer;
-pub use installation::{Installation, each_engine};
+pub use installation::{Installation, each_engine, each_engine_with, migrated_database};
 pub use person::Person;
 pub use protected::Protected;
 pub use workload::{Signer, Workload};

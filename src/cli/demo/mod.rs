@@ -140,7 +140,7 @@ async fn play(
         return Ok(());
     }
     epilogue(&story, settings, &cast, &mcp)?;
-    let mut facts = Facts::open(settings, Place::End)?;
+    let mut facts = Facts::open(settings, Place::End).await?;
     tokio::select! {
         outcome = follow(&mut facts, |fact| print(&words::line(fact, 2, story.terminal))) => outcome,
         ended = notes.ended() => Err(ended),

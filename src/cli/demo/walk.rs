@@ -320,14 +320,14 @@ async fn facts(story: &Story, settings: &Settings, started_at: Timestamp, tokens
 /// This run's facts, once the end of the grant is among them. They leave the database in the order of their commits, so those before
 /// it are there too.
 async fn until_ended(settings: &Settings, started_at: Timestamp, grant: &Value) -> Result<Vec<Recorded>, Failure> {
-    let mut log = Facts::open(settings, Place::Time(started_at))?;
+    let mut log = Facts::open(settings, Place::Time(started_at)).await?;
     let mut facts: Vec<Recorded> = Vec::new();
     let is_last = |fact: &Recorded| {
         let event: Value = serde_json::from_slice(&fact.payload).unwrap_or_default();
         event["type"] == "grant.ended.v1" && event["data"]["grant"] == *grant
     };
     loop {
-        let read = log.read()?;
+        let read = log.read().await?;
         if read.is_empty() {
             if facts.iter().any(is_last) {
                 return Ok(facts);

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use deputy::config::{self, ConfigError, Settings};
+use deputy::config::{self, ConfigError, LogAddress, Settings};
 use deputy::domain::time::Timestamp;
 
 use super::output;
@@ -109,7 +109,10 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     findings.push(network::port(settings)?);
     findings.push(stored::data_folder(&settings.data_dir));
     findings.push(wait_for(stored::database(settings))?);
-    findings.extend(stored::log(settings));
+    match settings.log {
+        LogAddress::Embedded => findings.extend(stored::log(settings)),
+        LogAddress::Kafka { .. } => findings.push(wait_for(stored::brokers(settings))?),
+    }
     findings.push(stored::master_key(settings));
     findings.extend(stored::operator_token(settings));
     findings.push(clock(settings, SystemTime::now()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use deputy::config::{self, DatabaseAddress, Settings};
 use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
 use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
-use deputy::world::open::log_path;
+use deputy::world::open::{log_path, probe_log};
 
 use super::super::Failure;
 use super::Finding;
@@ -81,6 +81,17 @@ pub(super) async fn database(settings: &Settings) -> Result<Finding, Failure> {
                 DatabaseAddress::Sqlite => "give the file to the user who runs the server, or restore it from a copy",
                 DatabaseAddress::Postgres(_) => "check that PostgreSQL runs there, and the host, user and password in database",
             },
+        ),
+    })
+}
+
+pub(super) async fn brokers(settings: &Settings) -> Result<Finding, Failure> {
+    Ok(match probe_log(settings).await {
+        Ok(()) => Finding::fine("log", format!("{} answers", settings.log)),
+        Err(error) => Finding::wrong(
+            "log",
+            format!("{} cannot be used: {error}", settings.log),
+            "check that Kafka's brokers run there, and the hosts and ports in log",
         ),
     })
 }

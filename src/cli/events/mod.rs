@@ -65,7 +65,7 @@ pub(crate) async fn run(command: EventsCommand, settings: &Settings) -> Result<(
             outcome = tail(&args, settings) => outcome,
             _ = tokio::signal::ctrl_c() => Ok(()),
         },
-        EventsCommand::Show(args) => story::show(&args.subject, args.format.reader(), settings),
+        EventsCommand::Show(args) => story::show(&args.subject, args.format.reader(), settings).await,
     }
 }
 
@@ -77,11 +77,11 @@ impl Format {
 
 async fn tail(args: &TailArgs, settings: &Settings) -> Result<(), Failure> {
     let place = args.from.map_or(Place::BeforeEnd(args.last), |from| from.place(now()));
-    let mut facts = Facts::open(settings, place)?;
+    let mut facts = Facts::open(settings, place).await?;
     let mut printer = Printer::new(args.format.reader());
     let mut newest = VecDeque::new();
     loop {
-        let read = facts.read()?;
+        let read = facts.read().await?;
         if read.is_empty() {
             break;
         }
@@ -105,7 +105,7 @@ async fn tail(args: &TailArgs, settings: &Settings) -> Result<(), Failure> {
 /// Hands over each fact as it is recorded, for ever.
 pub(crate) async fn follow(facts: &mut Facts, mut hear: impl FnMut(&Recorded) -> Result<(), Failure>) -> Result<(), Failure> {
     loop {
-        let read = facts.read()?;
+        let read = facts.read().await?;
         read.iter().try_for_each(&mut hear)?;
         if read.is_empty() {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -13,12 +13,12 @@ use super::facts::{Facts, Place, Recorded};
 /// How many facts of one subject are shown; a longer story is one for `tail --json`.
 const FACTS_MAX: usize = 10_000;
 
-pub(super) fn show(subject: &str, reader: Reader, settings: &Settings) -> Result<(), Failure> {
+pub(super) async fn show(subject: &str, reader: Reader, settings: &Settings) -> Result<(), Failure> {
     let subject = Subject::parse(subject)?;
-    let mut facts = Facts::open(settings, Place::Start)?;
+    let mut facts = Facts::open(settings, Place::Start).await?;
     let (mut story, mut names) = (Vec::new(), BTreeSet::new());
     loop {
-        let read = facts.read()?;
+        let read = facts.read().await?;
         if read.is_empty() {
             break;
         }
@@ -114,7 +114,7 @@ fn in_full(fact: &Recorded) -> String {
 }
 
 fn unknown(subject: &Subject, facts: &Facts) -> Failure {
-    let older = if facts.is_trimmed() { "; older facts are gone, as facts_retention_s says" } else { "" };
+    let older = if facts.is_trimmed { "; older facts are gone, as facts_retention_s says" } else { "" };
     let hint = match subject.beginning.contains('_') || subject.beginning.starts_with("http") || subject.end.is_some() {
         true => "",
         false => "; facts know people and clients by identifier: `deputy people list` and `deputy clients list` show them",

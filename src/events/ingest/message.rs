@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::merge::{Merged, Name};
-use crate::domain::time::Timestamp;
+use crate::domain::{call::Call, json::Json, time::Timestamp};
 
 /// The most members that a message's envelope may have; SDKs send some twenty.
 const MEMBERS_MAX: usize = 64;
@@ -25,38 +25,6 @@ const GROUP_ID_CHARS_MAX: usize = 500;
 /// What a message may take up, as it was sent and in the form in which it is kept. 10,000 properties, the other limit of the
 /// specification, do not fit in it.
 pub(super) const MESSAGE_BYTES_MAX: usize = 32 * 1024;
-
-/// The calls of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    Identify,
-    Track,
-    Page,
-    Screen,
-    Group,
-    Alias,
-}
-
-impl Call {
-    const ALL: [Call; 6] = [Call::Identify, Call::Track, Call::Page, Call::Screen, Call::Group, Call::Alias];
-
-    /// The word for `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Call::Identify => "identify",
-            Call::Track => "track",
-            Call::Page => "page",
-            Call::Screen => "screen",
-            Call::Group => "group",
-            Call::Alias => "alias",
-        }
-    }
-
-    /// The call of this word.
-    pub fn parse(word: &str) -> Option<Call> {
-        Call::ALL.into_iter().find(|known| known.as_str() == word)
-    }
-}
 
 /// Why a message was not taken. The words are the labels of a metric, and so a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,12 +86,16 @@ pub(super) struct Envelope<'m> {
     pub(super) context: Option<&'m RawValue>,
     pub(super) integrations: Option<&'m RawValue>,
     pub(super) write_key: Option<&'m RawValue>,
-    /// The messages of a batch; of no meaning in a message itself.
-    pub(super) batch: Option<&'m RawValue>,
     rest: Vec<(Cow<'m, str>, &'m RawValue)>,
     has_too_many: bool,
     /// What the members take up.
     bytes: usize,
+}
+
+/// A request that is a batch: what stands around its messages, and these if there are any.
+pub(super) struct Batch<'m> {
+    pub(super) outer: Envelope<'m>,
+    pub(super) items: Option<Vec<Item<'m>>>,
 }
 
 /// What stands in a batch: a message's envelope; `None` for what is no object.
@@ -134,6 +106,8 @@ pub(super) struct Common<'m> {
     /// What the request's path says, where it is for one kind of call.
     pub(super) call: Option<Call>,
     pub(super) received_at: Timestamp,
+    /// The same as text.
+    pub(super) received_at_text: &'m str,
     pub(super) sent_at: Option<&'m RawValue>,
     pub(super) context: Option<&'m RawValue>,
     pub(super) integrations: Option<&'m RawValue>,
@@ -156,7 +130,7 @@ pub(super) struct Message<'m> {
     timestamp: Timestamp,
     original_timestamp: Option<&'m RawValue>,
     sent_at: Option<&'m RawValue>,
-    received_at: Timestamp,
+    received_at: &'m str,
     context: Option<Merged<'m>>,
     integrations: Option<Merged<'m>>,
     rest: Vec<(Cow<'m, str>, &'m RawValue)>,
@@ -189,7 +163,7 @@ impl<'m> Message<'m> {
             timestamp: corrected(original_timestamp, sent_at, received_at),
             original_timestamp,
             sent_at,
-            received_at,
+            received_at: common.received_at_text,
             context: context(envelope.context, common),
             integrations: Merged::of(envelope.integrations, common.integrations, None),
             rest: envelope.rest,
@@ -218,6 +192,31 @@ impl<'m> Message<'m> {
     }
 }
 
+/// A message that was made of another one, in the same form: with the identity and the arrival that it is given. It happened when it
+/// says, or else at `happened_at`; clocks were compared when the other came in.
+pub fn remade(made: &RawValue, message_id: String, happened_at: Timestamp, received_at: Timestamp) -> Result<Json, Unfit> {
+    let mut envelope: Envelope<'_> = serde_json::from_str(made.get()).map_err(|_| Unfit::Form)?;
+    envelope.message_id = None;
+    let (said, original_timestamp, sent_at) = (envelope.timestamp, envelope.original_timestamp.take(), envelope.sent_at.take());
+    let own_context = envelope.context;
+    let nothing = Common {
+        call: None,
+        received_at,
+        received_at_text: &received_at.to_iso_8601(),
+        sent_at: None,
+        context: None,
+        integrations: None,
+        browser_address: None,
+        address: "",
+    };
+    let message = Message::of(envelope, &nothing)?;
+    let timestamp = word(said).and_then(|text| Timestamp::parse_iso_8601(&text)).unwrap_or(happened_at);
+    let context = Merged::of(own_context, None, None);
+    let message = Message { message_id: message_id.into(), timestamp, original_timestamp, sent_at, context, ..message };
+    let message = Json::of(&message);
+    if message.as_str().len() > MESSAGE_BYTES_MAX { Err(Unfit::TooLarge) } else { Ok(message) }
+}
+
 /// In the order in which a reader wants it; absent is what has no value.
 impl Serialize for Message<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -243,7 +242,7 @@ impl Serialize for Message<'_> {
                 map.serialize_entry(name, time)?;
             }
         }
-        map.serialize_entry("receivedAt", &self.received_at.to_iso_8601())?;
+        map.serialize_entry("receivedAt", self.received_at)?;
         for (name, merged) in [("context", &self.context), ("integrations", &self.integrations)] {
             if let Some(merged) = merged {
                 map.serialize_entry(name, merged)?;
@@ -323,7 +322,6 @@ impl<'m> Envelope<'m> {
             "context" => &mut self.context,
             "integrations" => &mut self.integrations,
             "writeKey" => &mut self.write_key,
-            "batch" => &mut self.batch,
             // Ours to say.
             "receivedAt" => return,
             _ => return self.note_rest(name, value),
@@ -353,6 +351,34 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Envelope<'de>, D::Error> {
         let Item(envelope) = Item::deserialize(deserializer)?;
         envelope.ok_or_else(|| D::Error::custom("not an object"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Batch<'de>, D::Error> {
+        struct BatchVisitor;
+
+        impl<'de> Visitor<'de> for BatchVisitor {
+            type Value = Batch<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a batch")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Batch<'de>, A::Error> {
+                let mut batch = Batch { outer: Envelope::default(), items: None };
+                while let Some(Name(name)) = map.next_key()? {
+                    if name == "batch" {
+                        batch.items = Some(map.next_value()?);
+                    } else {
+                        batch.outer.note(name, map.next_value()?);
+                    }
+                }
+                Ok(batch)
+            }
+        }
+
+        deserializer.deserialize_map(BatchVisitor)
     }
 }
 

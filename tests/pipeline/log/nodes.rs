@@ -1,0 +1,93 @@
+//! What only a log has that nodes share.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use deputy::log::Claim;
+
+/// Asks again until the shares are as expected. Bounded by the group's own timeouts.
+async fn shares(nodes: &[&Arc<dyn Log>], is_expected: impl Fn(&[Vec<Claim>]) -> bool) -> Vec<Vec<Claim>> {
+    for _ in 0..2_000 {
+        let mut shares = Vec::new();
+        for node in nodes {
+            shares.push(node.claims("profiles", WIDE).await.expect("claimed"));
+        }
+        if is_expected(&shares) {
+            return shares;
+        }
+        // A look at the brokers takes its time; there is nothing better to wait for.
+        nodes[0].bounds(WIDE, 0).await.expect("the brokers answer");
+    }
+    panic!("the group never came to rest");
+}
+
+#[tokio::test]
+async fn nodes_share_partitions_and_what_one_keeps_goes_on() {
+    let place = Place::topics();
+    let (first, second) = (place.open().await, place.open().await);
+    let all = usize::from(WIDE_PARTITIONS);
+    let alone = shares(&[&first], |shares| shares[0].len() == all).await.remove(0);
+    for claim in &alone {
+        first.commit(OUT, vec![record(&claim.input)], claim.at(1)).await.expect("committed");
+    }
+
+    let both = shares(&[&first, &second], |shares| shares.iter().all(|share| share.len() == all / 2)).await;
+    let inputs: BTreeSet<_> = both.iter().flatten().map(|claim| claim.input.clone()).collect();
+    assert_eq!(inputs.len(), all, "none is left out, and none is with both");
+    assert!(both[0].iter().all(|claim| alone.contains(claim)), "what stayed was not interrupted");
+    for claim in both.iter().flatten() {
+        let node = if both[0].contains(claim) { &first } else { &second };
+        assert_eq!(node.cursor(&claim.consumer, &claim.input).await, Ok(Some(1)), "each goes on where the other was");
+        node.commit(OUT, vec![record(&claim.input)], claim.at(2)).await.expect("committed");
+    }
+    for claim in alone.iter().filter(|claim| !both[0].contains(claim)) {
+        assert_eq!(first.commit(OUT, vec![record("late")], claim.at(9)).await, Err(LogError::Fenced), "{}", claim.input);
+    }
+
+    second.close().await.expect("closed");
+    let again = shares(&[&first], |shares| shares[0].len() == all).await.remove(0);
+    assert!(again.iter().filter(|claim| alone.contains(claim)).count() <= all / 2, "what was away comes back under another claim");
+    for claim in &again {
+        assert_eq!(first.cursor(&claim.consumer, &claim.input).await, Ok(Some(2)));
+    }
+    assert_eq!(texts(&*first, OUT).await.len(), 2 * all);
+    first.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn of_two_owners_the_later_one_counts() {
+    let place = Place::topics();
+    let (first, second) = (place.open().await, place.open().await);
+    let old = first.claim("dedup", "facts/0").await.expect("claimed");
+    first.commit(OUT, vec![record("first")], old.at(1)).await.expect("committed");
+    let new = second.claim("dedup", "facts/0").await.expect("claimed");
+    assert_eq!(second.cursor("dedup", "facts/0").await, Ok(Some(1)));
+    assert_eq!(first.commit(OUT, vec![record("late")], old.at(2)).await, Err(LogError::Fenced));
+    second.commit(OUT, vec![record("second")], new.at(2)).await.expect("committed");
+    assert_eq!(first.commit(OUT, vec![record("later")], old.at(3)).await, Err(LogError::Fenced));
+
+    // It finds out where the other has come to, and goes on from there.
+    let back = first.claim("dedup", "facts/0").await.expect("claimed");
+    assert_eq!(first.cursor("dedup", "facts/0").await, Ok(Some(2)));
+    first.commit(OUT, vec![record("third")], back.at(3)).await.expect("committed");
+    assert_eq!(texts(&*second, OUT).await, ["first", "second", "third"]);
+    first.close().await.expect("closed");
+    second.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner() {
+    let folder = TempDir::new().expect("a folder");
+    let place = Place::Folder(folder.path().join("log"));
+    let log = place.open().await;
+    assert!(matches!(place.try_open().await.err(), Some(LogError::Locked { .. })));
+    log.close().await.expect("closed");
+    place.open().await.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn without_a_broker_it_does_not_open_and_says_so_in_time() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    assert!(matches!(Kafka::probe(&free.to_string()).await, Err(LogError::Unavailable(_))));
+    assert_eq!(Kafka::probe(&broker::brokers()).await, Ok(()));
+}
