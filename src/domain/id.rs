@@ -140,10 +140,8 @@ impl<K: Kind> Id<K> {
         let mut bytes = [0u8; 16];
         bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
-        Id(
-            u128::from_be_bytes(*uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).as_uuid().as_bytes()),
-            PhantomData,
-        )
+        let form = uuid::Builder::from_bytes(bytes).with_variant(uuid::Variant::RFC4122).with_version(uuid::Version::SortRand);
+        Id(u128::from_be_bytes(*form.as_uuid().as_bytes()), PhantomData)
     }
 
     /// The `n`th identifier after this one, of the same moment: for many things made at once, from one draw of random bits.

@@ -2,6 +2,10 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// The process, killed again and again.
+mod kills;
+/// Each event once.
+mod dedup;
 /// The tracking API.
 mod ingest;
 /// A source, and what becomes of what it sends.

@@ -45,8 +45,9 @@ impl<'i> Sender<'i> {
 
     /// All that came in from this source.
     pub async fn received(&self) -> Vec<Json> {
-        let facts = self.deputy.facts_of("event.received.v1").await;
-        facts.iter().filter(|fact| fact["source"] == *self.id).map(|fact| Json::of(&fact["message"])).collect()
+        let events = self.deputy.topic("received").await;
+        let data = events.iter().map(|event| &event["data"]);
+        data.filter(|data| data["source"] == *self.id).map(|data| Json::of(&data["message"])).collect()
     }
 }
 
