@@ -60,7 +60,10 @@ impl Timestamp {
         };
         let seconds = millisecond_of_day / 1000;
         let parts = [(0, i64::from(century)), (2, year % 100), (5, month), (8, day), (11, seconds / 3600), (14, seconds / 60 % 60)];
-        parts.into_iter().chain([(17, seconds % 60), (20, millisecond_of_day % 1000 / 10)]).for_each(|(place, value)| write(place, value));
+        parts
+            .into_iter()
+            .chain([(17, seconds % 60), (20, millisecond_of_day % 1000 / 10)])
+            .for_each(|(place, value)| write(place, value));
         text[22] = b'0' + (millisecond_of_day % 10) as u8;
         String::from_utf8(text.to_vec()).expect("digits are ASCII")
     }

@@ -194,8 +194,10 @@ async fn kill_9_loses_no_event_that_was_taken() {
         taken.extend(sender.await.expect("no sender panics"));
     }
     Running::start(folder.path(), address).kill();
-    let kept: std::collections::HashSet<_> =
-        records(folder.path(), "received").into_iter().filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned())).collect();
+    let kept: std::collections::HashSet<_> = records(folder.path(), "received")
+        .into_iter()
+        .filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned()))
+        .collect();
     let lost: Vec<_> = taken.iter().filter(|id| !kept.contains(*id)).collect();
     assert!(taken.len() > 100 && lost.is_empty(), "of {} taken these are gone: {lost:?}", taken.len());
 }
@@ -220,7 +222,8 @@ async fn sigterm_finishes_what_is_in_flight() {
     running.lines.read_to_string(&mut said).expect("its lines are text");
     assert!(running.child.wait().expect("it was ours").success(), "{said}");
     assert!(said.contains("stopping"), "{said}");
-    let registered: Vec<_> = records(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
+    let registered: Vec<_> =
+        records(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
     assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
 }
 
