@@ -200,9 +200,10 @@ async fn a_call_that_the_service_did_not_sign_is_refused() {
         assert_eq!(deputy.last_reason().await, WEBHOOK_STALE.reason);
         stripe.stripe(&body, 299).await.ok();
 
-        let url = format!("{}/v1/webhooks/{}", deputy.issuer, stripe.source.id);
+        let at = |path: &str| format!("{}{path}", deputy.issuer);
+        let url = at(&format!("/v1/webhooks/{}", stripe.source.id));
         for other in
-            [format!("{}/v1/webhooks/src_unknown", deputy.issuer), url.replace(&stripe.source.id, &Sender::new(&deputy).await.id)]
+            [at("/v1/webhooks/src_unknown"), url.replace(&stripe.source.id, &Sender::new(&deputy).await.id)]
         {
             Answer::of(deputy.http.post(&other).body(body.clone())).await.refused(404, "not_found");
             assert_eq!(deputy.last_reason().await, WEBHOOK_UNKNOWN.reason, "{other}");

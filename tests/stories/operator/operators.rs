@@ -145,7 +145,7 @@ async fn requests_are_read_strictly() {
         for text in ["", "{", "[\"x\"]", "\"x\"", "null"] {
             refused(post(text).await, 400, &REQUEST_JSON, "JSON");
         }
-        let long = format!("{{\"name\": \"{}\"}}", "x".repeat(65 * 1024));
+        let long = format!("{{\"name\": \"{}\"}}", "x".repeat(1025 * 1024));
         refused(post(&long).await, 413, &REQUEST_TOO_LARGE, "larger");
         let request = deputy.http.post(format!("{}/admin/v1/operators", deputy.issuer)).bearer_auth(deputy.operator_token());
         let form = Answer::of(request.form(&[("name", "x")])).await;
