@@ -7,12 +7,13 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 # Written by npm when all of the list is installed.
 PEERS := benches/peers/node_modules/.package-lock.json
 
-.PHONY: help run test bench tools
+.PHONY: help run test bench bench-seen tools
 
 help:
 	@echo 'make run    build Deputy and an example MCP server, show the main job, and keep serving'
 	@echo 'make test   install what the tests need, and run them all'
 	@echo 'make bench  our speed beside the limit, in requests per server-CPU-second'
+	@echo 'make bench-seen  how fast repeats are told from new ids among 100 million; needs 8 GB of memory and of disk'
 	@echo '.ci/run     everything that must hold before a change is taken'
 
 run: tools
@@ -25,6 +26,9 @@ test: tools
 
 bench: tools $(PEERS)
 	cargo bench --locked --bench hot_paths
+
+bench-seen: tools
+	cargo bench --locked --bench seen
 
 $(PEERS): benches/peers/package-lock.json
 	@command -v npm >/dev/null || { echo 'make: npm is missing: install Node.js as https://nodejs.org says' >&2; exit 1; }

@@ -38,6 +38,10 @@ pub struct Settings {
     pub facts_retention_s: u32,
     /// Zero means no limit by size.
     pub facts_retention_bytes_max: u64,
+    pub events_retention_s: u32,
+    /// Zero means no limit by size.
+    pub events_retention_bytes_max: u64,
+    pub dedup_window_s: u32,
 
     pub master_key: Option<Secret<[u8; 32]>>,
     /// Unset means the file that [`Settings::master_key_path`] names.
@@ -123,6 +127,9 @@ impl Given {
             database_connections_max: self.one("database_connections_max"),
             facts_retention_s: self.one("facts_retention_s"),
             facts_retention_bytes_max: self.one("facts_retention_bytes_max"),
+            events_retention_s: self.one("events_retention_s"),
+            events_retention_bytes_max: self.one("events_retention_bytes_max"),
+            dedup_window_s: self.one("dedup_window_s"),
             master_key: self.optional("master_key", values::master_key),
             master_key_file: self.optional("master_key_file", str::parse),
             signing_algorithm: self.one("signing_algorithm"),

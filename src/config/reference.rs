@@ -140,6 +140,27 @@ pub const KEYS: &[Key] = &[
         meaning: "Above this size the oldest facts are dropped before their time; 0 for no limit.",
     },
     Key {
+        name: "events_retention_s",
+        unit: "seconds",
+        default: "3024000",
+        form: Form::Whole { min: DAY_S, max: 100 * YEAR_S },
+        meaning: "How long customer events are kept in the log: 35 days. What is made of them, such as profiles, stays.",
+    },
+    Key {
+        name: "events_retention_bytes_max",
+        unit: "bytes",
+        default: "0",
+        form: Form::Whole { min: 0, max: 1_000_000_000_000_000 },
+        meaning: "Above this size the oldest customer events are dropped before their time; 0 for no limit.",
+    },
+    Key {
+        name: "dedup_window_s",
+        unit: "seconds",
+        default: "2419200",
+        form: Form::Whole { min: 3600, max: YEAR_S },
+        meaning: "How long an event that is sent again is recognised: 28 days. Longer than events_retention_s it cannot be made anew.",
+    },
+    Key {
         name: "master_key_file",
         unit: "",
         default: "",

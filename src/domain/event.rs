@@ -155,9 +155,15 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
+    /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
+    #[serde(rename = "event.conflicted.v1")]
+    EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
 }
 
 impl Fact {
+    /// The name of a customer's event among the facts.
+    pub const EVENT_RECEIVED: &'static str = "event.received.v1";
+
     /// What the fact is about: its events keep their order. The facts of one subject take one way into the log: those that some
     /// request appends directly are never about what the facts of a transaction are about.
     pub fn subject(&self) -> String {
@@ -188,7 +194,9 @@ impl Fact {
             Fact::SourceCreated { source, .. } | Fact::SourceChanged { source, .. } | Fact::SourceDeleted { source } => {
                 source.to_string()
             }
-            Fact::EventReceived { source, message_id, .. } => received_subject(*source, message_id),
+            Fact::EventReceived { source, message_id, .. } | Fact::EventConflicted { source, message_id, .. } => {
+                received_subject(*source, message_id)
+            }
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

@@ -132,6 +132,13 @@ impl<K: Kind> Id<K> {
         )
     }
 
+    /// The `n`th identifier after this one, of the same moment: for many things made at once, from one draw of random bits.
+    pub fn nth(self, n: u64) -> Id<K> {
+        const LOW_MASK: u128 = (1 << 62) - 1;
+        let low = (self.0 & LOW_MASK).wrapping_add(u128::from(n)) & LOW_MASK;
+        Id(self.0 & !LOW_MASK | low, PhantomData)
+    }
+
     /// The 128 bits.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -245,6 +252,15 @@ mod tests {
         let earlier = Id::<EventKind>::new(Timestamp(1_000), [255; 10]);
         let later = Id::<EventKind>::new(Timestamp(1_001), [0; 10]);
         assert!(earlier < later && earlier.to_string() < later.to_string());
+    }
+
+    #[test]
+    fn the_identifiers_of_one_draw_differ_and_keep_their_form() {
+        let first = Id::<EventKind>::new(Timestamp(1_000), [255; 10]);
+        let second = first.nth(1);
+        assert_ne!(first, second);
+        assert_eq!((first.nth(0), first.to_bytes()[..8].to_vec()), (first, second.to_bytes()[..8].to_vec()));
+        assert_eq!(second.to_bytes()[8] >> 6, 2, "the variant's bits stay, also where the count overflows");
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub enum Code {
     InvalidRedirectUri,
     InvalidClientMetadata,
     InvalidToken,
+    /// Says `invalid_token` with status 511, at the tracking API only: the answer on which its SDKs fetch a new token and send again,
+    /// where on any other they throw away what they hold.
+    StaleToken,
     InsufficientScope,
     UnsupportedTokenType,
     TemporarilyUnavailable,
@@ -53,7 +56,7 @@ impl Code {
             Code::ConsentRequired => "consent_required",
             Code::InvalidRedirectUri => "invalid_redirect_uri",
             Code::InvalidClientMetadata => "invalid_client_metadata",
-            Code::InvalidToken => "invalid_token",
+            Code::InvalidToken | Code::StaleToken => "invalid_token",
             Code::InsufficientScope => "insufficient_scope",
             Code::UnsupportedTokenType => "unsupported_token_type",
             Code::TemporarilyUnavailable | Code::TooManyRequests => "temporarily_unavailable",
@@ -382,6 +385,52 @@ pub const OPERATOR_TOKEN: OAuthError =
 pub const TOKEN_TYPE_UNSUPPORTED: OAuthError =
     OAuthError::new(Code::UnsupportedTokenType, "revocation.token_type", "This kind of token cannot be revoked here.");
 
+// The tracking API. Its SDKs throw events away on most answers: see `events::ingest`.
+pub const TRACKING_JSON: OAuthError =
+    OAuthError::new(Code::InvalidRequest, "tracking.json", "The request body is not JSON of this API.");
+pub const TRACKING_TOO_LARGE: OAuthError = OAuthError::new(
+    Code::InvalidRequest,
+    "tracking.too_large",
+    "The request is too large: 32 KB for a message, 500 KB for a batch.",
+);
+pub const TRACKING_ENCODING: OAuthError =
+    OAuthError::new(Code::InvalidRequest, "tracking.encoding", "Send the body as it is, or with Content-Encoding: gzip.");
+pub const TRACKING_INCOMPLETE: OAuthError = OAuthError::new(
+    Code::TemporarilyUnavailable,
+    "tracking.incomplete",
+    "The request body broke off or took too long to arrive. Send it again.",
+);
+pub const TRACKING_CREDENTIALS: OAuthError = OAuthError::new(
+    Code::InvalidClient,
+    "tracking.credentials",
+    "The Authorization header must be Basic with the write key, or Bearer with an access token.",
+);
+pub const TRACKING_KEY_MISSING: OAuthError =
+    OAuthError::new(Code::InvalidClient, "tracking.key_missing", "Name the source by its write key: writeKey in the body.");
+pub const TRACKING_KEY_UNKNOWN: OAuthError =
+    OAuthError::new(Code::InvalidClient, "tracking.key_unknown", "No source here has this write key.");
+pub const TRACKING_KEYS_DIFFER: OAuthError =
+    OAuthError::new(Code::InvalidRequest, "tracking.keys_differ", "The Authorization header and the body name different sources.");
+pub const TRACKING_SOURCE_UNKNOWN: OAuthError =
+    OAuthError::new(Code::NotFound, "tracking.source_unknown", "No source here has this write key.");
+pub const TRACKING_SOURCE_DISABLED: OAuthError =
+    OAuthError::new(Code::AccessDenied, "tracking.source_disabled", "This source has been disabled by an operator.");
+pub const TRACKING_CLIENT: OAuthError =
+    OAuthError::new(Code::AccessDenied, "tracking.client", "This source takes the access tokens of another client.");
+pub const TRACKING_CLIENT_DISABLED: OAuthError =
+    OAuthError::new(Code::InvalidToken, "tracking.client_disabled", "The client of this access token is disabled or gone.");
+pub const TRACKING_TOKEN: OAuthError =
+    OAuthError::new(Code::InvalidToken, "tracking.token", "The access token is not one of this server for its tracking API.");
+pub const TRACKING_TOKEN_NEEDED: OAuthError =
+    OAuthError::new(Code::InvalidToken, "tracking.token_needed", "This source takes its write key only with an access token.");
+pub const TRACKING_TOKEN_STALE: OAuthError = OAuthError::new(
+    Code::StaleToken,
+    "tracking.token_stale",
+    "The access token has expired or was revoked. Fetch a new one and send this again.",
+);
+pub const TRACKING_BUSY: OAuthError =
+    OAuthError::new(Code::TooManyRequests, "tracking.busy", "More events come in than can be taken at once. Send this again.");
+
 // The admin api.
 pub const ADMIN_NOT_FOUND: OAuthError = OAuthError::new(Code::NotFound, "admin.not_found", "There is no such thing.");
 pub const ADMIN_CONFLICT: OAuthError = OAuthError::new(Code::Conflict, "admin.conflict", "It exists already.");
@@ -503,6 +552,22 @@ pub const ALL: &[&OAuthError] = &[
     &TOKEN_SCOPE,
     &OPERATOR_TOKEN,
     &TOKEN_TYPE_UNSUPPORTED,
+    &TRACKING_JSON,
+    &TRACKING_TOO_LARGE,
+    &TRACKING_ENCODING,
+    &TRACKING_INCOMPLETE,
+    &TRACKING_CREDENTIALS,
+    &TRACKING_KEY_MISSING,
+    &TRACKING_KEY_UNKNOWN,
+    &TRACKING_KEYS_DIFFER,
+    &TRACKING_SOURCE_UNKNOWN,
+    &TRACKING_SOURCE_DISABLED,
+    &TRACKING_CLIENT,
+    &TRACKING_CLIENT_DISABLED,
+    &TRACKING_TOKEN,
+    &TRACKING_TOKEN_NEEDED,
+    &TRACKING_TOKEN_STALE,
+    &TRACKING_BUSY,
     &ADMIN_NOT_FOUND,
     &ADMIN_CONFLICT,
     &ADMIN_VALUE,

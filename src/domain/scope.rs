@@ -14,6 +14,8 @@ pub const PROFILE: &str = "profile";
 pub const EMAIL: &str = "email";
 /// Asks to stay connected when the person is away.
 pub const OFFLINE_ACCESS: &str = "offline_access";
+/// Lets a client send customer events to the tracking API of this installation, and nothing else.
+pub const TRACKING_WRITE: &str = "tracking_api:write";
 /// Scopes that exist at every resource, because they are about the person and not about the resource.
 pub const BUILT_IN: [&str; 4] = [OPENID, PROFILE, EMAIL, OFFLINE_ACCESS];
 

@@ -44,6 +44,90 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// `2026-11-23T16:05:00.123Z`: [ISO 8601](https://www.iso.org/standard/70907.html) as customer events have it.
+    pub fn to_iso_8601(self) -> String {
+        let whole = Timestamp::from_seconds(self.seconds()).to_rfc3339();
+        format!("{}.{:03}Z", whole.trim_end_matches('Z'), self.0.rem_euclid(1000))
+    }
+
+    /// Reads a date, or a date and a time, as software writes them: any number of digits of a second, `T` or a blank between the two,
+    /// `Z` or an offset behind them. Without an offset it is UTC. `None` for what is none, or lies beyond the year 9999.
+    pub fn parse_iso_8601(text: &str) -> Option<Timestamp> {
+        let text = text.trim();
+        let (date, time) = if text.len() > 10 { (text.get(..10)?, text.get(10..)?) } else { (text, "T00:00:00Z") };
+        let (year, month, day) = (number(date, 0, 4)?, number(date, 5, 2)?, number(date, 8, 2)?);
+        let is_dashed = date.len() == 10 && date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-';
+        if !is_dashed || !(1..=12).contains(&month) || !(1..=days_of_month(year, month)).contains(&day) {
+            return None;
+        }
+        let (clock, offset_m) = split_offset(time.strip_prefix(['T', 't', ' '])?)?;
+        let milliseconds = milliseconds_of_day(clock)? - offset_m * 60_000;
+        Some(Timestamp(days_from_civil(year, month, day) * 86_400_000 + milliseconds))
+    }
+}
+
+/// The digits at this place, all of them.
+fn number(text: &str, from: usize, digits: usize) -> Option<i64> {
+    let digits = text.get(from..from + digits)?;
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// The time of day without its offset, and the offset in minutes.
+fn split_offset(time: &str) -> Option<(&str, i64)> {
+    if let Some(clock) = time.strip_suffix(['Z', 'z']) {
+        return Some((clock, 0));
+    }
+    let Some(place) = time.rfind(['+', '-']) else { return Some((time, 0)) };
+    let (clock, offset) = time.split_at(place);
+    let (hours, minutes) = match offset.len() {
+        3 => (number(offset, 1, 2)?, 0),
+        5 => (number(offset, 1, 2)?, number(offset, 3, 2)?),
+        6 if offset.as_bytes()[3] == b':' => (number(offset, 1, 2)?, number(offset, 4, 2)?),
+        _ => return None,
+    };
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    (hours < 24 && minutes < 60).then_some((clock, sign * (hours * 60 + minutes)))
+}
+
+/// `16:05`, `16:05:00` or with a fraction of whatever length; a leap second is the second before it.
+fn milliseconds_of_day(clock: &str) -> Option<i64> {
+    let (hour, minute) = (number(clock, 0, 2)?, number(clock, 3, 2)?);
+    let (second, rest) = if clock.len() == 5 { (0, "") } else { (number(clock, 6, 2)?, clock.get(8..)?) };
+    let is_separated = clock.bytes().skip(2).step_by(3).take(2).all(|byte| byte == b':');
+    let fraction = rest.strip_prefix(['.', ',']).unwrap_or(rest);
+    let is_fraction = rest.is_empty() || (fraction.len() < rest.len() && !fraction.is_empty());
+    if !is_separated
+        || !is_fraction
+        || !fraction.bytes().all(|byte| byte.is_ascii_digit())
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
+        return None;
+    }
+    let milliseconds = format!("{fraction:0<3.3}").parse::<i64>().ok()?;
+    Some(((hour * 60 + minute) * 60 + second.min(59)) * 1000 + milliseconds)
+}
+
+fn days_of_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// The day counted from 1970-01-01 of a proleptic Gregorian date; the inverse of what follows.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// The proleptic Gregorian date of a day counted from 1970-01-01, by 400-year eras that begin on 1 March.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
@@ -69,6 +153,59 @@ mod tests {
             (4_102_444_799, "2099-12-31T23:59:59Z"),
         ] {
             assert_eq!(Timestamp::from_seconds(seconds).to_rfc3339(), text);
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_software_writes_them() {
+        for (text, milliseconds) in [
+            ("2026-11-23T16:05:00Z", 1_795_449_900_000),
+            ("2026-11-23T16:05:00.123Z", 1_795_449_900_123),
+            ("2026-11-23T16:05:00.123456789Z", 1_795_449_900_123),
+            ("2026-11-23T16:05:00.1+00:00", 1_795_449_900_100),
+            ("2026-11-23T18:35:00+02:30", 1_795_449_900_000),
+            ("2026-11-23T08:05:00-0800", 1_795_449_900_000),
+            ("2026-11-23 16:05", 1_795_449_900_000),
+            ("2026-11-23", 1_795_392_000_000),
+            ("2000-02-29T00:00:00Z", 951_782_400_000),
+            ("1969-12-31T23:59:59.999Z", -1),
+            ("2016-12-31T23:59:60Z", 1_483_228_799_000),
+        ] {
+            assert_eq!(Timestamp::parse_iso_8601(text), Some(Timestamp(milliseconds)), "{text}");
+        }
+        for text in [
+            "",
+            "now",
+            "2026",
+            "2026-13-01",
+            "2026-02-29",
+            "2026-11-23T",
+            "2026-11-23T1:05:00Z",
+            "2026-11-23T16:05:00.Z",
+            "2026-11-23T16-05-00Z",
+            "2026-11-23T16:05:00.12x4Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T16:05:00+1",
+            "2026-11-23T16:05:0",
+            "20261123T160500Z",
+            "é026-11-23T16:05:00",
+            "2026-11-23T16:05:00é",
+        ] {
+            assert_eq!(Timestamp::parse_iso_8601(text), None, "{text}");
+        }
+        assert_eq!(Timestamp(1_795_449_900_007).to_iso_8601(), "2026-11-23T16:05:00.007Z");
+        assert_eq!(Timestamp(-1).to_iso_8601(), "1969-12-31T23:59:59.999Z");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(milliseconds in -60_000_000_000_000_i64..250_000_000_000_000) {
+            proptest::prop_assert_eq!(Timestamp::parse_iso_8601(&Timestamp(milliseconds).to_iso_8601()), Some(Timestamp(milliseconds)));
+        }
+
+        #[test]
+        fn any_text_is_a_time_or_none(text in "[0-9TZ:+. -]{0,30}|\\PC{0,30}") {
+            let _ = Timestamp::parse_iso_8601(&text);
         }
     }
 

@@ -1,3 +1,5 @@
 //! What happened: facts leave the transaction that caused them and become the log's.
 
 pub mod relay;
+pub mod ingest;
+pub mod dedup;

@@ -47,12 +47,28 @@ pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes,
 }
 
 async fn read(body: Body) -> Result<Bytes, OAuthError> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    whole(body, BODY_BYTES_MAX).await.map_err(|unread| match unread {
+        Unread::TooLarge => REQUEST_TOO_LARGE,
+        Unread::BrokeOff => REQUEST_MALFORMED.because("The request body broke off."),
+        Unread::TooSlow => REQUEST_MALFORMED.because("The request body took too long to arrive."),
+    })
+}
+
+/// Why a body is not there.
+pub(crate) enum Unread {
+    TooLarge,
+    BrokeOff,
+    TooSlow,
+}
+
+/// A body of at most so many bytes, if it comes in time.
+pub(crate) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Unread> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(REQUEST_TOO_LARGE),
-        Ok(Err(_)) => Err(REQUEST_MALFORMED.because("The request body broke off.")),
-        Err(_) => Err(REQUEST_MALFORMED.because("The request body took too long to arrive.")),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),
+        Ok(Err(_)) => Err(Unread::BrokeOff),
+        Err(_) => Err(Unread::TooSlow),
     }
 }
 

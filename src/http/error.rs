@@ -17,10 +17,13 @@ const RETRY_AFTER_S: &str = "1";
 /// After how many seconds someone who asked too often may ask again.
 const RETRY_AFTER_LIMIT_S: &str = "10";
 
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
 /// The status that a code means.
 pub(crate) fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidClient | Code::InvalidToken | Code::LoginRequired => StatusCode::UNAUTHORIZED,
+        Code::StaleToken => StatusCode::NETWORK_AUTHENTICATION_REQUIRED,
         Code::AccessDenied | Code::InsufficientScope => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -54,7 +57,7 @@ pub(crate) fn extra_header(refusal: &OAuthError) -> Option<(HeaderName, HeaderVa
         Code::InvalidClient => challenge("Basic realm=\"deputy\", charset=\"UTF-8\"".to_owned()),
         // Who sent no token did not know that one is needed: no error to explain.
         Code::InvalidToken if refusal.reason == TOKEN_MISSING.reason => challenge("Bearer realm=\"deputy\"".to_owned()),
-        Code::InvalidToken | Code::InsufficientScope => challenge(format!(
+        Code::InvalidToken | Code::StaleToken | Code::InsufficientScope => challenge(format!(
             "Bearer realm=\"deputy\", error=\"{}\", error_description=\"{}\"",
             refusal.code.as_str(),
             refusal.description
@@ -89,6 +92,10 @@ impl IntoResponse for OAuthError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         headers.extend(extra_header(&self));
+        // The same under the name that some clients look for.
+        if let (Code::TooManyRequests, Some(wait)) = (self.code, headers.get(header::RETRY_AFTER).cloned()) {
+            headers.insert(RATE_LIMIT_RESET, wait);
+        }
         response.extensions_mut().insert(Refused::by_nobody(&self));
         response
     }

@@ -11,7 +11,7 @@ use axum::{
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
-use super::{error::Refused, probes};
+use super::{error::Refused, probes, producers};
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -45,7 +45,8 @@ pub(crate) async fn admit(State(admission): State<Admission>, mut request: Reque
     // Whether the process is alive is asked above all when it is busy.
     if place.is_err() && !probes::is_probe(request.uri().path()) {
         metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
-        return OVERLOADED.into_response();
+        let is_producer = request.extensions().get::<MatchedPath>().is_some_and(|route| producers::is_theirs(route.as_str()));
+        return if is_producer { producers::refusal(&admission.world, OVERLOADED) } else { OVERLOADED.into_response() };
     }
     let started = Instant::now();
     let trace = RequestTrace::begin(request.method(), request.headers());
@@ -64,8 +65,8 @@ pub(crate) async fn admit(State(admission): State<Admission>, mut request: Reque
 }
 
 const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, dpop, mcp-protocol-version, mcp-method, mcp-name");
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce, Retry-After");
+    HeaderValue::from_static("authorization, content-type, x-retry-count, dpop, mcp-protocol-version, mcp-method, mcp-name");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce, Retry-After, X-RateLimit-Reset");
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");

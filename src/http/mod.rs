@@ -17,6 +17,8 @@ pub(crate) mod people;
 pub(crate) mod clients;
 /// For resource servers: introspection and our keys.
 pub(crate) mod resource_servers;
+/// For producers: the tracking API.
+pub(crate) mod producers;
 /// For operators: the admin API.
 pub(crate) mod operators;
 /// For those who run the process: health and metrics.
@@ -36,6 +38,7 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(people::router(world))
         .merge(clients::router())
         .merge(resource_servers::router())
+        .merge(producers::router())
         .merge(operators::router())
         .merge(assets::router());
     let path = world.settings.issuer.path();

@@ -72,6 +72,7 @@ pub struct Secrets {
     refresh_tokens: hmac::Key,
     seals: RandomizedNonceKey,
     private_keys: RandomizedNonceKey,
+    seen_ids: Secret<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +98,13 @@ impl Secrets {
             refresh_tokens: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"refresh tokens")),
             seals: aead(b"seals"),
             private_keys: aead(b"private keys"),
+            seen_ids: Secret::new(derive(b"seen ids")),
         }
+    }
+
+    /// What the index of seen ids makes its keys with.
+    pub fn seen_ids(&self) -> [u8; 32] {
+        *self.seen_ids.reveal()
     }
 
     /// By what a value is known here. Different for every purpose.

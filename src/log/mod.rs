@@ -18,6 +18,8 @@
 pub mod disk;
 /// The log as segment files of this process.
 pub mod embedded;
+/// Which ids were there before: an index over a window, a cache that the log rebuilds.
+pub mod seen;
 /// How far consumers are behind.
 pub mod lag;
 

@@ -15,6 +15,7 @@
 //! | `introspection` | [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662) |
 //! | `revocation` | [RFC 7009](https://www.rfc-editor.org/rfc/rfc7009) |
 //! | `userinfo` | [OpenID Connect Core §5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo) |
+//! | `tracking_api` | [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) at our own tracking API |
 //! | `people` | [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html), [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates): the person's side |
 //! | `administration` | ours: what operators do through `/admin/v1` |
 //!
@@ -33,6 +34,7 @@ pub mod token;
 pub mod introspection;
 pub mod revocation;
 pub mod userinfo;
+pub mod tracking_api;
 pub mod people;
 pub mod administration;
 mod trouble;

@@ -21,7 +21,10 @@ pub mod operators;
 pub mod sources;
 pub mod outbox;
 pub mod leases;
+pub mod consumers;
+pub mod identities;
 
+mod batch;
 mod columns;
 mod directory;
 mod error;
@@ -61,6 +64,7 @@ use sqlite::Sqlite;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
+    Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
 ];
 
 /// Where the state is kept.

@@ -92,7 +92,7 @@ impl Writer {
 
     /// Resolves when the thread is gone, having committed nothing more and answered nobody.
     pub(super) async fn crash(&self) {
-        self.faults.crash_before_commit();
+        self.faults.crash_before_commit(0);
         // If the queue is full the thread is awake and sees the order anyway.
         let _ = self.queue.try_send(Message::Stop);
         let _ = self.ended.clone().changed().await;

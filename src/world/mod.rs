@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod memory;
+pub mod seen;
 pub mod sources;
 pub mod open;
 
@@ -18,16 +19,23 @@ use crate::{
         time::Timestamp,
     },
     keys::{KeyError, Keyring, secrets::Secrets},
-    log::{Log, LogError, Record},
+    log::{Log, LogError, Record, seen::SeenError},
     outbound::Outbound,
     storage::{Storage, StorageError},
 };
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
+use seen::SeenIndex;
 
-/// The topic to which all facts go, in the order of their subjects.
+/// The topic to which our own facts go, in the order of their subjects.
 pub const FACTS: &str = "facts";
+/// The topic to which customer events come in, each beside those of the same id.
+pub const RECEIVED: &str = "received";
+/// The topic that has every fact once, in the one order that profiles are made in.
+pub const EVENTS: &str = "events";
+/// Whose events these are. An installation has one organisation so far; ids count within it.
+pub const ORGANIZATION: &str = "deputy";
 
 /// What a background stage found to do, so that its loop knows whether to go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub enum StageError {
     Log(#[from] LogError),
     #[error(transparent)]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Seen(#[from] SeenError),
 }
 
 /// What a server works with. Shared by every request and every background stage.
@@ -53,6 +63,8 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     pub storage: Storage,
     pub log: Arc<dyn Log>,
+    /// Which ids were there before.
+    pub seen: Arc<SeenIndex>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

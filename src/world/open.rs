@@ -7,12 +7,14 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{FACTS, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory};
+use super::{
+    EVENTS, FACTS, RECEIVED, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory,
+    seen::SeenIndex,
+};
 use crate::{
     config::{self, Settings},
     domain::{
@@ -24,6 +26,7 @@ use crate::{
         LogError, Retention, TopicSettings,
         disk::{Disk, RealDisk},
         embedded::{Embedded, Settings as LogSettings},
+        seen::{self, Fingerprints},
     },
     outbound::{Outbound, OutboundPolicy},
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
@@ -52,20 +55,23 @@ pub struct Outside {
     pub entropy: Arc<dyn Entropy>,
     /// Where the log's segments are.
     pub disk: Arc<dyn Disk>,
+    /// Where the index of seen ids is.
+    pub seen_disk: Arc<dyn Disk>,
     pub outbound: Outbound,
 }
 
 impl Outside {
     /// The operating system's clock, randomness and disk, and the network.
     pub fn real(settings: &Settings) -> Result<Outside, OpenError> {
-        let path = log_path(settings);
-        let disk = RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source })?;
+        let folder = |path: PathBuf| RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source });
+        let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
+            seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
         })
     }
@@ -96,12 +102,14 @@ impl World {
         let keys = Keyring::open(&storage, Arc::clone(&secrets), settings.signing_algorithm, rotation_interval, now).await?;
         let log = Embedded::open(outside.disk, log_settings(&settings, &*outside.entropy));
         let log = log.map_err(|source| OpenError::Log { path: log_path(&settings), source })?;
+        let seen = SeenIndex::new(outside.seen_disk, seen_settings(&settings), Fingerprints::new(secrets.seen_ids()));
         Ok(Arc::new(World {
             node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
             clock: outside.clock,
             entropy: outside.entropy,
             storage,
             log: Arc::new(log),
+            seen: Arc::new(seen),
             secrets,
             keys,
             outbound: outside.outbound,
@@ -112,6 +120,10 @@ impl World {
 
     /// Finishes what is queued and lets go of log and database.
     pub async fn close(&self) {
+        let seen = Arc::clone(&self.seen);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || seen.close()).await {
+            tracing::warn!(%error, "the index of seen ids could not write what it has in memory; it reads it again at the next start");
+        }
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the log could not be closed");
         }
@@ -127,13 +139,24 @@ pub fn create_data_folder(path: &Path) -> Result<(), OpenError> {
 }
 
 fn log_settings(settings: &Settings, entropy: &dyn Entropy) -> LogSettings {
-    let bytes_max = (settings.facts_retention_bytes_max > 0).then_some(settings.facts_retention_bytes_max);
-    let retention = Retention { age: Some(Duration::from_secs(u64::from(settings.facts_retention_s))), bytes_max };
+    let topic = |seconds: u32, bytes_max: u64| {
+        let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
+        TopicSettings { retention, ..TopicSettings::default() }
+    };
+    let events = topic(settings.events_retention_s, settings.events_retention_bytes_max);
     LogSettings {
-        topics: HashMap::from([(FACTS.to_owned(), TopicSettings { retention, ..TopicSettings::default() })]),
+        topics: HashMap::from([
+            (FACTS.to_owned(), topic(settings.facts_retention_s, settings.facts_retention_bytes_max)),
+            (RECEIVED.to_owned(), events.clone()),
+            (EVENTS.to_owned(), events),
+        ]),
         salt: u32::from_be_bytes(entropy.bytes()),
         ..LogSettings::default()
     }
+}
+
+fn seen_settings(settings: &Settings) -> seen::Settings {
+    seen::Settings { window: World::seconds(settings.dedup_window_s), ..seen::Settings::default() }
 }
 
 /// The master key of the environment or of its file; a new one only if nothing was made with one before.

@@ -16,6 +16,8 @@
 pub mod processes;
 /// The server as it is shipped, with everything around it that a client meets.
 mod surroundings;
+/// Segment's SDKs, which send customer events.
+mod tracking;
 /// rmcp, which speaks Rust.
 mod rmcp;
 

@@ -222,7 +222,7 @@ fn key_pair() -> (String, Value) {
 ///
 /// They lie below those that the system hands out by itself, so that none is taken by a connection in the meantime. Each test process
 /// begins at another place.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub(super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 10_000 + u16::try_from(std::process::id() % 300).expect("it is below 300") * 64;
     std::array::from_fn(|_| {

@@ -3,13 +3,14 @@
 use super::source::{assert_none, rust_files};
 
 /// A library's name in a path, and the files that may use it: those whose path begins so.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
     ("sqlx", &["src/storage/"]),
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
+    ("xorf", &["src/log/seen/"]),
     ("libc", &["src/log/disk/"]),
     ("reqwest", &["src/outbound/", "src/cli/"]),
     ("figment", &["src/config/"]),

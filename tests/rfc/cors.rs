@@ -19,6 +19,8 @@ async fn what_clients_call_is_open_to_any_origin() {
         "/revoke",
         "/jwks",
         "/userinfo",
+        "/v1/batch",
+        "/v1/projects/key/settings",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
     ] {
@@ -26,7 +28,9 @@ async fn what_clients_call_is_open_to_any_origin() {
         assert_eq!((allowed.status.as_u16(), allowed.header("access-control-allow-origin")), (204, Some("*")), "{path}");
         let headers = allowed.header("access-control-allow-headers").unwrap_or_default();
         assert!(
-            ["authorization", "content-type", "dpop", "mcp-protocol-version"].iter().all(|name| headers.contains(name)),
+            ["authorization", "content-type", "x-retry-count", "dpop", "mcp-protocol-version"]
+                .iter()
+                .all(|name| headers.contains(name)),
             "{path}"
         );
         let answer =

@@ -57,6 +57,8 @@ pub enum Engine {
 pub struct Machine {
     pub clock: Arc<SimulatedClock>,
     pub disk: SimulatedDisk,
+    /// The disk of the index of seen ids: it loses its power with the other one.
+    pub seen_disk: SimulatedDisk,
     settings: Settings,
     entropy: Arc<SeededEntropy>,
     outbound: Outbound,
@@ -127,6 +129,7 @@ impl Machine {
         let mut machine = Machine {
             clock: Arc::new(SimulatedClock::at(START)),
             disk: SimulatedDisk::new(seed),
+            seen_disk: SimulatedDisk::new(!seed),
             settings,
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
@@ -212,7 +215,9 @@ impl Machine {
             self.die().await;
         } else {
             self.disk.power_off();
+            self.seen_disk.power_off();
             self.disk.restart();
+            self.seen_disk.restart();
         }
         let mut opened = self.open().await;
         // A start that failed has ended when its process has, and here it goes on for a moment.
@@ -394,8 +399,10 @@ impl Machine {
         let running = self.running.take().expect("the server runs");
         running.world.storage.crash().await;
         self.disk.power_off();
+        self.seen_disk.power_off();
         drop(running);
         self.disk.restart();
+        self.seen_disk.restart();
     }
 
     async fn open(&mut self) -> Result<(), String> {
@@ -403,6 +410,7 @@ impl Machine {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             disk: Arc::new(self.disk.clone()),
+            seen_disk: Arc::new(self.seen_disk.clone()),
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;

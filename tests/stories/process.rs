@@ -218,6 +218,47 @@ async fn kill_9_loses_nothing_that_was_answered() {
 }
 
 #[tokio::test]
+async fn kill_9_loses_no_event_that_was_taken() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let running = Running::start(folder.path(), address);
+    let source = running.operate(folder.path(), "/sources", json!({"name": "A source"})).await;
+    let issuer = running.issuer.clone();
+    let senders: Vec<_> = (0..8)
+        .map(|sender| {
+            let (issuer, write_key) = (issuer.clone(), source["write_key"].clone());
+            tokio::spawn(async move {
+                let (http, mut taken) = (http(), Vec::new());
+                for number in 0..10_000 {
+                    let id = format!("{sender}-{number}");
+                    let batch = json!([{"type": "track", "event": "E", "userId": "ada", "messageId": id}]);
+                    let body = json!({"writeKey": write_key, "batch": batch}).to_string();
+                    match http.post(format!("{issuer}/v1/batch")).body(body).send().await {
+                        Ok(answer) if answer.status().is_success() => taken.push(id),
+                        // Whatever was answered otherwise, or not at all, is sent again by its sender.
+                        _ => break,
+                    }
+                }
+                taken
+            })
+        })
+        .collect();
+    // In the middle of it.
+    while events(folder.path()).len() < 200 {
+        tokio::task::yield_now().await;
+    }
+    running.kill();
+    let mut taken = Vec::new();
+    for sender in senders {
+        taken.extend(sender.await.expect("no sender panics"));
+    }
+    Running::start(folder.path(), address).kill();
+    let kept: std::collections::HashSet<_> =
+        events(folder.path()).into_iter().filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned())).collect();
+    let lost: Vec<_> = taken.iter().filter(|id| !kept.contains(*id)).collect();
+    assert!(taken.len() > 100 && lost.is_empty(), "of {} taken these are gone: {lost:?}", taken.len());
+}
+
+#[tokio::test]
 async fn sigterm_finishes_what_is_in_flight() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     let mut running = Running::start(folder.path(), address);

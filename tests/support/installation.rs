@@ -132,10 +132,12 @@ impl Installation {
 
     async fn serve(&mut self, listener: TcpListener) {
         let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
             clock: self.clock.clone(),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
+            seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
@@ -337,6 +339,15 @@ impl Installation {
     /// A public client that registered itself with `CALLBACK`.
     pub async fn agent(&self) -> Agent<'_> {
         Agent::register(self, json!({"client_name": "Notes agent", "grant_types": ["authorization_code", "refresh_token"]})).await
+    }
+
+    /// A source of customer events, with its write key.
+    pub async fn source(&self, request: Value) -> Value {
+        let mut named = json!({"name": "A source"});
+        for (member, value) in request.as_object().expect("an object") {
+            named[member] = value.clone();
+        }
+        self.operate("POST", "/sources", named).await.ok().json()
     }
 
     /// A confidential client that an operator made, which may act for itself.

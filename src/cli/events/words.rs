@@ -121,7 +121,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::SourceCreated { source, name, kind } => format!("{} “{name}”, a {}", short(source), kind.as_str()),
         Fact::SourceChanged { source, change } => format!("{}: {change}", short(source)),
         Fact::SourceDeleted { source } => short(source),
-        Fact::EventReceived { source, message_id, message } => {
+        Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),

@@ -48,7 +48,8 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::OperatorRemoved { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
-        | Fact::SourceDeleted { .. } => Vec::new(),
+        | Fact::SourceDeleted { .. }
+        | Fact::EventConflicted { .. } => Vec::new(),
     }
 }
 

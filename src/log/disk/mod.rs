@@ -36,6 +36,10 @@ pub trait Disk: Send + Sync {
     fn open_to_read(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Gives the file another name, taking it from the file that had it. The change is durable, and all of it or nothing; when it
+    /// fails, either may be.
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()>;
 }
 
 /// An open file.
@@ -118,6 +122,11 @@ impl Disk for RealDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.folder.join(name))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+        fs::rename(self.folder.join(name), self.folder.join(new_name))?;
         File::open(&self.folder)?.sync_all()
     }
 }

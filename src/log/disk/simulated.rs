@@ -359,6 +359,17 @@ impl Disk for SimulatedDisk {
         state.change()?;
         state.names.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
+
+    fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let outcome = state.change();
+        // One that fails has happened or not.
+        if outcome.is_ok() || below(&mut state.random, 2) == 0 {
+            let file = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+            state.names.insert(new_name.to_owned(), file);
+        }
+        outcome
+    }
 }
 
 struct SimulatedFile {

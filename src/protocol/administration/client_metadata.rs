@@ -104,7 +104,11 @@ fn check(resources: &Resources, metadata: &ClientMetadata) -> Result<(), OAuthEr
     let may_ask = |identifier: &ResourceIdentifier| metadata.resources.as_ref().is_none_or(|named| named.contains(identifier));
     let exists = |word: &str| {
         let at_resource = resources.all().iter().filter(|resource| may_ask(&resource.identifier));
-        scope::BUILT_IN.contains(&word) || at_resource.into_iter().any(|resource| resource.definition(word).is_some())
+        // The tracking API is for clients that act for themselves.
+        let is_tracking = word == scope::TRACKING_WRITE && has(GrantType::ClientCredentials) && metadata.resources.is_none();
+        is_tracking
+            || scope::BUILT_IN.contains(&word)
+            || at_resource.into_iter().any(|resource| resource.definition(word).is_some())
     };
     match metadata.scope.iter().flat_map(Scopes::iter).find(|word| !exists(word)) {
         Some(word) => refuse(&format!("The scope {word} exists at no resource that this client may ask for; register that first")),

@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    protocol::witness::Witness,
+    protocol::{tracking_api, witness::Witness},
     storage::{StorageError, resources},
     world::World,
 };
@@ -197,6 +197,9 @@ fn identifier(world: &World, text: &str) -> Result<ResourceIdentifier, OAuthErro
     if identifier.canonical() == world.settings.issuer.as_str() {
         return Err(ADMIN_VALUE.because("identifier must not be the issuer: this server is no resource of its own."));
     }
+    if identifier.canonical() == tracking_api::identifier(world).canonical() {
+        return Err(ADMIN_VALUE.because("identifier must not be this server's tracking API: it is there without registration."));
+    }
     Ok(identifier)
 }
 
@@ -215,6 +218,9 @@ fn check(resource: &Resource) -> Result<(), OAuthError> {
         }
         if scope::BUILT_IN.contains(&name.as_str()) {
             return refuse(format!("The scope {name} is about the person, not about a resource; choose another name."));
+        }
+        if name == scope::TRACKING_WRITE {
+            return refuse(format!("The scope {name} belongs to this server's tracking API; choose another name."));
         }
         if !names.insert(name) {
             return refuse(format!("The scope {name} is defined more than once."));

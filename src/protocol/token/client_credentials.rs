@@ -20,7 +20,7 @@ use crate::{
     protocol::{
         client_authentication::{SpentProof, UnspentProof},
         parameters::Parameters,
-        resource_indicators,
+        resource_indicators, tracking_api,
         witness::Witness,
     },
     storage::grants,
@@ -41,7 +41,10 @@ pub async fn redeem(
         return Err(CLIENT_AUTHENTICATION_METHOD);
     }
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let resource = resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?;
+    let resource = match tracking_api::requested(world, parameters, &requested) {
+        Some(tracking_api) => tracking_api,
+        None => resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?,
+    };
     let scopes = policy::own_scopes(client, &resource, &requested)?;
     if scopes.is_empty() {
         return Err(SCOPE_EMPTY);

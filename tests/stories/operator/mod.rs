@@ -8,6 +8,8 @@ mod clients;
 mod people;
 /// Resources and their secrets.
 mod resources;
+/// Sources of customer events.
+mod sources;
 /// Grants, keys, tokens and the facts.
 mod records;
 /// What is forgotten, and what never.

@@ -1,0 +1,284 @@
+//! Dedup: of the facts that come in, each goes on once, however often it was sent.
+//!
+//! Our own facts are read from the topic `facts`, customers' from `received`; those whose id was not there before within the window go on to the topic `events`, in one
+//! commit with the cursor that says how far the input is done with. That cursor is the truth, and the index of seen ids is a cache:
+//! before a batch is judged, the index is told of all input before the cursor that it does not know yet, and it is told of the batch
+//! only after the commit. So a crash anywhere publishes a fact neither twice nor never; and whoever wakes up late finds its claim
+//! taken, and commits nothing.
+//!
+//! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
+//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.conflicted.v1`.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{
+    Deserialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    domain::{
+        event::{Actor, Event, Fact},
+        id::Id,
+        time::Timestamp,
+    },
+    log::{
+        Claim, Entry, LogError, Record,
+        seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
+    },
+    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, entropy::Entropy, record, seen::SeenIndex},
+};
+
+/// Who reads, as its cursor names it.
+pub const CONSUMER: &str = "dedup";
+/// What one batch reads: with what is added to it, it still fits one commit.
+const READ_BYTES_MAX: usize = 2 << 20;
+/// The source of the facts that are our own.
+const OWN: &str = "deputy";
+
+/// Moves the next facts of every partition that is this node's.
+pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+    let mut progress = Progress::Idle;
+    for topic in [FACTS, RECEIVED] {
+        for claim in world.log.claims(CONSUMER, topic).await? {
+            if advance(world, &Input::of(topic, claim), now).await? {
+                progress = Progress::Advanced;
+            }
+        }
+    }
+    Ok(progress)
+}
+
+/// A partition to read, and the number that the index knows it by.
+struct Input {
+    topic: &'static str,
+    claim: Claim,
+    number: u16,
+}
+
+impl Input {
+    fn of(topic: &'static str, claim: Claim) -> Input {
+        // Odd and even: no topic has more than half of all numbers for partitions.
+        let number = claim.partition * 2 + u16::from(topic == RECEIVED);
+        Input { topic, claim, number }
+    }
+}
+
+/// Judges and publishes one batch; says whether there was one.
+async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, StageError> {
+    let Input { topic, claim, number } = input;
+    let (start, end) = world.log.bounds(topic, claim.partition).await?;
+    let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
+    if cursor < start {
+        tracing::error!(input = claim.input, lost = start - cursor, "retention has deleted facts before they were published");
+        metrics::counter!("deputy_facts_trimmed_unread_total").increment(start - cursor);
+    }
+    let cursor = cursor.max(start);
+    if cursor >= end {
+        return Ok(false);
+    }
+    catch_up(world, input, start, cursor, end).await?;
+
+    let batch = world.log.read(topic, claim.partition, cursor, READ_BYTES_MAX).await?;
+    let judged = judge(world, batch.entries, now).await?;
+    world.log.commit(EVENTS, judged.outputs, claim.at(batch.next)).await?;
+    metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
+    metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
+    metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
+    let (number, next) = (*number, batch.next);
+    aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
+    Ok(true)
+}
+
+/// Tells the index of the input before the cursor that it does not know: what was published, or was a duplicate, in another life.
+async fn catch_up(world: &World, input: &Input, start: u64, cursor: u64, end: u64) -> Result<(), StageError> {
+    let Input { topic, claim, number } = input;
+    let (partition, number) = (claim.partition, *number);
+    let mut reached = aside(world, move |seen| seen.reached(number)).await?;
+    if reached > end {
+        tracing::warn!(topic, partition, reached, end, "the index of seen ids is of another log, and is made anew");
+        aside(world, SeenIndex::forget_all).await?;
+        reached = 0;
+    }
+    reached = reached.max(start);
+    while reached < cursor {
+        let mut batch = world.log.read(topic, partition, reached, READ_BYTES_MAX).await?;
+        batch.entries.retain(|entry| entry.offset < cursor);
+        let next = batch.next.min(cursor);
+        aside(world, move |seen| {
+            let candidates: Vec<_> =
+                batch.entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
+            let verdicts = seen.probe(&candidates)?;
+            let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
+            seen.add(&firsts, number, next)
+        })
+        .await?;
+        reached = next;
+    }
+    Ok(())
+}
+
+/// What becomes of a batch.
+struct Judged {
+    outputs: Vec<Record>,
+    firsts: Vec<Candidate>,
+    duplicates: u64,
+    conflicts: u64,
+}
+
+async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
+    let entropy = Arc::clone(&world.entropy);
+    aside(world, move |seen| {
+        let candidates: Vec<_> = entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
+        let verdicts = seen.probe(&candidates)?;
+        let firsts = firsts(&candidates, &verdicts).collect();
+        let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
+        for (entry, verdict) in entries.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::First => judged.outputs.push(Record::new(ORGANIZATION.as_bytes(), entry.payload, entry.at)),
+                Verdict::Again => judged.duplicates += 1,
+                Verdict::Conflict { .. } => {
+                    judged.conflicts += 1;
+                    judged.outputs.extend(conflict(&entry, &*entropy, now));
+                }
+            }
+        }
+        Ok(judged)
+    })
+    .await
+}
+
+fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
+    candidates.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::First).map(|(candidate, _)| *candidate)
+}
+
+/// The index reads files: never on a thread that serves requests.
+async fn aside<T: Send + 'static>(
+    world: &World,
+    work: impl FnOnce(&SeenIndex) -> Result<T, SeenError> + Send + 'static,
+) -> Result<T, StageError> {
+    let seen = Arc::clone(&world.seen);
+    let done = tokio::task::spawn_blocking(move || work(&seen)).await;
+    Ok(done.map_err(|error| LogError::Unavailable(error.to_string()))??)
+}
+
+/// A payload that came under the id of another one, as a fact of its own. It is ours to keep if it is a customer's; two facts of our own
+/// never have one id.
+fn conflict(entry: &Entry, entropy: &dyn Entropy, now: Timestamp) -> Option<Record> {
+    let event: Event = serde_json::from_slice(&entry.payload).ok()?;
+    let Fact::EventReceived { source, message_id, message } = event.fact else {
+        tracing::error!(event = %event.id, "two facts of our own have one id");
+        return None;
+    };
+    let fact = Fact::EventConflicted { source, message_id, message };
+    let told = Event { id: Id::new(now, entropy.bytes()), at: event.at, actor: Actor::Deputy, fact };
+    Some(Record { key_hash: Record::new(ORGANIZATION.as_bytes(), Vec::new(), entry.at).key_hash, ..record(&told) })
+}
+
+/// What dedup looks at in a fact.
+enum Head<'e> {
+    Own {
+        id: &'e str,
+    },
+    Received {
+        source: &'e str,
+        message_id: Cow<'e, str>,
+        message: &'e RawValue,
+    },
+    /// Nothing that this version wrote; it goes on as it is.
+    Unknown,
+}
+
+impl<'e> Head<'e> {
+    fn of(entry: &'e Entry) -> Head<'e> {
+        #[derive(Deserialize)]
+        struct Parts<'e> {
+            #[serde(borrow)]
+            id: &'e str,
+            r#type: &'e str,
+            #[serde(borrow)]
+            data: &'e RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Received<'e> {
+            source: &'e str,
+            #[serde(borrow)]
+            message_id: Cow<'e, str>,
+            #[serde(borrow)]
+            message: &'e RawValue,
+        }
+        let Ok(parts) = serde_json::from_slice::<Parts<'_>>(&entry.payload) else { return Head::Unknown };
+        if parts.r#type != Fact::EVENT_RECEIVED {
+            return Head::Own { id: parts.id };
+        }
+        match serde_json::from_str(parts.data.get()) {
+            Ok(Received { source, message_id, message }) => Head::Received { source, message_id, message },
+            Err(_) => Head::Own { id: parts.id },
+        }
+    }
+
+    fn candidate(&self, entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
+        let (key, print): (Key, u64) = match self {
+            Head::Own { id } => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
+            Head::Received { source, message_id, message } => {
+                (fingerprints.key(ORGANIZATION, source, message_id), fingerprints.print(said(message).as_bytes()))
+            }
+            Head::Unknown => {
+                let place = format!("{}/{}", entry.offset, entry.at.0);
+                (fingerprints.key(ORGANIZATION, "", &place), fingerprints.print(&entry.payload))
+            }
+        };
+        Candidate { key, print, at: entry.at }
+    }
+}
+
+/// What a source says in a message, without what differs when it is sent again: the times that depend on the sending, the context with
+/// its address, and what the SDKs note for themselves under names with an underscore.
+fn said(message: &RawValue) -> String {
+    struct Said;
+    impl<'de> Visitor<'de> for Said {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a message")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<String, A::Error> {
+            let mut said = String::with_capacity(512);
+            while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+                if name.starts_with('_') || matches!(&*name, "timestamp" | "sentAt" | "receivedAt" | "context") {
+                    members.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                let value: &RawValue = members.next_value()?;
+                said.push_str(&name);
+                said.push('\u{1f}');
+                said.push_str(value.get());
+                said.push('\u{1e}');
+            }
+            Ok(said)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_str(message.get());
+    serde::Deserializer::deserialize_map(&mut reader, Said).unwrap_or_else(|_| message.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_of(text: &str) -> String {
+        said(&RawValue::from_string(text.to_owned()).expect("it is JSON"))
+    }
+
+    #[test]
+    fn a_message_that_is_sent_again_says_the_same() {
+        let first = r#"{"messageId":"m","type":"track","event":"E","timestamp":"2026-11-23T00:00:00.000Z","originalTimestamp":"2026-11-22","sentAt":"a","receivedAt":"b","context":{"ip":"1.2.3.4"},"properties":{"n":1},"_metadata":{"retryCount":0}}"#;
+        let again = r#"{"messageId":"m","type":"track","event":"E","timestamp":"2026-11-23T00:00:09.000Z","originalTimestamp":"2026-11-22","sentAt":"c","receivedAt":"d","context":{"ip":"1.2.3.5"},"properties":{"n":1},"_metadata":{"retryCount":1}}"#;
+        assert_eq!(said_of(first), said_of(again));
+        assert_ne!(said_of(first), said_of(&again.replace("\"n\":1", "\"n\":2")));
+        assert_ne!(said_of(first), said_of(&again.replace("2026-11-22", "2026-11-21")));
+        assert_ne!(said_of(r#"{"a":"x","b":"y"}"#), said_of(r#"{"a":"xb","":"y"}"#));
+    }
+}

@@ -1,0 +1,212 @@
+//! Where customer events come in: the [Tracking API](https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)
+//! without HTTP.
+//!
+//! One request is one append to the log, and it is answered when that append is durable. Where it fails, its sender sends it again,
+//! and dedup makes one of what may have arrived twice. What is too much at once is told to come again, with a wait that no SDK runs
+//! out of; nothing here ever answers in a way that makes an SDK throw away events that could be taken later.
+
+/// Which source a request is for, and whether it may speak for it.
+pub mod authority;
+/// The bytes of a request, as they were before they were compressed.
+pub mod body;
+/// One message: read, judged, brought into one form.
+pub mod message;
+/// What a batch says for all its messages.
+mod merge;
+/// Whether every reader can take what the ingest only copies.
+mod soundness;
+
+use std::{borrow::Cow, time::Duration};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::SemaphorePermit;
+
+use self::{
+    authority::Caller,
+    message::{Call, Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
+};
+use crate::{
+    domain::{
+        event::{Actor, received_subject},
+        id::{EventKind, Id, SourceKind},
+        refusal::{OAuthError, TRACKING_BUSY, TRACKING_JSON, TRACKING_TOO_LARGE},
+        source::{Producer, Source},
+        time::Timestamp,
+    },
+    log::{APPEND_BYTES_MAX, LogError, Record},
+    world::{RECEIVED, World},
+};
+
+/// The most messages of a batch; the specification has it so.
+const BATCH_MESSAGES_MAX: usize = 2_500;
+/// The messages of a batch together, as they were sent.
+const BATCH_BYTES_MAX: usize = 500 * 1024;
+/// What the log adds to each record, at most, and what an event adds to its message.
+const RECORD_BYTES: usize = 64;
+const EVENT_BYTES: usize = 1024;
+/// How long a request waits for others to become durable before it is told to come again.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long an SDK is told to stay away. Shorter waits use up the tries that it has; from 300 s on, they are cut to that.
+const WAIT_S: std::ops::RangeInclusive<u32> = 60..=300;
+
+/// What a producer sent.
+pub struct Request<'r> {
+    /// The one call that the path is for; `None` for a batch.
+    pub call: Option<Call>,
+    pub caller: Caller,
+    /// As it was before it was compressed.
+    pub body: &'r [u8],
+    /// From where it came.
+    pub address: std::net::IpAddr,
+}
+
+/// Waits for a place among what is taken in at once; held until the answer.
+///
+/// # Errors
+/// `tracking.busy` if none becomes free in time.
+pub async fn place(world: &World, bytes: usize) -> Result<SemaphorePermit<'_>, OAuthError> {
+    let places = u32::try_from(bytes.clamp(1, body::BODY_BYTES_MAX)).unwrap_or(u32::MAX);
+    match tokio::time::timeout(PLACE_TIMEOUT, world.memory.ingest_bytes.acquire_many(places)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(TRACKING_BUSY),
+    }
+}
+
+/// For how long a producer should stay away: another time for each, as all that waits comes back at its end.
+pub fn wait(world: &World) -> Duration {
+    let span = WAIT_S.end() - WAIT_S.start() + 1;
+    Duration::from_secs(u64::from(WAIT_S.start() + u32::from_be_bytes(world.entropy.bytes()) % span))
+}
+
+/// Takes a request in. When it is answered, every message in it that makes sense is durable.
+pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Result<(), OAuthError> {
+    let text = std::str::from_utf8(request.body).map_err(|_| TRACKING_JSON)?;
+    let mut outer: Envelope<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    let items = match request.call {
+        Some(_) => None,
+        None => Some(batch(outer.batch)?),
+    };
+    let source = authority::source(world, &request.caller, write_key(&outer, items.as_deref()).as_deref(), now).await?;
+    let address = request.address.to_canonical().to_string();
+    let is_batch = items.is_some();
+    let common = Common {
+        call: request.call,
+        received_at: now,
+        sent_at: outer.sent_at.filter(|_| is_batch),
+        context: outer.context.take_if(|_| is_batch),
+        integrations: outer.integrations.take_if(|_| is_batch),
+        browser_address: (source.producer == Producer::Browser).then_some(address.as_str()),
+        address: &address,
+    };
+    let items = items.unwrap_or_else(|| vec![Item::Message(outer)]);
+    let records = records(world, &request.caller, &source, items, &common, soundness::is_plain(text))?;
+    if records.is_empty() {
+        return Ok(());
+    }
+    let count = records.len() as u64;
+    world.log.append(RECEIVED, records).await.map_err(|error| match error {
+        LogError::Busy => TRACKING_BUSY,
+        error => error.into(),
+    })?;
+    metrics::counter!("deputy_messages_received_total").increment(count);
+    Ok(())
+}
+
+/// The messages of a batch.
+fn batch(batch: Option<&RawValue>) -> Result<Vec<Item<'_>>, OAuthError> {
+    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?.get();
+    if batch.len() > BATCH_BYTES_MAX {
+        return Err(TRACKING_TOO_LARGE);
+    }
+    serde_json::from_str(batch).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &serde_json::Error) -> OAuthError {
+    // The words of the library may quote what was sent; where it is says enough.
+    TRACKING_JSON.because(format!("The request body is not JSON of this API: line {}, column {}.", error.line(), error.column()))
+}
+
+/// The write key that the body names: beside the batch, or, as some old SDKs have it, in its messages.
+fn write_key<'m>(outer: &Envelope<'m>, items: Option<&[Item<'m>]>) -> Option<Cow<'m, str>> {
+    let of = |envelope: &Envelope<'m>| message::identifier(envelope.write_key).ok().flatten();
+    of(outer).or_else(|| match items?.first()? {
+        Item::Message(first) => of(first),
+        Item::Other => None,
+    })
+}
+
+/// The records of all messages that make sense; the others are counted.
+///
+/// # Errors
+/// `tracking.too_large` if they are more than one append, or the only one is more than a message may be.
+fn records(
+    world: &World,
+    caller: &Caller,
+    source: &Source,
+    items: Vec<Item<'_>>,
+    common: &Common<'_>,
+    is_plain: bool,
+) -> Result<Vec<Record>, OAuthError> {
+    let actor = match caller {
+        Caller::Client(client) => Actor::Client(client.clone()),
+        Caller::Nobody | Caller::WriteKey(_) => Actor::Source(source.id),
+    };
+    let first_id: Id<EventKind> = world.id(common.received_at);
+    let mut records = Vec::with_capacity(items.len().min(BATCH_MESSAGES_MAX));
+    let mut bytes = 0;
+    for (place, item) in items.into_iter().enumerate() {
+        let id = first_id.nth(place as u64);
+        let made =
+            if place < BATCH_MESSAGES_MAX { record(id, &actor, source.id, item, common, is_plain) } else { Err(Unfit::Surplus) };
+        match made {
+            Ok(record) => {
+                bytes += record.payload.len() + RECORD_BYTES;
+                records.push(record);
+            }
+            Err(Unfit::TooLarge) if common.call.is_some() => return Err(TRACKING_TOO_LARGE),
+            Err(unfit) => metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1),
+        }
+    }
+    if bytes > APPEND_BYTES_MAX { Err(TRACKING_TOO_LARGE) } else { Ok(records) }
+}
+
+/// The message as the log carries it: the form of `domain::event::Event`, written without reading the message again.
+fn record(
+    id: Id<EventKind>,
+    actor: &Actor,
+    source: Id<SourceKind>,
+    item: Item<'_>,
+    common: &Common<'_>,
+    is_plain: bool,
+) -> Result<Record, Unfit> {
+    #[derive(Serialize)]
+    struct Received<'r, 'm> {
+        id: Id<EventKind>,
+        at: Timestamp,
+        actor: &'r Actor,
+        r#type: &'static str,
+        data: Data<'r, 'm>,
+    }
+    #[derive(Serialize)]
+    struct Data<'r, 'm> {
+        source: Id<SourceKind>,
+        message_id: &'r str,
+        message: &'r Message<'m>,
+    }
+    let Item::Message(envelope) = item else { return Err(Unfit::Form) };
+    let mut message = Message::of(envelope, common)?;
+    if message.message_id.is_empty() {
+        message.message_id = Cow::Owned(id.to_string());
+    }
+    let data = Data { source, message_id: &message.message_id, message: &message };
+    let received = Received { id, at: common.received_at, actor, r#type: "event.received.v1", data };
+    let payload = serde_json::to_vec(&received).expect("what was read as JSON serialises to JSON");
+    if payload.len() > MESSAGE_BYTES_MAX + EVENT_BYTES {
+        return Err(Unfit::TooLarge);
+    }
+    if !is_plain && !soundness::is_readable(&payload) {
+        return Err(Unfit::Unreadable);
+    }
+    Ok(Record::new(received_subject(source, &message.message_id).as_bytes(), payload, common.received_at))
+}

@@ -1,0 +1,84 @@
+//! Too much at once, and trouble of our own: no answer makes an SDK throw away what could be taken later.
+
+use std::io::{Read as _, Write as _};
+
+use deputy::world::memory::INGEST_BYTES_MAX;
+use serde_json::json;
+
+use super::{key, messages, post, refused, taken};
+use crate::support::{Answer, Installation};
+
+/// For how long the answer says to stay away.
+fn wait_s(answer: &Answer) -> u32 {
+    let wait = answer.header("retry-after").and_then(|text| text.parse().ok());
+    wait.unwrap_or_else(|| panic!("no seconds in Retry-After: {answer:?}"))
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_told_to_come_again_at_different_times() {
+    let deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let body = json!({"writeKey": key(&source), "userId": "ada"});
+    let places = u32::try_from(INGEST_BYTES_MAX).expect("it fits");
+    let all = deputy.world().memory.ingest_bytes.acquire_many(places).await.expect("never closed");
+    let crowd = (0..12).map(|_| Answer::of(post(&deputy, "/v1/page", &body)));
+    let answers = futures_util::future::join_all(crowd).await;
+    let before = deputy.refusals_counted("tracking.busy").await;
+    assert!(before >= 12, "each is counted");
+    for answer in &answers {
+        refused(answer, 429, "temporarily_unavailable");
+        assert!((60..=300).contains(&wait_s(answer)), "{answer:?}");
+        assert_eq!(answer.header("x-ratelimit-reset"), answer.header("retry-after"));
+    }
+    assert!(answers.iter().any(|answer| wait_s(answer) != wait_s(&answers[0])), "not all at the same moment");
+    drop(all);
+    taken(&Answer::of(post(&deputy, "/v1/page", &body)).await);
+    assert_eq!(messages(&deputy).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_answer_is_503_with_a_long_wait() {
+    let deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let body = json!({"writeKey": key(&source), "userId": "ada"});
+    taken(&Answer::of(post(&deputy, "/v1/page", &body)).await);
+    deputy.world().log.close().await.expect("the log closes");
+    let before = deputy.refusals_counted("log.unavailable").await;
+    let answer = Answer::of(post(&deputy, "/v1/page", &body)).await;
+    refused(&answer, 503, "temporarily_unavailable");
+    assert!((60..=300).contains(&wait_s(&answer)), "{answer:?}");
+    assert!(deputy.refusals_counted("log.unavailable").await > before);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_does_not_keep_events_out() {
+    let deputy = Installation::start_on_postgres("").await;
+    let source = deputy.source(json!({})).await;
+    let body = json!({"writeKey": key(&source), "userId": "ada"});
+    taken(&Answer::of(post(&deputy, "/v1/page", &body)).await);
+    let request = post(&deputy, "/v1/page", &body);
+    deputy.later(60);
+    taken(&deputy.without_storage(Answer::of(request)).await);
+    assert_eq!(messages(&deputy).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_refusal_of_what_was_in_it() {
+    let deputy = Installation::start().await;
+    deputy.source(json!({})).await;
+    let before = deputy.refusals_counted("tracking.incomplete").await;
+    let address = deputy.address();
+    let cut = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream
+            .write_all(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n")
+            .expect("it reads");
+        let mut answer = String::new();
+        // The connection may end without an answer; the count tells.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    });
+    let answer = cut.await.expect("it ends");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 ") || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(deputy.refusals_counted("tracking.incomplete").await > before, "{answer}");
+}
