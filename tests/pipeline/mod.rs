@@ -18,5 +18,7 @@ mod sandbox;
 mod transformations;
 /// What a source is to send.
 mod tracking_plan;
+/// What speaks against agents.
+mod risk;
 /// Other services call us.
 mod webhooks;

@@ -17,7 +17,7 @@ use utoipa::{
     },
 };
 
-use super::{clients, facts, grants, keys, people, resources, sources, tokens, tracking_plans, transformations};
+use super::{clients, facts, grants, keys, people, resources, risk, sources, tokens, tracking_plans, transformations};
 use crate::{
     domain::{client, source},
     world::World,
@@ -39,6 +39,7 @@ const BEARER: &str = "operator_token";
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
+        risk::list, risk::rule, risk::set_rule,
     ),
     components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
     modifiers(&Everywhere),

@@ -18,6 +18,7 @@ pub mod grants;
 pub mod keys;
 pub mod tokens;
 pub mod facts;
+pub mod risk;
 pub mod upkeep;
 
 use crate::domain::{
