@@ -275,7 +275,7 @@ mod tests {
     fn a_rate_jumps_once_an_hour_and_only_when_the_usual_is_known() {
         // Tokens an hour for some hours, then so many in one hour: which of those is the signal, if one is.
         for (usual, hours, burst, jumped_at) in
-            [(1, 2, 500, None), (1, 48, 49, None), (1, 48, 500, Some(50)), (20, 72, 190, None), (20, 72, 500, Some(199))]
+            [(1, 2, 500, None), (1, 48, 49, None), (1, 48, 500, Some(50)), (20, 72, 190, None), (20, 72, 500, Some(200))]
         {
             let mut risk = AgentRisk::default();
             let mut number = 0;
