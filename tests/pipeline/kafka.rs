@@ -39,7 +39,7 @@ async fn operators_read_the_facts() {
         let mut from = 0;
         loop {
             let page =
-                deputy.operate("GET", &format!("/facts?partition={partition}&from={from}&limit=1"), json!(null)).await.ok().json();
+                deputy.operate("GET", &format!("/events?partition={partition}&from={from}&limit=1"), json!(null)).await.ok().json();
             let (next, end) = (page["next"].as_u64().expect("a number"), page["end"].as_u64().expect("a number"));
             read += page["items"].as_array().expect("a list").len();
             if next >= end {
