@@ -59,8 +59,8 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
-    Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
+    Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 
