@@ -10,8 +10,8 @@ use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
     id::{
-        AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind, ProfileKind, ProfileTokenKind, ResourceKind, SessionKind,
-        SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
+        AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind,
+        ProfileKind, ProfileTokenKind, ResourceKind, SessionKind, SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
     },
     json::Json,
     resource::ResourceIdentifier,
@@ -249,9 +249,13 @@ impl Fact {
             Fact::EventReceived { source, message_id, .. } | Fact::EventKeptAside { source, message_id, .. } => {
                 received_subject(*source, message_id)
             }
-            Fact::ComputedTraitCreated { computed_trait, .. } | Fact::ComputedTraitDeleted { computed_trait } => computed_trait.to_string(),
+            Fact::ComputedTraitCreated { computed_trait, .. } | Fact::ComputedTraitDeleted { computed_trait } => {
+                computed_trait.to_string()
+            }
             Fact::AudienceCreated { audience, .. } | Fact::AudienceDeleted { audience } => audience.to_string(),
-            Fact::ProfileTokenIssued { profile_token, .. } | Fact::ProfileTokenRemoved { profile_token } => profile_token.to_string(),
+            Fact::ProfileTokenIssued { profile_token, .. } | Fact::ProfileTokenRemoved { profile_token } => {
+                profile_token.to_string()
+            }
             // Of one subject, so that they keep the order in which they were asked for.
             Fact::InterventionRequested { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),

@@ -432,8 +432,11 @@ pub const TRACKING_BUSY: OAuthError =
     OAuthError::new(Code::TooManyRequests, "tracking.busy", "More events come in than can be taken at once. Send this again.");
 
 // The Profile API.
-pub const PROFILE_TOKEN: OAuthError =
-    OAuthError::new(Code::InvalidClient, "profile.token", "Send a token of the Profile API as the user name of Authorization: Basic.");
+pub const PROFILE_TOKEN: OAuthError = OAuthError::new(
+    Code::InvalidClient,
+    "profile.token",
+    "Send a token of the Profile API as the user name of Authorization: Basic.",
+);
 pub const PROFILE_NOT_FOUND: OAuthError = OAuthError::new(Code::NotFound, "profile.not_found", "Profile was not found.");
 pub const PROFILE_VALUE: OAuthError = OAuthError::new(Code::InvalidRequest, "profile.value", "A value is not acceptable.");
 pub const PROFILE_RATE: OAuthError =

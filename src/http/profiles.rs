@@ -8,7 +8,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{FromRequestParts as _, Path, Query, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -157,11 +157,12 @@ async fn delete(world: &World, parts: &mut Parts, body: Body) -> Result<Response
     let id = ExternalIdType::parse(id_type).and_then(|id_type| ExternalId::new(profile.component.collection, id_type, id));
     let id = id.ok_or_else(|| PROFILE_VALUE.because("delete_external_ids does not name an id of this collection."))?;
     let canonical = profile.component.canonical().id;
-    let asked = interventions::take_away(world, Actor::Operator(operator), canonical, id, now).await.map_err(|error| match error {
-        InterventionError::NoProfile => PROFILE_NOT_FOUND,
-        InterventionError::Split(error) => PROFILE_VALUE.because(format!("{error}.")),
-        InterventionError::Storage(error) => error.into(),
-    })?;
+    let asked =
+        interventions::take_away(world, Actor::Operator(operator), canonical, id, now).await.map_err(|error| match error {
+            InterventionError::NoProfile => PROFILE_NOT_FOUND,
+            InterventionError::Split(error) => PROFILE_VALUE.because(format!("{error}.")),
+            InterventionError::Storage(error) => error.into(),
+        })?;
     let body = json!({"data": {"id": asked.id, "status": asked.status}});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
@@ -228,7 +229,8 @@ impl Page<'_> {
         told.truncate(self.limit);
         let next = told.last().filter(|_| is_more).map(|last| last.name.clone());
         let is_verbose = self.asked.verbose.unwrap_or_default();
-        let traits: Map<String, Value> = told.into_iter().map(|told| if is_verbose { verbose(told) } else { (told.name, told.value) }).collect();
+        let traits: Map<String, Value> =
+            told.into_iter().map(|told| if is_verbose { verbose(told) } else { (told.name, told.value) }).collect();
         Ok(json!({"traits": traits, "cursor": self.cursor(next)}))
     }
 
@@ -267,7 +269,8 @@ impl Page<'_> {
 }
 
 fn verbose(told: TraitView) -> (String, Value) {
-    let mut value = json!({"value": told.value, "source_id": told.source, "updated_at": told.updated_at.map(Timestamp::to_iso_8601)});
+    let mut value =
+        json!({"value": told.value, "source_id": told.source, "updated_at": told.updated_at.map(Timestamp::to_iso_8601)});
     if let Some(confidence) = told.confidence {
         value["confidence"] = confidence.into();
     }

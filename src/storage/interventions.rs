@@ -2,7 +2,11 @@
 
 use std::sync::LazyLock;
 
-use super::{Row, StorageError, Tx, Value, batch::Batch, columns::{to_json, unreadable}};
+use super::{
+    Row, StorageError, Tx, Value,
+    batch::Batch,
+    columns::{to_json, unreadable},
+};
 use crate::domain::{
     id::{Id, InterventionKind},
     identity::graph::ProfileId,
@@ -37,15 +41,10 @@ pub async fn insert(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
         Intervention::Unmerge { .. } | Intervention::TakeAway(_) => "correction",
     };
     let sql = "INSERT INTO interventions (id, kind, detail, profile, status, done, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)";
+    let (id, detail) = (asked.id.to_string(), to_json(&asked.intervention));
     let profile = asked.profile.map(|profile| profile.to_string());
-    let values = [
-        (&asked.id.to_string()).into(),
-        kind.into(),
-        (&to_json(&asked.intervention)).into(),
-        (&profile).into(),
-        asked.status.as_str().into(),
-        asked.created_at.0.into(),
-    ];
+    let values =
+        [(&id).into(), kind.into(), (&detail).into(), (&profile).into(), asked.status.as_str().into(), asked.created_at.0.into()];
     tx.exec(sql, &values).await?;
     Ok(())
 }
@@ -66,9 +65,10 @@ pub async fn regulations(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Ask
 /// Notes how far it has come.
 pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     let sql = "UPDATE interventions SET detail = $2, status = $3, done = $4, error = $5, ended_at = $6 WHERE id = $1";
+    let (id, detail) = (asked.id.to_string(), to_json(&asked.intervention));
     let values = [
-        (&asked.id.to_string()).into(),
-        (&to_json(&asked.intervention)).into(),
+        (&id).into(),
+        (&detail).into(),
         asked.status.as_str().into(),
         i64::try_from(asked.done).unwrap_or(i64::MAX).into(),
         (&asked.error).into(),
@@ -97,7 +97,8 @@ pub async fn leave_out_before(tx: &mut Tx, ids: &[Digest], offset: u64) -> Resul
               WHERE left_out.until_offset < excluded.until_offset",
         )
     });
-    let values: Vec<Value<'_>> = ids.iter().flat_map(|id| [(&id.0[..]).into(), 0.into(), offset.cast_signed().into()]).collect();
+    let values: Vec<Value<'_>> =
+        ids.iter().flat_map(|id| [(&id.0[..]).into(), 0_i64.into(), offset.cast_signed().into()]).collect();
     tx.exec_batch(&LEAVE_OUT, &values).await?;
     Ok(())
 }
@@ -125,9 +126,8 @@ pub async fn is_any_left_out(tx: &mut Tx) -> Result<bool, StorageError> {
 
 /// What is left out of these ids' events.
 pub async fn left_out(tx: &mut Tx, ids: &[Digest]) -> Result<Vec<Span>, StorageError> {
-    static SPANS: LazyLock<Batch> = LazyLock::new(|| {
-        Batch::new("SELECT digest, since_offset, until_offset FROM left_out WHERE digest IN (VALUES ", 1, ")")
-    });
+    static SPANS: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("SELECT digest, since_offset, until_offset FROM left_out WHERE digest IN (VALUES ", 1, ")"));
     let values: Vec<Value<'_>> = ids.iter().map(|id| (&id.0[..]).into()).collect();
     tx.rows_batch(&SPANS, &values, |row| {
         Ok(Span { digest: row.digest(0)?, since: row.int(1)?.cast_unsigned(), until: row.int(2)?.cast_unsigned() })

@@ -66,7 +66,14 @@ impl Taken {
             let message: Message = serde_json::from_str(message.as_str()).ok()?;
             let at = message.timestamp.as_deref().and_then(Timestamp::parse_iso_8601).unwrap_or(event.at);
             // A clock that is ahead must not win over every later writer.
-            return Some(Taken { cause, at: at.min(event.at), subjects, intervention: None, traits: message.traits(), event: message.event() });
+            return Some(Taken {
+                cause,
+                at: at.min(event.at),
+                subjects,
+                intervention: None,
+                traits: message.traits(),
+                event: message.event(),
+            });
         }
         let cause = cause(OWN.to_owned(), event.id.to_string());
         let Value::Object(fact) = serde_json::to_value(&event.fact).ok()? else { return None };
