@@ -24,7 +24,8 @@ const DEFINITIONS_MAX: usize = 500;
 /// A definition, as `domain` reads it; its id is ours to give.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
-pub struct Definition(#[schema(value_type = Object)] Map<String, Value>);
+#[schema(value_type = Object)]
+pub struct Definition(Map<String, Value>);
 
 /// All definitions of a kind.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
