@@ -5,6 +5,5 @@ mod stories;
 mod rfc;
 mod attacks;
 mod clients;
-mod pipeline;
 mod house;
 mod simulation;

@@ -2,6 +2,12 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// A server on Kafka.
+mod kafka;
+/// The process, killed again and again.
+mod kills;
+/// Each event once.
+mod dedup;
 /// The tracking API.
 mod ingest;
 /// A source, and what becomes of what it sends.
