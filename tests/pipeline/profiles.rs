@@ -87,7 +87,7 @@ async fn an_agent_is_linked_to_the_person_for_whom_it_acts_and_is_not_them() {
         agent.authorize(&person, "notes:read").await;
         space.settle().await;
         let who = format!("client_id:{}", agent.client_id);
-        assert_eq!(space.ids("agents", &who).await, [who.clone()]);
+        assert_eq!(space.ids("agents", &who).await, std::slice::from_ref(&who));
         assert_eq!(space.traits("agents", &who).await["name"], "Notes agent");
         let events = space.events("agents", &who).await;
         assert!(events.contains(&"consent.given.v1".to_owned()) && events.contains(&"token.issued.v1".to_owned()), "{events:?}");
