@@ -2,6 +2,8 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
+/// A server on Kafka.
+mod kafka;
 /// The process, killed again and again.
 mod kills;
 /// Each event once.
@@ -18,3 +20,12 @@ mod transformations;
 mod tracking_plan;
 /// Other services call us.
 mod webhooks;
+
+/// An organisation that sends and asks.
+mod space;
+/// Whose the events are, and what they add up to.
+mod profiles;
+/// How profiles are asked for.
+mod profile_api;
+/// Who asks to be forgotten.
+mod privacy;

@@ -203,6 +203,15 @@ async fn kill_9_loses_no_event_that_was_taken() {
 }
 
 #[tokio::test]
+async fn a_process_runs_programs_in_a_child_of_its_own() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let running = Running::start(folder.path(), address);
+    let trial = json!({"program": ".n = 2", "event": {"n": 1}});
+    let tried = running.operate(folder.path(), "/transformations/test", trial).await;
+    assert_eq!(tried, json!({"events": [{"n": 2}]}));
+}
+
+#[tokio::test]
 async fn sigterm_finishes_what_is_in_flight() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     let mut running = Running::start(folder.path(), address);

@@ -1,7 +1,7 @@
 //! `deputy serve` in a process of its own: to be killed and started again.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
@@ -59,7 +59,10 @@ impl Running {
     /// Asks it to finish, and waits until it has.
     pub fn stop(mut self) {
         signal("-TERM", self.child.id());
-        assert!(self.child.wait().expect("it was ours").success(), "it ends well");
+        let mut said = String::new();
+        self.lines.read_to_string(&mut said).expect("its lines are text");
+        let status = self.child.wait().expect("it was ours");
+        assert!(status.success(), "{status}: {said}");
     }
 
     pub async fn operate(&self, data: &Path, path: &str, body: Value) -> Value {

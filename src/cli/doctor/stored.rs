@@ -85,6 +85,7 @@ pub(super) async fn database(settings: &Settings) -> Result<Finding, Failure> {
     })
 }
 
+/// Kafka's brokers.
 pub(super) async fn brokers(settings: &Settings) -> Result<Finding, Failure> {
     Ok(match probe_log(settings).await {
         Ok(()) => Finding::fine("log", format!("{} answers", settings.log)),
@@ -96,7 +97,7 @@ pub(super) async fn brokers(settings: &Settings) -> Result<Finding, Failure> {
     })
 }
 
-/// The log, if a server has run here.
+/// The files of the embedded log, if a server has run here.
 pub(super) fn log(settings: &Settings) -> Option<Finding> {
     let path = log_path(settings);
     path.is_dir().then(|| match Reader::open(Arc::new(RealDisk::at(&path))) {
@@ -231,6 +232,15 @@ mod tests {
         fs::write(log_path(&settings).join("facts.00000001.segment"), segment).expect("the folder is ours");
         let finding = log(&settings).expect("there is a log");
         assert!(finding.verdict == Verdict::Wrong && finding.what.contains("written by a newer release"), "{finding}");
+    }
+
+    #[test]
+    fn brokers_must_answer() {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let settings = settings(&format!("log = \"kafka://{free}\""), folder().path());
+        let finding = wait_for(brokers(&settings)).expect("it is examined");
+        let what = format!("kafka://{free}/deputy cannot be used");
+        assert!(finding.verdict == Verdict::Wrong && finding.what.starts_with(&what), "{finding}");
     }
 
     #[test]
