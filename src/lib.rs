@@ -17,6 +17,8 @@ pub mod log;
 pub mod keys;
 /// Outgoing HTTP: every URL is hostile.
 pub mod outbound;
+/// Operators' programs, run in a bounded child process.
+pub mod sandbox;
 /// Everything outside our memory, each part with a simulated twin.
 pub mod world;
 /// OAuth and OpenID Connect without HTTP.

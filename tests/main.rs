@@ -7,4 +7,3 @@ mod attacks;
 mod clients;
 mod house;
 mod simulation;
-mod pipeline;

@@ -92,6 +92,20 @@ python() {
     link "$folder" .venv
 }
 
+# The client written in Rust: tests/clients/.rust. A program of its own, built once.
+rust() {
+    command -v cargo >/dev/null || fail 'Rust is missing: install it as https://rustup.rs says'
+    local folder sources=(segment_rust/Cargo.toml segment_rust/Cargo.lock segment_rust/src/main.rs)
+    folder="$(folder rust "${sources[@]}")"
+    if ! is_complete "$folder"; then
+        echo 'Building the client written in Rust'
+        rm -rf "$folder"
+        cargo build --quiet --locked --manifest-path segment_rust/Cargo.toml --target-dir "$folder"
+        touch "$folder/.complete"
+    fi
+    link "$folder" .rust
+}
+
 # Apache Kafka's broker, from its Maven artifacts: tests/kafka/libs.
 kafka() {
     has_java || fail 'Kafka needs Java 17 or newer: apt-get install default-jre-headless'
@@ -117,4 +131,5 @@ flock 9
 packages
 javascript
 python
+rust
 kafka

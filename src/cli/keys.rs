@@ -14,9 +14,6 @@ pub(crate) enum KeysCommand {
     List(PageArgs),
     /// Sign with a new key from now on; tokens signed before stay valid
     Rotate {
-        /// At once, for a key that leaked: who cached our key set may refuse new tokens until they read it again
-        #[arg(long)]
-        force: bool,
         #[command(flatten)]
         admin: AdminArgs,
     },
@@ -27,9 +24,9 @@ const COLUMNS: &[Column] = &[("KEY", "kid"), ("ALGORITHM", "algorithm"), ("STATE
 pub(crate) async fn run(command: KeysCommand, settings: &Settings) -> Result<(), Failure> {
     match command {
         KeysCommand::List(args) => list(&["keys"], &args, COLUMNS, settings).await,
-        KeysCommand::Rotate { force, admin } => {
+        KeysCommand::Rotate { admin } => {
             let admin = Admin::open(&admin, settings)?;
-            let key = admin.post(&["keys", "rotate"], &json!({"force": force})).await?;
+            let key = admin.post(&["keys", "rotate"], &json!({})).await?;
             admin.show(&key)
         }
     }

@@ -17,6 +17,7 @@ mod operators;
 mod output;
 mod people;
 mod resources;
+mod sandbox;
 mod serve;
 mod sources;
 mod terminal;
@@ -84,6 +85,9 @@ enum Command {
     Events(events::EventsCommand),
     /// Check the configuration and its surroundings; say what is wrong and how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Run operators' programs for the server that started this, and for nobody else
+    #[command(hide = true, name = deputy::sandbox::worker::COMMAND)]
+    Sandbox,
 }
 
 /// Why a command did not do what it was asked: one sentence without its full stop.
@@ -123,6 +127,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Command::Doctor(args) = cli.command {
         return doctor::run(&args, cli.config.as_deref(), environment());
     }
+    if let Command::Sandbox = cli.command {
+        return sandbox::run();
+    }
     let settings = Settings::load(cli.config.as_deref(), environment()).map_err(|error| Failure(error.to_string()))?;
     match cli.command {
         Command::Serve => serve::run(settings),
@@ -135,7 +142,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
         Command::Sources(command) => wait_for(sources::run(command, &settings)),
         Command::Events(command) => wait_for(events::run(command, &settings)),
-        Command::Doctor(_) => unreachable!("it was run above, since it must work without settings"),
+        Command::Doctor(_) | Command::Sandbox => unreachable!("they were run above, since they must work without settings"),
     }?;
     Ok(ExitCode::SUCCESS)
 }

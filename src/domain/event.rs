@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
-    id::{EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ResourceKind, SessionKind, SourceKind, TokenKind},
+    id::{
+        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ProfileKind, ResourceKind, SessionKind,
+        SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
+    },
     json::Json,
     resource::ResourceIdentifier,
     scope::Scopes,
@@ -146,6 +149,19 @@ pub enum Fact {
     SourceChanged { source: Id<SourceKind>, change: String },
     #[serde(rename = "source.deleted.v1")]
     SourceDeleted { source: Id<SourceKind> },
+    #[serde(rename = "transformation.created.v1")]
+    TransformationCreated { transformation: Id<TransformationKind>, name: String },
+    /// Its program, name, sources, or whether it is applied. The version counts its programs.
+    #[serde(rename = "transformation.changed.v1")]
+    TransformationChanged { transformation: Id<TransformationKind>, version: u32 },
+    #[serde(rename = "transformation.deleted.v1")]
+    TransformationDeleted { transformation: Id<TransformationKind> },
+    #[serde(rename = "tracking_plan.created.v1")]
+    TrackingPlanCreated { tracking_plan: Id<TrackingPlanKind>, name: String },
+    #[serde(rename = "tracking_plan.changed.v1")]
+    TrackingPlanChanged { tracking_plan: Id<TrackingPlanKind>, version: u32 },
+    #[serde(rename = "tracking_plan.deleted.v1")]
+    TrackingPlanDeleted { tracking_plan: Id<TrackingPlanKind> },
     /// A customer event came in. Its way begins here, and nothing has looked at it but the ingest.
     #[serde(rename = "event.received.v1")]
     EventReceived {
@@ -155,9 +171,22 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
-    /// A customer event came under the id of an earlier one, and says something else. It counts for nothing, and is kept here.
-    #[serde(rename = "event.conflicted.v1")]
-    EventConflicted { source: Id<SourceKind>, message_id: String, message: Json },
+    #[serde(rename = "audience.entered.v1")]
+    AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
+    #[serde(rename = "audience.left.v1")]
+    AudienceLeft { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
+    /// A customer event that does not count, and is not lost: it came under the id of an earlier one and says something else, or what
+    /// its source has been given to shape it let it not pass.
+    #[serde(rename = "event.kept_aside.v1")]
+    EventKeptAside {
+        source: Id<SourceKind>,
+        message_id: String,
+        reason: String,
+        /// What an operator may want to know; it may quote the message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+        message: Json,
+    },
 }
 
 impl Fact {
@@ -194,9 +223,16 @@ impl Fact {
             Fact::SourceCreated { source, .. } | Fact::SourceChanged { source, .. } | Fact::SourceDeleted { source } => {
                 source.to_string()
             }
-            Fact::EventReceived { source, message_id, .. } | Fact::EventConflicted { source, message_id, .. } => {
+            Fact::TransformationCreated { transformation, .. }
+            | Fact::TransformationChanged { transformation, .. }
+            | Fact::TransformationDeleted { transformation } => transformation.to_string(),
+            Fact::TrackingPlanCreated { tracking_plan, .. }
+            | Fact::TrackingPlanChanged { tracking_plan, .. }
+            | Fact::TrackingPlanDeleted { tracking_plan } => tracking_plan.to_string(),
+            Fact::EventReceived { source, message_id, .. } | Fact::EventKeptAside { source, message_id, .. } => {
                 received_subject(*source, message_id)
             }
+            Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }

@@ -75,6 +75,20 @@ impl Kind for ClientKind {
     const PREFIX: &'static str = "cli";
 }
 
+/// A transformation: a program for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TransformationKind {}
+impl Kind for TransformationKind {
+    const PREFIX: &'static str = "trf";
+}
+
+/// A tracking plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrackingPlanKind {}
+impl Kind for TrackingPlanKind {
+    const PREFIX: &'static str = "tpl";
+}
+
 /// A signing key (`kid`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyKind {}

@@ -14,6 +14,16 @@ impl Json {
         RawValue::from_string(text).ok().map(Json)
     }
 
+    /// What this is as JSON.
+    pub fn of(value: &impl Serialize) -> Json {
+        Json(serde_json::value::to_raw_value(value).expect("what is given here has a form in JSON"))
+    }
+
+    /// The document, as serde carries one unread.
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         self.0.get()

@@ -18,6 +18,9 @@
 //! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
 //! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
 //! - **audience**: the profiles of which a condition holds.
+//! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
+//! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
+//! - **kept aside**: not going on, with the reason, and not lost.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -35,7 +38,11 @@ pub mod grant;
 pub mod token;
 pub mod policy;
 pub mod source;
+pub mod webhook;
 pub mod json;
+pub mod call;
+pub mod transformation;
+pub mod tracking_plan;
 pub mod condition;
 pub mod computed_trait;
 pub mod profile;

@@ -438,6 +438,24 @@ pub const ADMIN_VALUE: OAuthError = OAuthError::new(Code::InvalidRequest, "admin
 pub const ADMIN_CURSOR: OAuthError =
     OAuthError::new(Code::InvalidRequest, "admin.cursor", "This cursor is not one that this server made.");
 
+// Webhooks.
+pub const WEBHOOK_UNKNOWN: OAuthError = OAuthError::new(Code::NotFound, "webhook.unknown", "No service is expected to call here.");
+pub const WEBHOOK_SIGNATURE: OAuthError = OAuthError::new(
+    Code::AccessDenied,
+    "webhook.signature",
+    "The call is not signed with the secret that is set for it here, or not in the form that is.",
+);
+pub const WEBHOOK_STALE: OAuthError = OAuthError::new(
+    Code::AccessDenied,
+    "webhook.stale",
+    "The call was signed more than five minutes ago, or by a clock that is wrong.",
+);
+pub const WEBHOOK_MALFORMED: OAuthError = OAuthError::new(
+    Code::InvalidRequest,
+    "webhook.malformed",
+    "The body is not text in UTF-8, or not all of it arrived, or its JSON is unreadable.",
+);
+
 // Trouble that passes.
 pub const BUSY: OAuthError =
     OAuthError::new(Code::TemporarilyUnavailable, "server.busy", "The server is busy. Try again in a moment.");
@@ -573,6 +591,10 @@ pub const ALL: &[&OAuthError] = &[
     &ADMIN_VALUE,
     &ADMIN_CURSOR,
     &BUSY,
+    &WEBHOOK_UNKNOWN,
+    &WEBHOOK_SIGNATURE,
+    &WEBHOOK_STALE,
+    &WEBHOOK_MALFORMED,
     &STORAGE_UNAVAILABLE,
     &STORAGE_FULL,
     &LOG_UNAVAILABLE,

@@ -17,16 +17,19 @@ pub enum Producer {
     Server,
     /// A page or an app on a person's own device: it calls from the person's address, and everybody can read its write key.
     Browser,
+    /// Another service that calls us in its own words; only a transformation makes messages of what it says.
+    Webhook,
 }
 
 impl Producer {
-    pub const ALL: [Producer; 2] = [Producer::Server, Producer::Browser];
+    pub const ALL: [Producer; 3] = [Producer::Server, Producer::Browser, Producer::Webhook];
 
     /// The word in storage and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Producer::Server => "server",
             Producer::Browser => "browser",
+            Producer::Webhook => "webhook",
         }
     }
 

@@ -7,9 +7,9 @@
 //! taken, and commits nothing.
 //!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
-//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.conflicted.v1`.
+//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde::{
     Deserialize,
@@ -17,17 +17,19 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::shaping::{self, GoesOn, Received, Shaped};
 use crate::{
     domain::{
         event::{Actor, Event, Fact},
-        id::Id,
+        id::{Id, SourceKind},
+        json::Json,
         time::Timestamp,
     },
     log::{
         Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, entropy::Entropy, record, seen::SeenIndex},
+    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, seen::SeenIndex},
 };
 
 /// Who reads, as its cursor names it.
@@ -128,25 +130,69 @@ struct Judged {
 }
 
 async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
-    let entropy = Arc::clone(&world.entropy);
-    aside(world, move |seen| {
+    let (entries, candidates, verdicts) = aside(world, move |seen| {
         let candidates: Vec<_> = entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
         let verdicts = seen.probe(&candidates)?;
-        let firsts = firsts(&candidates, &verdicts).collect();
-        let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
-        for (entry, verdict) in entries.into_iter().zip(verdicts) {
-            match verdict {
-                Verdict::First => judged.outputs.push(Record::new(ORGANIZATION.as_bytes(), entry.payload, entry.at)),
-                Verdict::Again => judged.duplicates += 1,
-                Verdict::Conflict { .. } => {
-                    judged.conflicts += 1;
-                    judged.outputs.extend(conflict(&entry, &*entropy, now));
-                }
+        Ok((entries, candidates, verdicts))
+    })
+    .await?;
+    let firsts = firsts(&candidates, &verdicts).collect();
+    let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
+    let mut shaped = shape(world, &entries, &verdicts, now).await?;
+    for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
+        match (verdict, shaped.remove(&place)) {
+            (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
+            (Verdict::First, Some(facts)) => {
+                judged.outputs.extend(facts.into_iter().map(|fact| output_of(world, fact, entry.at, now)))
+            }
+            (Verdict::Again, _) => judged.duplicates += 1,
+            (Verdict::Conflict { .. }, _) => {
+                judged.conflicts += 1;
+                judged.outputs.extend(conflict(&entry).map(|fact| output_of(world, fact, entry.at, now)));
             }
         }
-        Ok(judged)
-    })
-    .await
+    }
+    Ok(judged)
+}
+
+/// What the sources' programs and plans make of the messages that are new; nothing for those that go on as they came.
+async fn shape(
+    world: &World,
+    entries: &[Entry],
+    verdicts: &[Verdict],
+    now: Timestamp,
+) -> Result<HashMap<usize, Vec<Fact>>, StageError> {
+    let shapes = world.shapes(now).await?;
+    let mut messages = Vec::new();
+    for (place, (entry, verdict)) in entries.iter().zip(verdicts).enumerate() {
+        let Head::Received { source, .. } = Head::of(entry) else { continue };
+        let is_shaped = *verdict == Verdict::First && source.parse().is_ok_and(|source| shapes.of(source).is_some());
+        if let (true, Ok(Event { fact: Fact::EventReceived { source, message_id, message }, .. })) =
+            (is_shaped, serde_json::from_slice(&entry.payload))
+        {
+            messages.push((place, source, message_id, message));
+        }
+    }
+    let received: Vec<_> = messages.iter().map(|(_, source, _, message)| Received { source: *source, message }).collect();
+    let shaped = shaping::apply(world, &received, now).await?;
+    let facts = messages.iter().zip(shaped).filter_map(|((place, source, message_id, _), shaped)| {
+        let Shaped { goes_on, violations, aside } = shaped;
+        let mut facts = match goes_on {
+            GoesOn::Itself if violations.is_empty() && aside.is_empty() => return None,
+            GoesOn::Itself => vec![message_of(*source, message_id, entries[*place].payload.as_slice())?],
+            GoesOn::These(messages) => messages.into_iter().map(|message| received_again(*source, message_id, message)).collect(),
+        };
+        facts.extend(violations.into_iter().map(|message| received_again(*source, message_id, message)));
+        facts.extend(aside.into_iter().map(|kept| Fact::EventKeptAside {
+            source: kept.source,
+            message_id: message_id.clone(),
+            reason: kept.reason.as_str().to_owned(),
+            detail: Some(kept.detail),
+            message: kept.message,
+        }));
+        Some((*place, facts))
+    });
+    Ok(facts.collect())
 }
 
 fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
@@ -163,17 +209,43 @@ async fn aside<T: Send + 'static>(
     Ok(done.map_err(|error| LogError::Unavailable(error.to_string()))??)
 }
 
-/// A payload that came under the id of another one, as a fact of its own. It is ours to keep if it is a customer's; two facts of our own
-/// never have one id.
-fn conflict(entry: &Entry, entropy: &dyn Entropy, now: Timestamp) -> Option<Record> {
+/// A payload that came under the id of another one. Two facts of our own never have one id.
+fn conflict(entry: &Entry) -> Option<Fact> {
     let event: Event = serde_json::from_slice(&entry.payload).ok()?;
     let Fact::EventReceived { source, message_id, message } = event.fact else {
         tracing::error!(event = %event.id, "two facts of our own have one id");
         return None;
     };
-    let fact = Fact::EventConflicted { source, message_id, message };
-    let told = Event { id: Id::new(now, entropy.bytes()), at: event.at, actor: Actor::Deputy, fact };
-    Some(Record { key_hash: Record::new(ORGANIZATION.as_bytes(), Vec::new(), entry.at).key_hash, ..record(&told) })
+    Some(Fact::EventKeptAside { source, message_id, reason: "conflict".to_owned(), detail: None, message })
+}
+
+/// A message that was made of another one, under the id that it was given.
+fn received_again(source: Id<SourceKind>, message_id: &str, message: Json) -> Fact {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        message_id: String,
+    }
+    let named = serde_json::from_str(message.as_str()).map_or_else(|_| message_id.to_owned(), |Named { message_id }| message_id);
+    Fact::EventReceived { source, message_id: named, message }
+}
+
+/// The message that an entry holds.
+fn message_of(source: Id<SourceKind>, message_id: &str, payload: &[u8]) -> Option<Fact> {
+    let event: Event = serde_json::from_slice(payload).ok()?;
+    match event.fact {
+        Fact::EventReceived { message, .. } => Some(Fact::EventReceived { source, message_id: message_id.to_owned(), message }),
+        _ => None,
+    }
+}
+
+fn output(payload: Vec<u8>, at: Timestamp) -> Record {
+    Record::new(ORGANIZATION.as_bytes(), payload, at)
+}
+
+fn output_of(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
+    let event = Event { id: world.id(now), at, actor: Actor::Deputy, fact };
+    output(serde_json::to_vec(&event).expect("our own events serialise to JSON"), at)
 }
 
 /// What dedup looks at in a fact.

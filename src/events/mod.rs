@@ -2,4 +2,6 @@
 
 pub mod relay;
 pub mod ingest;
+pub mod shaping;
 pub mod dedup;
+pub mod profiles;

@@ -13,8 +13,10 @@ use crate::domain::refusal::{
     OAuthError, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
 };
 
-/// The largest body that is read.
+/// The largest body that is read from anybody.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The largest body of somebody who is known by then: a tracking plan may be long.
+pub(crate) const BODY_BYTES_MAX_KNOWN: usize = 1024 * 1024;
 /// How long a sender may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,21 +25,21 @@ pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuth
     if !is_media_type(headers, "application/x-www-form-urlencoded") {
         return Err(REQUEST_MEDIA_TYPE);
     }
-    read(body).await
+    read(body, BODY_BYTES_MAX).await
 }
 
 /// A JSON document. The refusal names what is wrong with it.
 pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, OAuthError> {
-    serde_json::from_slice(&json_bytes(headers, body).await?)
+    serde_json::from_slice(&json_bytes(headers, body, BODY_BYTES_MAX).await?)
         .map_err(|error| REQUEST_JSON.because(format!("The request body is not what this endpoint reads: {error}.")))
 }
 
 /// The bytes of what says to be a JSON object.
-pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
+pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, OAuthError> {
     if !is_media_type(headers, "application/json") {
         return Err(REQUEST_JSON_MEDIA_TYPE);
     }
-    let bytes = read(body).await?;
+    let bytes = read(body, bytes_max).await?;
     // The library would also take an array for a type of ours, by the order of its members.
     if bytes.trim_ascii_start().starts_with(b"{") {
         Ok(bytes)
@@ -46,8 +48,8 @@ pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body) -> Result<Bytes,
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, OAuthError> {
-    whole(body, BODY_BYTES_MAX).await.map_err(|unread| match unread {
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, OAuthError> {
+    whole(body, bytes_max).await.map_err(|unread| match unread {
         Unread::TooLarge => REQUEST_TOO_LARGE,
         Unread::BrokeOff => REQUEST_MALFORMED.because("The request body broke off."),
         Unread::TooSlow => REQUEST_MALFORMED.because("The request body took too long to arrive."),

@@ -19,6 +19,8 @@ pub(crate) mod clients;
 pub(crate) mod resource_servers;
 /// For producers: the tracking API.
 pub(crate) mod producers;
+/// For other services: webhooks.
+pub(crate) mod webhooks;
 /// For operators: the admin API.
 pub(crate) mod operators;
 /// For those who run the process: health and metrics.
@@ -39,6 +41,7 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(clients::router())
         .merge(resource_servers::router())
         .merge(producers::router())
+        .merge(webhooks::router())
         .merge(operators::router())
         .merge(assets::router());
     let path = world.settings.issuer.path();

@@ -23,6 +23,7 @@ use super::{
     layers::any_origin,
 };
 use crate::{
+    domain::call::Call,
     domain::refusal::{
         Code, OAuthError, REQUEST_METHOD, REQUEST_NOT_FOUND, TRACKING_INCOMPLETE, TRACKING_KEY_UNKNOWN, TRACKING_SOURCE_DISABLED,
         TRACKING_SOURCE_UNKNOWN, TRACKING_TOO_LARGE,
@@ -31,7 +32,6 @@ use crate::{
         self,
         authority::{self, Caller},
         body::{BODY_BYTES_MAX, inflate},
-        message::Call,
     },
     protocol::{bearer, tracking_api},
     world::World,

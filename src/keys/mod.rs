@@ -4,6 +4,9 @@
 //! the first token needs it. `active` signs. `retiring` signs no more and stays published until all that it signed has
 //! expired. So a rotation never makes a valid token unverifiable.
 //!
+//! 2026-11: no rotation is so urgent that it could skip the wait of `next`. A key that leaked is worth as much while it is published
+//! as while it signs, and whoever has our key set in a cache would refuse good tokens.
+//!
 //! Signing holds the parsed key and pre-encoded headers: parsing a key costs more than the signature. Nothing in here ever
 //! shows a private key.
 
@@ -44,7 +47,7 @@ pub enum KeyError {
     Storage(#[from] StorageError),
     #[error("the signing keys cannot be opened with this master key; restore the master key that this data was made with")]
     WrongMasterKey,
-    #[error("the next key has been published for less than {} seconds, so caches may not have it yet; wait, or force the rotation", PUBLISHED_MIN.as_secs())]
+    #[error("the next key has been published for less than {} seconds, so caches may not have it yet: try again later", PUBLISHED_MIN.as_secs())]
     TooSoon,
     #[error("another node rotated the keys at the same moment")]
     Raced,
@@ -136,13 +139,16 @@ impl Keyring {
     }
 
     /// The keys that a rotation would touch at `now`: retire, activate, and the new one to publish.
-    pub fn plan_rotation(&self, now: Timestamp, pace: Pace) -> Result<Rotation, KeyError> {
+    ///
+    /// # Errors
+    /// `TooSoon` while somebody may not have the next key yet.
+    pub fn plan_rotation(&self, now: Timestamp) -> Result<Rotation, KeyError> {
         let ring = self.ring();
         let find = |state: &str| ring.stored.iter().rfind(|key| key.state == state).map(|key| (key.id, key.created_at));
         let (Some((retire, _)), Some((activate, published_at))) = (find("active"), find("next")) else {
             return Err(KeyError::Raced);
         };
-        if pace == Pace::AfterCaches && now.since(published_at) < PUBLISHED_MIN {
+        if now.since(published_at) < PUBLISHED_MIN {
             return Err(KeyError::TooSoon);
         }
         Ok(Rotation { retire, activate, publish: fresh_key(&self.secrets, self.algorithm, now, "next"), now })
@@ -153,7 +159,7 @@ impl Keyring {
         let ring = self.ring();
         let active_since = ring.stored.iter().rfind(|key| key.state == "active").and_then(|key| key.activated_at);
         let aged = active_since.is_some_and(|since| now.since(since) >= self.rotation_interval);
-        (aged || ring.active.algorithm != self.algorithm) && self.plan_rotation(now, Pace::AfterCaches).is_ok()
+        (aged || ring.active.algorithm != self.algorithm) && self.plan_rotation(now).is_ok()
     }
 
     /// Whether the keys should be read again, in case another node rotated.
@@ -177,14 +183,6 @@ impl Keyring {
     fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
-}
-
-/// Whether a rotation waits until everyone who caches our JWKS has the next key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    AfterCaches,
-    /// At once: for a key that leaked.
-    Forced,
 }
 
 /// One rotation, to be written in one transaction with its event.

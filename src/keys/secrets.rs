@@ -43,6 +43,7 @@ pub enum Purpose {
     Attempt,
     Form,
     Cursor,
+    WebhookSecret,
 }
 
 impl Purpose {
@@ -62,6 +63,7 @@ impl Purpose {
             Purpose::Attempt => "attempt",
             Purpose::Form => "form",
             Purpose::Cursor => "cursor",
+            Purpose::WebhookSecret => "webhook_secret",
         }
     }
 }
@@ -138,7 +140,7 @@ impl Secrets {
         Some((Id::from_bytes(grant.try_into().ok()?), u32::from_be_bytes(generation.try_into().ok()?)))
     }
 
-    /// Encrypts and authenticates a value that travels through a browser. `context` is what it is bound to.
+    /// Encrypts and authenticates a value that travels through a browser, or that is kept where others may read. `context` is what it is bound to.
     pub fn seal<T: Serialize>(&self, purpose: Purpose, context: &str, expires_at: Timestamp, value: &T) -> String {
         let plain = serde_json::to_vec(&Sealed { expires_at, value }).expect("our own types serialise to JSON");
         URL_SAFE_NO_PAD.encode(encrypt(&self.seals, &associated(purpose.as_str(), context), plain))

@@ -4,6 +4,7 @@
 use crate::{
     domain::refusal::{BUSY, INTERNAL, LOG_UNAVAILABLE, OAuthError, STORAGE_FULL, STORAGE_UNAVAILABLE},
     log::LogError,
+    sandbox::SandboxError,
     storage::StorageError,
 };
 
@@ -31,5 +32,12 @@ impl From<LogError> for OAuthError {
                 LOG_UNAVAILABLE
             }
         }
+    }
+}
+
+impl From<SandboxError> for OAuthError {
+    fn from(error: SandboxError) -> OAuthError {
+        tracing::error!(%error, "no program can be tried");
+        BUSY
     }
 }

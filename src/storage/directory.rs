@@ -17,6 +17,7 @@ use crate::domain::{
     grant::Grant,
     id::{Id, ResourceKind},
     resource::{Resource, ResourceIdentifier},
+    scope::Scopes,
     time::Timestamp,
 };
 
@@ -76,7 +77,7 @@ impl Storage {
     pub async fn client(&self, id: &ClientId) -> Result<Option<Arc<Client>>, StorageError> {
         let ask = |id: ClientId| self.read(move |tx| Box::pin(async move { clients::find(tx, &id).await }));
         let Some(directory) = self.directory() else { return Ok(ask(id.clone()).await?.map(Arc::new)) };
-        let generation = match directory.clients.get(id) {
+        let generation = match directory.clients.get(id, |_| true) {
             Ok(kept) => return Ok(Some(kept)),
             Err(generation) => generation,
         };
@@ -91,7 +92,7 @@ impl Storage {
     pub async fn resources(&self) -> Result<Arc<Resources>, StorageError> {
         let ask = || self.read(|tx| Box::pin(async move { resources::list(tx).await }));
         let Some(directory) = self.directory() else { return Ok(Arc::new(Resources::new(ask().await?))) };
-        let generation = match directory.resources.get(&()) {
+        let generation = match directory.resources.get(&(), |_| true) {
             Ok(kept) => return Ok(kept),
             Err(generation) => generation,
         };
@@ -104,7 +105,7 @@ impl Storage {
     pub async fn sources(&self) -> Result<Arc<Sources>, StorageError> {
         let ask = || self.read(|tx| Box::pin(async move { sources::list(tx).await }));
         let Some(directory) = self.directory() else { return Ok(Arc::new(Sources::new(ask().await?))) };
-        let generation = match directory.sources.get(&()) {
+        let generation = match directory.sources.get(&(), |_| true) {
             Ok(kept) => return Ok(kept),
             Err(generation) => generation,
         };
@@ -113,26 +114,27 @@ impl Storage {
         Ok(found)
     }
 
-    /// The live grant by which a client acts for itself at a resource.
+    /// The grant of exactly these scopes by which a client acts for itself at a resource, if it has not ended and lasts until
+    /// `lasts_until`.
     pub async fn own_grant(
         &self,
         client: &ClientId,
         resource: &ResourceIdentifier,
-        now: Timestamp,
+        scopes: &Scopes,
+        lasts_until: Timestamp,
     ) -> Result<Option<Arc<Grant>>, StorageError> {
-        let ask = |client: ClientId, resource: ResourceIdentifier| {
-            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, now).await }))
+        let ask = || {
+            let (client, resource, scopes) = (client.clone(), resource.clone(), scopes.clone());
+            self.read(move |tx| Box::pin(async move { grants::find_own(tx, &client, &resource, &scopes, lasts_until).await }))
         };
-        let Some(directory) = self.directory() else {
-            return Ok(ask(client.clone(), resource.clone()).await?.map(Arc::new));
-        };
+        let Some(directory) = self.directory() else { return Ok(ask().await?.map(Arc::new)) };
         let key = (client.clone(), resource.clone());
-        let generation = match directory.own_grants.get(&key) {
-            Ok(kept) if kept.expires_at > now => return Ok(Some(kept)),
-            Ok(_) => return Ok(ask(key.0, key.1).await?.map(Arc::new)),
+        let still_does = |kept: &Arc<Grant>| kept.scopes == *scopes && kept.expires_at >= lasts_until;
+        let generation = match directory.own_grants.get(&key, still_does) {
+            Ok(kept) => return Ok(Some(kept)),
             Err(generation) => generation,
         };
-        let found = ask(client.clone(), resource.clone()).await?.map(Arc::new);
+        let found = ask().await?.map(Arc::new);
         if let Some(found) = &found {
             directory.own_grants.keep(generation, key, Arc::clone(found));
         }
@@ -225,10 +227,10 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Kept<K, V> {
-    /// The value, or the generation with which a freshly read one may be kept.
-    fn get(&self, key: &K) -> Result<V, u64> {
+    /// The value if it still does, or the generation with which a freshly read one may be kept.
+    fn get(&self, key: &K, still_does: impl Fn(&V) -> bool) -> Result<V, u64> {
         let kept = read(&self.0);
-        kept.1.get(key).cloned().ok_or(kept.0)
+        kept.1.get(key).filter(|value| still_does(value)).cloned().ok_or(kept.0)
     }
 
     fn keep(&self, generation: u64, key: K, value: V) {

@@ -1,6 +1,6 @@
-//! Misfortunes that the simulator may order for the SQLite engine: a full disk, a slow one, a crash on either side of a commit.
+//! Misfortunes that the simulator may order, for either engine: a full disk, a slow one, a crash on either side of a commit.
 //!
-//! Looked at by the writer thread once per commit; an installation never orders any.
+//! Looked at once per commit; an installation never orders any.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +20,8 @@ struct Orders {
     slow_commits: u32,
     slowness: Duration,
     crash: Option<CrashPoint>,
+    /// Commits that go well before it.
+    commits_spared: u32,
 }
 
 /// When the process is to "die".
@@ -27,6 +29,8 @@ struct Orders {
 pub(super) enum CrashPoint {
     BeforeCommit,
     AfterCommit,
+    /// The commit under way is the one.
+    AfterThisCommit,
 }
 
 /// What becomes of a commit.
@@ -47,45 +51,47 @@ impl Faults {
         self.order(|orders| (orders.slow_commits, orders.slowness) = (count, slowness));
     }
 
-    /// At the next commit the storage dies just before it: nothing of it survives, and nobody is answered.
-    pub fn crash_before_commit(&self) {
-        self.order(|orders| orders.crash = Some(CrashPoint::BeforeCommit));
+    /// After `commits_spared` more commits the storage dies just before the next: nothing of that survives, and nobody is answered.
+    pub fn crash_before_commit(&self, commits_spared: u32) {
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::BeforeCommit), commits_spared));
     }
 
-    /// At the next commit the storage dies just after it: everything of it survives, and nobody is answered.
-    pub fn crash_after_commit(&self) {
-        self.order(|orders| orders.crash = Some(CrashPoint::AfterCommit));
+    /// After `commits_spared` more commits the storage dies just after the next: all of that survives, and nobody is answered.
+    pub fn crash_after_commit(&self, commits_spared: u32) {
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::AfterCommit), commits_spared));
     }
 
     pub(super) fn before_commit(&self) -> Fate {
         let Some(mut orders) = self.ordered() else { return Fate::Proceeds };
-        if orders.crash == Some(CrashPoint::BeforeCommit) {
-            return Fate::Crashes;
+        match (orders.crash, orders.commits_spared.checked_sub(1)) {
+            (Some(CrashPoint::BeforeCommit), None) => return Fate::Crashes,
+            (Some(CrashPoint::AfterCommit), None) => orders.crash = Some(CrashPoint::AfterThisCommit),
+            (_, Some(left)) => orders.commits_spared = left,
+            (_, None) => {}
         }
-        let fate = match orders.full_commits.checked_sub(1) {
+        match orders.full_commits.checked_sub(1) {
             Some(left) => {
                 orders.full_commits = left;
                 Fate::MeetsFullDisk
             }
             None => Fate::Proceeds,
-        };
-        if let Some(left) = orders.slow_commits.checked_sub(1) {
-            orders.slow_commits = left;
-            let slowness = orders.slowness;
-            drop(orders);
-            #[expect(clippy::disallowed_methods, reason = "a test ordered it, and the writer has a thread of its own")]
-            std::thread::sleep(slowness);
         }
-        fate
+    }
+
+    /// By how much the next commit is to take longer.
+    pub(super) fn slowness(&self) -> Option<Duration> {
+        let mut orders = self.ordered()?;
+        orders.slow_commits = orders.slow_commits.checked_sub(1)?;
+        Some(orders.slowness)
     }
 
     pub(super) fn crashes_after_commit(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterCommit))
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterThisCommit))
     }
 
-    /// True from the order of a crash before the commit on; the writer asks before it starts a batch.
+    /// True once the next commit is not to happen; asked before a transaction starts.
     pub(super) fn crashes_now(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit))
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit) && orders.commits_spared == 0)
     }
 
     fn order(&self, order: impl FnOnce(&mut Orders)) {

@@ -6,6 +6,7 @@ use crate::domain::{
     grant::{Consent, EndCause, Ended, Grant, RefreshFamily},
     id::{GrantKind, Id, PersonKind},
     resource::ResourceIdentifier,
+    scope::Scopes,
     time::Timestamp,
 };
 
@@ -16,17 +17,21 @@ pub async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<Grant>, Stora
     tx.row(sql, &[(&id.to_string()).into()], read).await
 }
 
-/// The live grant by which a client acts for itself at a resource.
+/// The grant of exactly these scopes by which a client acts for itself at a resource, if it has not ended and lasts until
+/// `lasts_until`.
 pub async fn find_own(
     tx: &mut Tx,
     client: &ClientId,
     resource: &ResourceIdentifier,
-    now: Timestamp,
+    scopes: &Scopes,
+    lasts_until: Timestamp,
 ) -> Result<Option<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
                       refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
-               WHERE person IS NULL AND client = $1 AND resource = $2 AND ended_at IS NULL AND expires_at > $3 ORDER BY id DESC LIMIT 1";
-    tx.row(sql, &[client.as_str().into(), resource.as_str().into(), now.0.into()], read).await
+               WHERE person IS NULL AND client = $1 AND resource = $2 AND scopes = $3 AND ended_at IS NULL AND expires_at >= $4 \
+               ORDER BY id DESC LIMIT 1";
+    let scopes = scopes.to_string();
+    tx.row(sql, &[client.as_str().into(), resource.as_str().into(), (&scopes).into(), lasts_until.0.into()], read).await
 }
 
 /// A person's live grants, the last used first.
@@ -69,6 +74,10 @@ pub async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StorageError> {
         ],
     )
     .await?;
+    if grant.person.is_none() {
+        // It takes the place of one that is kept in memory and does no longer.
+        tx.forget_own_grants(&grant.client);
+    }
     Ok(())
 }
 

@@ -19,10 +19,16 @@ pub mod attempts;
 pub mod signing_keys;
 pub mod operators;
 pub mod sources;
+pub mod transformations;
+pub mod tracking_plans;
+pub mod shapes;
+pub mod webhooks;
 pub mod outbox;
 pub mod leases;
 pub mod consumers;
 pub mod identities;
+pub mod profile_states;
+pub mod definitions;
 
 mod batch;
 mod columns;
@@ -65,6 +71,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "the_house", sql: include_str!("../../migrations/0001_the_house.sql") },
     Migration { number: 2, name: "sources", sql: include_str!("../../migrations/0002_sources.sql") },
     Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
+    Migration { number: 4, name: "profile_states", sql: include_str!("../../migrations/0004_profile_states.sql") },
+    Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
 ];
 
 /// Where the state is kept.
@@ -199,11 +207,11 @@ impl Storage {
         }
     }
 
-    /// Misfortunes to order, for the simulator; SQLite only.
-    pub fn faults(&self) -> Option<&Faults> {
+    /// Misfortunes to order, for the simulator.
+    pub fn faults(&self) -> &Faults {
         match &*self.0 {
-            Backend::Sqlite(sqlite) => Some(sqlite.faults()),
-            Backend::Postgres(_) => None,
+            Backend::Sqlite(sqlite) => sqlite.faults(),
+            Backend::Postgres(postgres) => postgres.faults(),
         }
     }
 }

@@ -13,6 +13,7 @@ use sqlx::{Arguments as _, Column as _, ConnectOptions as _, Connection as _, Ex
 use tracing::Instrument as _;
 
 use super::StorageError;
+use super::faults::{Fate, Faults};
 use super::migrate::{self, Applied, Migration};
 use super::tx::{Connection, Row, Tx, Value, run_effects};
 
@@ -32,13 +33,14 @@ const SESSION: &str = "SET synchronous_commit = on; SET default_transaction_isol
 
 pub(super) struct Postgres {
     pool: PgPool,
+    faults: Faults,
 }
 
 impl Postgres {
     pub(super) async fn open(url: &str, connections_max: u32, migrations: &[Migration]) -> Result<Self, StorageError> {
         let pool = connect(url, connections_max).await?;
         migrate::postgres(&pool, migrations).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, faults: Faults::default() })
     }
 
     pub(super) async fn migrate(url: &str, migrations: &[Migration]) -> Result<Vec<Applied>, StorageError> {
@@ -62,11 +64,14 @@ impl Postgres {
         E: From<StorageError> + Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        let pool = self.pool.clone();
+        let (pool, faults) = (self.pool.clone(), self.faults.clone());
         let transaction = async move {
+            if faults.crashes_now() {
+                return Err(dead().into());
+            }
             let mut tx = Tx::new(Connection::PostgresWrite(pool.begin().await.map_err(StorageError::from)?));
             let value = work(&mut tx).await?;
-            commit(tx).await?;
+            commit(tx, &faults).await?;
             Ok(value)
         };
         match tokio::spawn(transaction.in_current_span()).await {
@@ -88,6 +93,10 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.pool.close().await;
+    }
+
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
     }
 }
 
@@ -115,16 +124,33 @@ async fn connect(url: &str, connections_max: u32) -> Result<PgPool, StorageError
 }
 
 /// After a failed statement the server would answer COMMIT by rolling back without a complaint.
-async fn commit(mut tx: Tx) -> Result<(), StorageError> {
+async fn commit(mut tx: Tx, faults: &Faults) -> Result<(), StorageError> {
     if let Some(failure) = tx.failure {
         return Err(failure);
+    }
+    if let Some(slowness) = faults.slowness() {
+        tokio::time::sleep(slowness).await;
+    }
+    match faults.before_commit() {
+        Fate::Proceeds => {}
+        Fate::MeetsFullDisk => return Err(StorageError::Full),
+        Fate::Crashes => return Err(dead()),
     }
     let effects = std::mem::take(&mut tx.effects);
     if let Connection::PostgresWrite(transaction) = tx.connection {
         transaction.commit().await?;
     }
+    if faults.crashes_after_commit() {
+        // Whoever comes later finds the process dead.
+        faults.crash_before_commit(0);
+        return Err(dead());
+    }
     run_effects(effects);
     Ok(())
+}
+
+fn dead() -> StorageError {
+    StorageError::unavailable("the process was killed")
 }
 
 pub(super) async fn exec(connection: &mut PgConnection, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StorageError> {

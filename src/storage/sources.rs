@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Row, StorageError, Tx, columns::unreadable};
+use super::{Row, StorageError, Tx, columns::unreadable, shapes};
 use crate::domain::{
     client::ClientId,
     id::{Id, SourceKind},
@@ -62,6 +62,7 @@ pub async fn hold(tx: &mut Tx, id: Id<SourceKind>) -> Result<Option<Source>, Sto
 
 /// Adds a source.
 pub async fn insert(tx: &mut Tx, source: &Source) -> Result<(), StorageError> {
+    shapes::note_change(tx).await?;
     let sql = "INSERT INTO sources (id, name, producer, write_key_digest, client, requires_token, created_at, disabled_at) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     tx.exec(

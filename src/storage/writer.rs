@@ -92,7 +92,7 @@ impl Writer {
 
     /// Resolves when the thread is gone, having committed nothing more and answered nobody.
     pub(super) async fn crash(&self) {
-        self.faults.crash_before_commit();
+        self.faults.crash_before_commit(0);
         // If the queue is full the thread is awake and sees the order anyway.
         let _ = self.queue.try_send(Message::Stop);
         let _ = self.ended.clone().changed().await;
@@ -195,6 +195,10 @@ fn run_and_commit(tx: &mut Tx, batch: &mut [Box<dyn Job>], faults: &Faults) -> R
     control(tx, "BEGIN IMMEDIATE")?;
     for job in batch {
         run_in_savepoint(tx, job.as_mut())?;
+    }
+    if let Some(slowness) = faults.slowness() {
+        #[expect(clippy::disallowed_methods, reason = "the simulator ordered it, and the writer has a thread of its own")]
+        std::thread::sleep(slowness);
     }
     match faults.before_commit() {
         Fate::Proceeds => control(tx, "COMMIT")?,

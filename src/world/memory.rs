@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     config::Settings,
     domain::{time::Timestamp, token::VerifiedToken},
-    world::sources::KnownSources,
+    world::{shapes::KnownShapes, sources::KnownSources},
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
@@ -51,6 +51,8 @@ pub struct Memory {
     pub fetch_permits: Semaphore,
     /// The sources where others write to the database too.
     pub sources: KnownSources,
+    /// What becomes of each source's messages.
+    pub shapes: KnownShapes,
     /// Bytes of customer events that are read, checked and made durable at once.
     pub ingest_bytes: Semaphore,
 }
@@ -112,6 +114,7 @@ impl Memory {
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             fetch_permits: Semaphore::new(FETCHES_MAX),
             sources: KnownSources::default(),
+            shapes: KnownShapes::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
         }
     }

@@ -1,10 +1,12 @@
-//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, settings. Each has a simulated twin, so the
+//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, the sandbox, settings. Each has a simulated twin, so the
 //! whole server runs under a seed.
 
 pub mod clock;
 pub mod entropy;
 pub mod memory;
 pub mod seen;
+pub mod profiles;
+pub mod shapes;
 pub mod sources;
 pub mod open;
 
@@ -21,11 +23,13 @@ use crate::{
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{Log, LogError, Record, seen::SeenError},
     outbound::Outbound,
+    sandbox::{Sandbox, SandboxError},
     storage::{Storage, StorageError},
 };
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
+use profiles::KnownProfiles;
 use seen::SeenIndex;
 
 /// The topic to which our own facts go, in the order of their subjects.
@@ -54,6 +58,8 @@ pub enum StageError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
     Seen(#[from] SeenError),
 }
 
@@ -65,9 +71,12 @@ pub struct World {
     pub log: Arc<dyn Log>,
     /// Which ids were there before.
     pub seen: Arc<SeenIndex>,
+    /// What the profiles stage knows; held while a batch is under way.
+    pub profiles: tokio::sync::Mutex<KnownProfiles>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,
+    pub sandbox: Sandbox,
     pub settings: Settings,
     pub memory: Memory,
     /// Names this process among the nodes that share a database.

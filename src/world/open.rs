@@ -29,6 +29,7 @@ use crate::{
         seen::{self, Fingerprints},
     },
     outbound::{Outbound, OutboundPolicy},
+    sandbox::Sandbox,
     storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
 };
 
@@ -38,8 +39,10 @@ const WITHOUT_KAFKA: LogError = LogError::Invalid("this binary was built without
 /// Why a server could not be opened. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data folder {} cannot be used: {source}", path.display())]
+    #[error("the data folder {} cannot be used: {source}; name one that this user may write to by the setting `data_dir`", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
+    #[error("it is not known which file this program runs from: {0}")]
+    Executable(io::Error),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("the log in {place}: {source}")]
@@ -61,6 +64,8 @@ pub struct Outside {
     /// Where the index of seen ids is.
     pub seen_disk: Arc<dyn Disk>,
     pub outbound: Outbound,
+    /// Where operators' programs run.
+    pub sandbox: Sandbox,
 }
 
 impl Outside {
@@ -70,12 +75,14 @@ impl Outside {
         let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
+        let executable = std::env::current_exe().map_err(OpenError::Executable)?;
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
+            sandbox: Sandbox::new(executable),
         })
     }
 }
@@ -115,9 +122,11 @@ impl World {
             storage,
             log,
             seen: Arc::new(seen),
+            profiles: Default::default(),
             secrets,
             keys,
             outbound: outside.outbound,
+            sandbox: outside.sandbox,
             memory: Memory::new(&settings),
             settings,
         }))
@@ -191,12 +200,12 @@ fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
         let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
         TopicSettings { partitions, retention }
     };
-    let (partitions, facts_bytes_max) = (settings.log_partitions, settings.facts_retention_bytes_max);
     let events = |partitions| topic(partitions, settings.events_retention_s, settings.events_retention_bytes_max);
+    let facts = topic(settings.log_partitions, settings.facts_retention_s, settings.facts_retention_bytes_max);
     HashMap::from([
-        (FACTS.to_owned(), topic(partitions, settings.facts_retention_s, facts_bytes_max)),
-        (RECEIVED.to_owned(), events(partitions)),
-        // One for each organisation would have something to do, and there is one.
+        (FACTS.to_owned(), facts),
+        (RECEIVED.to_owned(), events(settings.log_partitions)),
+        // One order for all: profiles are made in it.
         (EVENTS.to_owned(), events(1)),
     ])
 }

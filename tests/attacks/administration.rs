@@ -22,81 +22,85 @@ fn status_of(deputy: &Installation, request_line: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attack_19_20_no_spelling_of_a_path_avoids_the_token() {
-    let deputy = Installation::start().await;
-    let made = json!({"client_name": "App", "redirect_uris": [CALLBACK]});
-    deputy.operate("POST", "/clients", made).await.ok();
-    let spellings = [
-        "/admin",
-        "/admin/",
-        "/admin/v1",
-        "/admin/v1/",
-        "/admin/nothing",
-        "/admin/v1/nothing/at/all",
-        "/admin/v1/clients",
-        "/admin/v1/clients/",
-        "/admin/v1/clients;x",
-        "/admin/v1//clients",
-        "/admin/v1/./clients",
-        "/admin/v1/../v1/clients",
-        "/admin/../admin/v1/clients",
-        "/admin/v1/openapi.json/../clients",
-        "/admin/v1/%63lients",
-        "/admin/v1/clients?cursor=x",
-        "/admin/v1/openapi.json/",
-        "//admin/v1/clients",
-        "/./admin/v1/clients",
-        "/x/../admin/v1/clients",
-        "/%61dmin/v1/clients",
-        "/admin;/v1/clients",
-        "/Admin/v1/clients",
-        "/admin%2fv1%2fclients",
-        "/\\admin/v1/clients",
-        "/healthz/../admin/v1/clients",
-        "http://127.0.0.1/admin/v1/clients",
-    ];
-    for spelling in spellings {
-        for method in ["GET", "POST", "PATCH", "DELETE", "OPTIONS", "HEAD"] {
-            let status = status_of(&deputy, &format!("{method} {spelling}"));
-            assert!(matches!(status, 400 | 401 | 404), "{method} {spelling}: {status}");
-            if spelling.starts_with("/admin/") {
-                assert_eq!(status, 401, "{method} {spelling} demands the token first");
+    each_engine(async |deputy| {
+        let made = json!({"client_name": "App", "redirect_uris": [CALLBACK]});
+        deputy.operate("POST", "/clients", made).await.ok();
+        let spellings = [
+            "/admin",
+            "/admin/",
+            "/admin/v1",
+            "/admin/v1/",
+            "/admin/nothing",
+            "/admin/v1/nothing/at/all",
+            "/admin/v1/clients",
+            "/admin/v1/clients/",
+            "/admin/v1/clients;x",
+            "/admin/v1//clients",
+            "/admin/v1/./clients",
+            "/admin/v1/../v1/clients",
+            "/admin/../admin/v1/clients",
+            "/admin/v1/openapi.json/../clients",
+            "/admin/v1/%63lients",
+            "/admin/v1/clients?cursor=x",
+            "/admin/v1/openapi.json/",
+            "//admin/v1/clients",
+            "/./admin/v1/clients",
+            "/x/../admin/v1/clients",
+            "/%61dmin/v1/clients",
+            "/admin;/v1/clients",
+            "/Admin/v1/clients",
+            "/admin%2fv1%2fclients",
+            "/\\admin/v1/clients",
+            "/healthz/../admin/v1/clients",
+            "http://127.0.0.1/admin/v1/clients",
+        ];
+        for spelling in spellings {
+            for method in ["GET", "POST", "PATCH", "DELETE", "OPTIONS", "HEAD"] {
+                let status = status_of(&deputy, &format!("{method} {spelling}"));
+                assert!(matches!(status, 400 | 401 | 404), "{method} {spelling}: {status}");
+                if spelling.starts_with("/admin/") {
+                    assert_eq!(status, 401, "{method} {spelling} demands the token first");
+                }
             }
         }
-    }
-    for (method, path) in [("GET", "/nothing"), ("POST", "/v1/clients/x/y"), ("GET", "")] {
-        let answer = deputy.operate(method, path, Value::Null).await;
-        answer.refused(404, REQUEST_NOT_FOUND.code.as_str());
-    }
+        for (method, path) in [("GET", "/nothing"), ("POST", "/v1/clients/x/y"), ("GET", "")] {
+            let answer = deputy.operate(method, path, Value::Null).await;
+            answer.refused(404, REQUEST_NOT_FOUND.code.as_str());
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn attack_19_only_one_whole_bearer_token_of_an_operator_opens() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let token = deputy.operator_token();
-    let access_token = deputy.service("notes:read").await.client_credentials(&[]).await.ok().text("access_token");
-    let iat = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
-    let wrong = [
-        String::new(),
-        "Bearer".to_owned(),
-        "Bearer ".to_owned(),
-        format!("Basic {token}"),
-        token.clone(),
-        format!("Bearer {}", &token[1..]),
-        format!("Bearer {token}x"),
-        format!("Bearer {token}, Bearer {token}"),
-        format!("Bearer {access_token}"),
-        format!("Bearer {iat}"),
-    ];
-    for header in wrong {
-        let request = deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).header("authorization", &header);
-        Answer::of(request).await.refused(401, OPERATOR_TOKEN.code.as_str());
-    }
-    let twice = deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).bearer_auth(&token);
-    Answer::of(twice.header("authorization", "Bearer x")).await.refused(401, OPERATOR_TOKEN.code.as_str());
-    let in_query = deputy.get(&format!("/admin/v1/people?access_token={token}")).await;
-    in_query.refused(401, OPERATOR_TOKEN.code.as_str());
-    deputy.operate("GET", "/people", Value::Null).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let token = deputy.operator_token();
+        let access_token = deputy.service("notes:read").await.client_credentials(&[]).await.ok().text("access_token");
+        let iat = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
+        let wrong = [
+            String::new(),
+            "Bearer".to_owned(),
+            "Bearer ".to_owned(),
+            format!("Basic {token}"),
+            token.clone(),
+            format!("Bearer {}", &token[1..]),
+            format!("Bearer {token}x"),
+            format!("Bearer {token}, Bearer {token}"),
+            format!("Bearer {access_token}"),
+            format!("Bearer {iat}"),
+        ];
+        for header in wrong {
+            let request = deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).header("authorization", &header);
+            Answer::of(request).await.refused(401, OPERATOR_TOKEN.code.as_str());
+        }
+        let twice = deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).bearer_auth(&token);
+        Answer::of(twice.header("authorization", "Bearer x")).await.refused(401, OPERATOR_TOKEN.code.as_str());
+        let in_query = deputy.get(&format!("/admin/v1/people?access_token={token}")).await;
+        in_query.refused(401, OPERATOR_TOKEN.code.as_str());
+        deputy.operate("GET", "/people", Value::Null).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]

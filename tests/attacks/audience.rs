@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{repels, repels_by_redirect};
 use crate::support::{
-    Agent, Answer, CALLBACK, Installation, Protected, RESOURCE, Workload,
+    Agent, Answer, CALLBACK, Protected, RESOURCE, Workload,
     agent::{Tokens, claims},
     each_engine,
 };
@@ -43,17 +43,19 @@ async fn cve_2026_18208_an_inactive_answer_is_only_that() {
 
 #[tokio::test]
 async fn cve_2021_32701_a_remembered_token_is_judged_for_each_need() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let reader = agent.authorize(&ada, "notes:read").await.access_token;
-    let protected = Protected::asking(&deputy, &resource);
-    protected.call("/read", &reader).await.ok();
-    // The answer is remembered now; a wider need is not covered by it.
-    protected.call("/write", &reader).await.refused(403, "insufficient_scope");
-    protected.call("/read", &reader).await.ok();
-    let writer = agent.authorize(&ada, "notes:read notes:write").await.access_token;
-    protected.call("/write", &writer).await.ok();
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let reader = agent.authorize(&ada, "notes:read").await.access_token;
+        let protected = Protected::asking(&deputy, &resource);
+        protected.call("/read", &reader).await.ok();
+        // The answer is remembered now; a wider need is not covered by it.
+        protected.call("/write", &reader).await.refused(403, "insufficient_scope");
+        protected.call("/read", &reader).await.ok();
+        let writer = agent.authorize(&ada, "notes:read notes:write").await.access_token;
+        protected.call("/write", &writer).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -152,15 +154,18 @@ fn exchange<'a>(subject_token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a
 
 #[tokio::test]
 async fn cve_2026_56668_a_token_is_not_exchanged() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent, service) = (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    for scope in ["notes:read", "notes:admin"] {
-        let form = exchange(&tokens.access_token, &[("scope", scope)]);
-        repels(&deputy, service.token(&form, &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
-    }
-    service.client_credentials(&[]).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent, service) =
+            (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        for scope in ["notes:read", "notes:admin"] {
+            let form = exchange(&tokens.access_token, &[("scope", scope)]);
+            repels(&deputy, service.token(&form, &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
+        }
+        service.client_credentials(&[]).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -224,110 +229,118 @@ async fn cve_2026_67332_a_grant_is_for_one_resource() {
 
 #[tokio::test]
 async fn cve_2025_69196_a_token_is_good_at_its_resource_alone() {
-    let deputy = Installation::start().await;
-    let (resource, other) = (deputy.resource().await, deputy.resource_at(OTHER).await);
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let token = agent.authorize(&ada, "notes:read").await.access_token;
-    Protected::at(&deputy, OTHER).call("/read", &token).await.refused(401, "invalid_token");
-    Protected::asking(&deputy, &other).call("/read", &token).await.refused(401, "invalid_token");
-    Protected::at(&deputy, RESOURCE).call("/read", &token).await.ok();
-    Protected::asking(&deputy, &resource).call("/read", &token).await.ok();
+    each_engine(async |deputy| {
+        let (resource, other) = (deputy.resource().await, deputy.resource_at(OTHER).await);
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let token = agent.authorize(&ada, "notes:read").await.access_token;
+        Protected::at(&deputy, OTHER).call("/read", &token).await.refused(401, "invalid_token");
+        Protected::asking(&deputy, &other).call("/read", &token).await.refused(401, "invalid_token");
+        Protected::at(&deputy, RESOURCE).call("/read", &token).await.ok();
+        Protected::asking(&deputy, &resource).call("/read", &token).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_116684_the_layer_compares_the_whole_audience() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let good = agent.authorize(&ada, "notes:read").await.claims();
-    let with = |aud: Value| {
-        let mut claims = good.clone();
-        claims["aud"] = aud;
-        deputy.world().keys.sign(TokenType::AccessToken, &claims)
-    };
-    let (keys, asking) = (Protected::at(&deputy, RESOURCE), Protected::asking(&deputy, &resource));
-    for near in [
-        json!(null),
-        json!(""),
-        json!([]),
-        json!(["https://notes.example"]),
-        json!("https://notes.example/mcp/"),
-        json!("https://notes.example/mc"),
-        json!("https://notes.example/mcp2"),
-        json!("https://NOTES.example/mcp"),
-        json!(" https://notes.example/mcp"),
-        json!({"0": RESOURCE}),
-        json!(1),
-    ] {
-        let token = with(near.clone());
-        let answer = keys.call("/read", &token).await;
-        assert_eq!(answer.status, 401, "{near}: {answer:?}");
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let good = agent.authorize(&ada, "notes:read").await.claims();
+        let with = |aud: Value| {
+            let mut claims = good.clone();
+            claims["aud"] = aud;
+            deputy.world().keys.sign(TokenType::AccessToken, &claims)
+        };
+        let (keys, asking) = (Protected::at(&deputy, RESOURCE), Protected::asking(&deputy, &resource));
+        for near in [
+            json!(null),
+            json!(""),
+            json!([]),
+            json!(["https://notes.example"]),
+            json!("https://notes.example/mcp/"),
+            json!("https://notes.example/mc"),
+            json!("https://notes.example/mcp2"),
+            json!("https://NOTES.example/mcp"),
+            json!(" https://notes.example/mcp"),
+            json!({"0": RESOURCE}),
+            json!(1),
+        ] {
+            let token = with(near.clone());
+            let answer = keys.call("/read", &token).await;
+            assert_eq!(answer.status, 401, "{near}: {answer:?}");
+            asking.call("/read", &token).await.refused(401, "invalid_token");
+        }
+        let mut absent = good.clone();
+        absent.as_object_mut().expect("an object").remove("aud");
+        let token = deputy.world().keys.sign(TokenType::AccessToken, &absent);
+        keys.call("/read", &token).await.refused(401, "invalid_token");
         asking.call("/read", &token).await.refused(401, "invalid_token");
-    }
-    let mut absent = good.clone();
-    absent.as_object_mut().expect("an object").remove("aud");
-    let token = deputy.world().keys.sign(TokenType::AccessToken, &absent);
-    keys.call("/read", &token).await.refused(401, "invalid_token");
-    asking.call("/read", &token).await.refused(401, "invalid_token");
-    keys.call("/read", &with(json!(RESOURCE))).await.ok();
-    asking.call("/read", &with(json!(RESOURCE))).await.ok();
+        keys.call("/read", &with(json!(RESOURCE))).await.ok();
+        asking.call("/read", &with(json!(RESOURCE))).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2020_14389_the_right_audience_in_wrong_company() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let good = agent.authorize(&ada, "notes:read").await.claims();
-    let protected = Protected::at(&deputy, RESOURCE);
-    let sign = |changes: Value| {
-        let mut claims = good.clone();
-        claims.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
-        deputy.world().keys.sign(TokenType::AccessToken, &claims)
-    };
-    for changes in [
-        json!({"aud": format!("https://evil.example {RESOURCE}")}),
-        json!({"aud": format!("https://evil.example/?{RESOURCE}")}),
-        json!({"aud": ["https://evil.example", RESOURCE], "iss": "https://evil.example"}),
-        json!({"aud": RESOURCE, "iss": format!("{}/", deputy.issuer)}),
-    ] {
-        let token = sign(changes.clone());
-        let answer = protected.call("/read", &token).await;
-        assert_eq!(answer.status, 401, "{changes}: {answer:?}");
-        assert!(!deputy.is_active(&resource, &token).await, "{changes}");
-    }
-    let token = sign(json!({}));
-    protected.call("/read", &token).await.ok();
-    assert_eq!(deputy.introspect(&resource, &token).await.ok().json()["active"], true);
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let good = agent.authorize(&ada, "notes:read").await.claims();
+        let protected = Protected::at(&deputy, RESOURCE);
+        let sign = |changes: Value| {
+            let mut claims = good.clone();
+            claims.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+            deputy.world().keys.sign(TokenType::AccessToken, &claims)
+        };
+        for changes in [
+            json!({"aud": format!("https://evil.example {RESOURCE}")}),
+            json!({"aud": format!("https://evil.example/?{RESOURCE}")}),
+            json!({"aud": ["https://evil.example", RESOURCE], "iss": "https://evil.example"}),
+            json!({"aud": RESOURCE, "iss": format!("{}/", deputy.issuer)}),
+        ] {
+            let token = sign(changes.clone());
+            let answer = protected.call("/read", &token).await;
+            assert_eq!(answer.status, 401, "{changes}: {answer:?}");
+            assert!(!deputy.is_active(&resource, &token).await, "{changes}");
+        }
+        let token = sign(json!({}));
+        protected.call("/read", &token).await.ok();
+        assert_eq!(deputy.introspect(&resource, &token).await.ok().json()["active"], true);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_53513_a_hostile_discovery_document_leads_nowhere() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let service = deputy.service("notes:read").await;
-    let token = service.client_credentials(&[]).await.ok().text("access_token");
-    let issuer = "https://deputy.example";
-    for endpoint in [
-        "https://169.254.169.254/latest/meta-data",
-        "http://127.0.0.1:1/introspect",
-        "https://evil.example/introspect",
-        "https://deputy.example:444/introspect",
-        "http://deputy.example/introspect",
-        "https://user@deputy.example.evil.example/introspect",
-    ] {
-        let (outbound, web) = Outbound::simulated(OutboundPolicy::OperatorNamed);
-        let well_known = format!("{issuer}/.well-known/oauth-authorization-server").parse().expect("a URL");
-        let document = json!({"issuer": issuer, "jwks_uri": endpoint, "introspection_endpoint": endpoint});
-        web.answer(&well_known, outbound::Answer::json(&document));
-        let secret = resource["secret"].as_str().expect("text").to_owned();
-        let described = || ResourceServer::new(RESOURCE, issuer).outbound(outbound.clone());
-        let asking = described().introspecting("res_1", Secret::new(secret), Duration::ZERO);
-        for protected in [Protected::of(described()), Protected::of(asking)] {
-            protected.call("/read", &token).await.refused(503, "temporarily_unavailable");
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        let token = service.client_credentials(&[]).await.ok().text("access_token");
+        let issuer = "https://deputy.example";
+        for endpoint in [
+            "https://169.254.169.254/latest/meta-data",
+            "http://127.0.0.1:1/introspect",
+            "https://evil.example/introspect",
+            "https://deputy.example:444/introspect",
+            "http://deputy.example/introspect",
+            "https://user@deputy.example.evil.example/introspect",
+        ] {
+            let (outbound, web) = Outbound::simulated(OutboundPolicy::OperatorNamed);
+            let well_known = format!("{issuer}/.well-known/oauth-authorization-server").parse().expect("a URL");
+            let document = json!({"issuer": issuer, "jwks_uri": endpoint, "introspection_endpoint": endpoint});
+            web.answer(&well_known, outbound::Answer::json(&document));
+            let secret = resource["secret"].as_str().expect("text").to_owned();
+            let described = || ResourceServer::new(RESOURCE, issuer).outbound(outbound.clone());
+            let asking = described().introspecting("res_1", Secret::new(secret), Duration::ZERO);
+            for protected in [Protected::of(described()), Protected::of(asking)] {
+                protected.call("/read", &token).await.refused(503, "temporarily_unavailable");
+            }
+            let called: Vec<_> = web.calls().into_iter().map(|call| call.url.to_string()).collect();
+            assert!(called.iter().all(|url| *url == format!("{issuer}/.well-known/oauth-authorization-server")), "{called:?}");
         }
-        let called: Vec<_> = web.calls().into_iter().map(|call| call.url.to_string()).collect();
-        assert!(called.iter().all(|url| *url == format!("{issuer}/.well-known/oauth-authorization-server")), "{called:?}");
-    }
-    Protected::asking(&deputy, &resource).call("/read", &token).await.ok();
+        Protected::asking(&deputy, &resource).call("/read", &token).await.ok();
+    })
+    .await;
 }

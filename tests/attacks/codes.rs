@@ -9,7 +9,7 @@ use super::{is_refused, repels, repels_by_redirect, repels_on_page};
 use crate::support::{
     Agent, Answer, CALLBACK, Installation, RESOURCE, Signer,
     agent::{Tokens, VERIFIER},
-    each_engine,
+    each_engine, each_engine_with,
     workload::unsigned,
 };
 
@@ -28,12 +28,14 @@ async fn cve_2025_4144_the_verifier_left_out() {
 
 #[tokio::test]
 async fn cve_2024_23647_the_challenge_taken_out_on_the_way() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let stripped = agent.authorization_url("notes:read", &[("code_challenge", ""), ("code_challenge_method", "")]);
-    repels_by_redirect(&deputy, &stripped, CALLBACK, "invalid_request", "pkce.missing").await;
-    agent.authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let stripped = agent.authorization_url("notes:read", &[("code_challenge", ""), ("code_challenge_method", "")]);
+        repels_by_redirect(&deputy, &stripped, CALLBACK, "invalid_request", "pkce.missing").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -51,40 +53,44 @@ async fn cve_2023_48228_an_empty_verifier_is_none() {
 
 #[tokio::test]
 async fn cve_2024_22258_a_confidential_client_proves_possession_too() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let ada = deputy.person("ada@example.com").await;
-    let agent = Agent::register(&deputy, json!({"token_endpoint_auth_method": "client_secret_basic"})).await;
-    let without = agent.authorization_url("notes:read", &[("code_challenge", "")]);
-    repels_by_redirect(&deputy, &without, CALLBACK, "invalid_request", "pkce.missing").await;
-    let code = agent.code(&ada, "notes:read").await;
-    is_refused(&deputy, agent.redeem(&code, &[("code_verifier", "")]), 400, "invalid_grant", "code.verifier_missing").await;
-    agent.authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        let agent = Agent::register(&deputy, json!({"token_endpoint_auth_method": "client_secret_basic"})).await;
+        let without = agent.authorization_url("notes:read", &[("code_challenge", "")]);
+        repels_by_redirect(&deputy, &without, CALLBACK, "invalid_request", "pkce.missing").await;
+        let code = agent.code(&ada, "notes:read").await;
+        is_refused(&deputy, agent.redeem(&code, &[("code_verifier", "")]), 400, "invalid_grant", "code.verifier_missing").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_67336_plain_and_none_are_not_offered() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
-        let metadata = deputy.get(path).await.ok().json();
-        assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
-        for (name, values) in metadata.as_object().expect("an object").iter().filter(|(name, _)| name.contains("alg_values")) {
-            let none_or_shared =
-                |value: &serde_json::Value| value == "none" || value.as_str().is_some_and(|alg| alg.starts_with("HS"));
-            assert!(values.as_array().is_some_and(|values| !values.iter().any(none_or_shared)), "{name}: {values}");
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
+            let metadata = deputy.get(path).await.ok().json();
+            assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
+            for (name, values) in metadata.as_object().expect("an object").iter().filter(|(name, _)| name.contains("alg_values")) {
+                let none_or_shared =
+                    |value: &serde_json::Value| value == "none" || value.as_str().is_some_and(|alg| alg.starts_with("HS"));
+                assert!(values.as_array().is_some_and(|values| !values.iter().any(none_or_shared)), "{name}: {values}");
+            }
         }
-    }
-    for method in ["plain", "", "s256", "S512", "none"] {
-        let changes = [("code_challenge", VERIFIER), ("code_challenge_method", method)];
-        let url = agent.authorization_url("notes:read", &changes[if method == "plain" { 0 } else { 1 }..]);
-        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "pkce.method").await;
-    }
-    let short = agent.authorization_url("notes:read", &[("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c")]);
-    repels_by_redirect(&deputy, &short, CALLBACK, "invalid_request", "pkce.challenge").await;
-    let ada = deputy.person("ada@example.com").await;
-    agent.authorize(&ada, "notes:read").await;
+        for method in ["plain", "", "s256", "S512", "none"] {
+            let changes = [("code_challenge", VERIFIER), ("code_challenge_method", method)];
+            let url = agent.authorization_url("notes:read", &changes[if method == "plain" { 0 } else { 1 }..]);
+            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "pkce.method").await;
+        }
+        let short = agent.authorization_url("notes:read", &[("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-c")]);
+        repels_by_redirect(&deputy, &short, CALLBACK, "invalid_request", "pkce.challenge").await;
+        let ada = deputy.person("ada@example.com").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -125,110 +131,120 @@ async fn cve_2026_55672_code_and_refresh_token_are_for_one_client() {
 
 #[tokio::test]
 async fn cve_2026_4282_a_value_is_good_for_one_purpose() {
-    let deputy = Installation::start_with("registration = \"token\"\n").await;
-    deputy.resource().await;
-    let ada = deputy.person("ada@example.com").await;
-    let admission = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
-    let register = |token: &str| {
-        let request = deputy.http.post(format!("{}/register", deputy.issuer)).bearer_auth(token);
-        Answer::of(request.json(&json!({"redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"]})))
-    };
-    let client_id = register(&admission).await.ok().text("client_id");
-    let invitation = deputy.operate("POST", "/invitations", json!({"login": "guest@example.com"})).await.ok().text("url");
-    let invitation = invitation.rsplit('/').next().expect("a link ends with its secret").to_owned();
-    let agent = Agent::known(&deputy, &client_id);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    let code = agent.code(&ada, "notes:read").await;
-    let page = ada.open(&agent.authorization_url("notes:read", &[("prompt", "consent")])).await.page();
-    let seal = crate::support::person::field(&page, "seal");
-    let cookies = ada.cookies();
-    let values = [&code, tokens.refresh_token(), &tokens.access_token, &admission, &invitation, &seal, &deputy.operator_token()];
-    for value in values.into_iter().map(ToString::to_string).chain(cookies) {
-        if value != code {
-            repels(&deputy, agent.redeem(&value, &[]), 400, "invalid_grant", "code.invalid").await;
+    each_engine_with("registration = \"token\"\n", async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        let admission = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
+        let register = |token: &str| {
+            let request = deputy.http.post(format!("{}/register", deputy.issuer)).bearer_auth(token);
+            Answer::of(request.json(&json!({"redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"]})))
+        };
+        let client_id = register(&admission).await.ok().text("client_id");
+        let invitation = deputy.operate("POST", "/invitations", json!({"login": "guest@example.com"})).await.ok().text("url");
+        let invitation = invitation.rsplit('/').next().expect("a link ends with its secret").to_owned();
+        let agent = Agent::known(&deputy, &client_id);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let code = agent.code(&ada, "notes:read").await;
+        let page = ada.open(&agent.authorization_url("notes:read", &[("prompt", "consent")])).await.page();
+        let seal = crate::support::person::field(&page, "seal");
+        let cookies = ada.cookies();
+        let values =
+            [&code, tokens.refresh_token(), &tokens.access_token, &admission, &invitation, &seal, &deputy.operator_token()];
+        for value in values.into_iter().map(ToString::to_string).chain(cookies) {
+            if value != code {
+                repels(&deputy, agent.redeem(&value, &[]), 400, "invalid_grant", "code.invalid").await;
+            }
+            if Some(value.as_str()) != tokens.refresh_token.as_deref() {
+                repels(&deputy, agent.refresh(&value), 400, "invalid_grant", "refresh.invalid").await;
+            }
+            if value != admission {
+                repels(&deputy, register(&value), 401, "invalid_token", "registration.token").await;
+            }
+            if value != tokens.access_token {
+                let userinfo = Answer::of(deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(&value));
+                repels(&deputy, userinfo, 401, "invalid_token", "token.invalid").await;
+            }
+            if value != deputy.operator_token() {
+                let admin = Answer::of(deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).bearer_auth(&value));
+                admin.await.refused(401, "invalid_token");
+            }
+            if value != invitation {
+                assert!(!deputy.get(&format!("/invitation/{value}")).await.status.is_success());
+            }
+            if value != seal {
+                let answered =
+                    ada.submit("/consent", &[("seal", &value), ("decision", "allow"), ("scope", "notes:read")]).await.page();
+                assert_eq!(answered.status, 400, "{}", answered.body);
+            }
         }
-        if Some(value.as_str()) != tokens.refresh_token.as_deref() {
-            repels(&deputy, agent.refresh(&value), 400, "invalid_grant", "refresh.invalid").await;
-        }
-        if value != admission {
-            repels(&deputy, register(&value), 401, "invalid_token", "registration.token").await;
-        }
-        if value != tokens.access_token {
-            let userinfo = Answer::of(deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(&value));
-            repels(&deputy, userinfo, 401, "invalid_token", "token.invalid").await;
-        }
-        if value != deputy.operator_token() {
-            let admin = Answer::of(deputy.http.get(format!("{}/admin/v1/people", deputy.issuer)).bearer_auth(&value));
-            admin.await.refused(401, "invalid_token");
-        }
-        if value != invitation {
-            assert!(!deputy.get(&format!("/invitation/{value}")).await.status.is_success());
-        }
-        if value != seal {
-            let answered = ada.submit("/consent", &[("seal", &value), ("decision", "allow"), ("scope", "notes:read")]).await.page();
-            assert_eq!(answered.status, 400, "{}", answered.body);
-        }
-    }
-    // They were not used up either.
-    agent.redeem(&code, &[]).await.ok();
-    agent.refresh(tokens.refresh_token()).await.ok();
-    register(&admission).await.ok();
+        // They were not used up either.
+        agent.redeem(&code, &[]).await.ok();
+        agent.refresh(tokens.refresh_token()).await.ok();
+        register(&admission).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_96446_a_pushed_request_is_refused_in_every_mode() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    agent.code(&ada, "notes:read").await;
-    deputy.post("/par", &[("client_id", &agent.client_id)]).await.refused(404, "not_found");
-    for prompt in ["", "none", "login", "consent", "select_account"] {
-        let pushed = [("request_uri", "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"), ("prompt", prompt)];
-        let url = agent.authorization_url("notes:read", &pushed);
-        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
-        // Someone who is signed in and consented is sent back with the same refusal.
-        assert_eq!(ada.open(&url).await.parameter("code"), None);
-    }
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        agent.code(&ada, "notes:read").await;
+        deputy.post("/par", &[("client_id", &agent.client_id)]).await.refused(404, "not_found");
+        for prompt in ["", "none", "login", "consent", "select_account"] {
+            let pushed = [("request_uri", "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"), ("prompt", prompt)];
+            let url = agent.authorization_url("notes:read", &pushed);
+            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+            // Someone who is signed in and consented is sent back with the same refusal.
+            assert_eq!(ada.open(&url).await.parameter("code"), None);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_9793_no_request_object_is_read() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    let payload =
-        json!({"client_id": agent.client_id, "redirect_uri": "https://evil.example/cb", "scope": "notes:admin"}).to_string();
-    let signed = Signer::new().sign(&json!({"alg": "ES256"}), &payload);
-    let none = format!("{}.", unsigned(&json!({"alg": "none"}), &payload));
-    let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA";
-    for object in [signed.as_str(), &none, encrypted, "x"] {
-        let url = agent.authorization_url("notes:read", &[("request", object)]);
-        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
-        // What it says is not taken for what is asked.
-        let only =
-            format!("/authorize?client_id={}&request={object}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", agent.client_id);
-        repels_on_page(&deputy, &only, "authorize.redirect_uri_unregistered").await;
-    }
-    let ada = deputy.person("ada@example.com").await;
-    agent.authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        let payload =
+            json!({"client_id": agent.client_id, "redirect_uri": "https://evil.example/cb", "scope": "notes:admin"}).to_string();
+        let signed = Signer::new().sign(&json!({"alg": "ES256"}), &payload);
+        let none = format!("{}.", unsigned(&json!({"alg": "none"}), &payload));
+        let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA";
+        for object in [signed.as_str(), &none, encrypted, "x"] {
+            let url = agent.authorization_url("notes:read", &[("request", object)]);
+            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+            // What it says is not taken for what is asked.
+            let only =
+                format!("/authorize?client_id={}&request={object}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", agent.client_id);
+            repels_on_page(&deputy, &only, "authorize.redirect_uri_unregistered").await;
+        }
+        let ada = deputy.person("ada@example.com").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2023_0264_nothing_but_the_whole_code_works() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let code = agent.code(&ada, "notes:read").await;
-    for place in 0..code.len() {
-        let mut altered = code.clone().into_bytes();
-        altered[place] = if altered[place] == b'A' { b'B' } else { b'A' };
-        let altered = String::from_utf8(altered).expect("ASCII");
-        agent.redeem(&altered, &[]).await.refused(400, "invalid_grant");
-    }
-    for altered in [&code[1..], &code[..code.len() - 1], &format!("{code}A"), &format!(" {code}"), &code.to_uppercase()] {
-        repels(&deputy, agent.redeem(altered, &[]), 400, "invalid_grant", "code.invalid").await;
-    }
-    agent.redeem(&code, &[]).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let code = agent.code(&ada, "notes:read").await;
+        for place in 0..code.len() {
+            let mut altered = code.clone().into_bytes();
+            altered[place] = if altered[place] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(altered).expect("ASCII");
+            agent.redeem(&altered, &[]).await.refused(400, "invalid_grant");
+        }
+        for altered in [&code[1..], &code[..code.len() - 1], &format!("{code}A"), &format!(" {code}"), &code.to_uppercase()] {
+            repels(&deputy, agent.redeem(altered, &[]), 400, "invalid_grant", "code.invalid").await;
+        }
+        agent.redeem(&code, &[]).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,85 +7,97 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{repels, repels_by_redirect, samples};
-use crate::support::{Agent, Answer, CALLBACK, Installation, Person, RESOURCE, agent::Tokens, each_engine, person::field};
+use crate::support::{Agent, Answer, CALLBACK, Person, RESOURCE, agent::Tokens, each_engine, each_engine_with, person::field};
 
 #[tokio::test]
 async fn cve_2026_4634_a_huge_scope_is_refused_early() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent, service) = (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
-    let many = (0..101).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
-    let wide = "x".repeat(201);
-    for scope in [&many, &wide, "notes:read \"", "notes:read \\", "notes:\tread"] {
-        let url = agent.authorization_url(scope, &[]);
-        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_scope", "scope.malformed").await;
-        repels(&deputy, service.client_credentials(&[("scope", scope)]), 400, "invalid_scope", "scope.malformed").await;
-    }
-    let huge = "notes:read ".repeat(2000);
-    let huge = [("scope", huge.as_str())];
-    repels(&deputy, service.client_credentials(&huge), 400, "invalid_request", "request.parameter_too_long").await;
-    agent.authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent, service) =
+            (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
+        let many = (0..101).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+        let wide = "x".repeat(201);
+        for scope in [&many, &wide, "notes:read \"", "notes:read \\", "notes:\tread"] {
+            let url = agent.authorization_url(scope, &[]);
+            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_scope", "scope.malformed").await;
+            repels(&deputy, service.client_credentials(&[("scope", scope)]), 400, "invalid_scope", "scope.malformed").await;
+        }
+        let huge = "notes:read ".repeat(2000);
+        let huge = [("scope", huge.as_str())];
+        repels(&deputy, service.client_credentials(&huge), 400, "invalid_request", "request.parameter_too_long").await;
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_9803_a_malformed_header_is_no_500() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let service = deputy.service("notes:read").await;
-    let headers: [&[u8]; 14] = [
-        b"Bearer",
-        b"Bearer ",
-        b"Bearer  ",
-        b"bearer \xff\xfe",
-        b"Bearer a b c",
-        b"Bearer ..",
-        b"Bearer =.=.=",
-        b"Bearer eyJ.eyJ.eyJ",
-        b"Basic",
-        b"Basic !!!",
-        b"Basic Og==",
-        b"Basic /////w==",
-        b"Digest x",
-        b"\xe4",
-    ];
-    let before = deputy.state().await;
-    for header in headers {
-        for (method, path) in
-            [("GET", "/userinfo"), ("POST", "/introspect"), ("POST", "/token"), ("POST", "/revoke"), ("GET", "/admin/v1/people")]
-        {
-            let request = deputy.http.request(method.parse().expect("a method"), format!("{}{path}", deputy.issuer));
-            let form = [("grant_type", "client_credentials"), ("token", "x")];
-            let answer = Answer::of(request.header("authorization", header).form(&form)).await;
-            assert_eq!(answer.status, 401, "{path} {:?}: {answer:?}", String::from_utf8_lossy(header));
-            assert!(answer.header("www-authenticate").is_some(), "{path}: {answer:?}");
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        let headers: [&[u8]; 14] = [
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer  ",
+            b"bearer \xff\xfe",
+            b"Bearer a b c",
+            b"Bearer ..",
+            b"Bearer =.=.=",
+            b"Bearer eyJ.eyJ.eyJ",
+            b"Basic",
+            b"Basic !!!",
+            b"Basic Og==",
+            b"Basic /////w==",
+            b"Digest x",
+            b"\xe4",
+        ];
+        let before = deputy.state().await;
+        for header in headers {
+            for (method, path) in [
+                ("GET", "/userinfo"),
+                ("POST", "/introspect"),
+                ("POST", "/token"),
+                ("POST", "/revoke"),
+                ("GET", "/admin/v1/people"),
+            ] {
+                let request = deputy.http.request(method.parse().expect("a method"), format!("{}{path}", deputy.issuer));
+                let form = [("grant_type", "client_credentials"), ("token", "x")];
+                let answer = Answer::of(request.header("authorization", header).form(&form)).await;
+                assert_eq!(answer.status, 401, "{path} {:?}: {answer:?}", String::from_utf8_lossy(header));
+                assert!(answer.header("www-authenticate").is_some(), "{path}: {answer:?}");
+            }
+            let twice =
+                deputy.http.post(format!("{}/token", deputy.issuer)).header("authorization", header).basic_auth("a", Some("b"));
+            Answer::of(twice.form(&[("grant_type", "client_credentials")])).await.refused(401, "invalid_client");
+            assert_eq!(deputy.last_reason().await, "client.credentials_malformed");
         }
-        let twice = deputy.http.post(format!("{}/token", deputy.issuer)).header("authorization", header).basic_auth("a", Some("b"));
-        Answer::of(twice.form(&[("grant_type", "client_credentials")])).await.refused(401, "invalid_client");
-        assert_eq!(deputy.last_reason().await, "client.credentials_malformed");
-    }
-    assert_eq!(deputy.state().await, before);
-    let token = service.client_credentials(&[]).await.ok().text("access_token");
-    assert!(deputy.is_active(&resource, &token).await);
+        assert_eq!(deputy.state().await, before);
+        let token = service.client_credentials(&[]).await.ok().text("access_token");
+        assert!(deputy.is_active(&resource, &token).await);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_16100_no_label_comes_from_a_request() {
-    let deputy = Installation::start().await;
-    let word = "labelled7f3a";
-    let url = |path: &str| format!("{}/{path}{word}", deputy.issuer);
-    for path in ["", "token/", "register/", "admin/v1/clients/", "invitation/", ".well-known/", "authorize?client_id="] {
-        Answer::of(deputy.http.get(url(path))).await;
-    }
-    let method = word.to_uppercase().parse().expect("a method");
-    Answer::of(deputy.http.request(method, format!("{}/token", deputy.issuer))).await;
-    let form = [("grant_type", word), ("client_id", word), ("scope", word), ("resource", word), (word, word)];
-    deputy.post("/token", &form).await;
-    deputy.post("/introspect", &form).await;
-    let request = deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(word).header("x-request-id", word);
-    Answer::of(request.header("user-agent", word).header("traceparent", word)).await;
-    let metrics = deputy.get("/metrics").await.ok().body;
-    assert!(metrics.contains("http_requests_total") && metrics.contains("deputy_refusals_total"), "{metrics}");
-    assert!(!metrics.to_lowercase().contains(word), "{metrics}");
+    each_engine(async |deputy| {
+        let word = "labelled7f3a";
+        let url = |path: &str| format!("{}/{path}{word}", deputy.issuer);
+        for path in ["", "token/", "register/", "admin/v1/clients/", "invitation/", ".well-known/", "authorize?client_id="] {
+            Answer::of(deputy.http.get(url(path))).await;
+        }
+        let method = word.to_uppercase().parse().expect("a method");
+        Answer::of(deputy.http.request(method, format!("{}/token", deputy.issuer))).await;
+        let form = [("grant_type", word), ("client_id", word), ("scope", word), ("resource", word), (word, word)];
+        deputy.post("/token", &form).await;
+        deputy.post("/introspect", &form).await;
+        let request = deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(word).header("x-request-id", word);
+        Answer::of(request.header("user-agent", word).header("traceparent", word)).await;
+        let metrics = deputy.get("/metrics").await.ok().body;
+        assert!(metrics.contains("http_requests_total") && metrics.contains("deputy_refusals_total"), "{metrics}");
+        assert!(!metrics.to_lowercase().contains(word), "{metrics}");
+    })
+    .await;
 }
 
 /// Line 104: whatever is asked along a chain of refreshes, no token has more than the grant, nor lives longer.
@@ -97,33 +109,39 @@ async fn authority_only_shrinks() {
         some().prop_filter("something is granted", |scopes| !scopes.is_empty()),
         prop::collection::vec((some(), 0..900u64), 1..=8),
     );
-    let deputy = Installation::start_with("grant_ttl_s = 3600\n").await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    for (granted, steps) in samples(&chains, 25) {
-        let began = deputy.world().now().seconds();
-        let mut tokens = agent.authorize(&ada, &words(&granted)).await;
-        for (asked, pause_s) in steps {
-            deputy.later(pause_s);
-            if deputy.world().now().seconds() >= began + 3600 {
-                break;
+    each_engine_with("grant_ttl_s = 3600\n", async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        for (granted, steps) in samples(&chains, 25) {
+            let began = deputy.world().now().seconds();
+            let mut tokens = agent.authorize(&ada, &words(&granted)).await;
+            for (asked, pause_s) in steps {
+                deputy.later(pause_s);
+                if deputy.world().now().seconds() >= began + 3600 {
+                    break;
+                }
+                let form = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
+                let answer = agent.token(&form, &[("scope", &words(&asked))]).await;
+                if !asked.is_subset(&granted) {
+                    answer.refused(400, "invalid_scope");
+                    assert_eq!(deputy.last_reason().await, "scope.widened");
+                    continue;
+                }
+                let refreshed = Tokens::of(answer);
+                let expected = if asked.is_empty() { &granted } else { &asked };
+                assert_eq!(
+                    refreshed.answer.text("scope"),
+                    words(expected),
+                    "narrowing is for one token, the grant keeps its scopes"
+                );
+                let claims = refreshed.claims();
+                assert_eq!((claims["scope"].as_str(), claims["aud"].as_str()), (Some(words(expected).as_str()), Some(RESOURCE)));
+                assert!(claims["exp"].as_i64().is_some_and(|exp| exp <= began + 3600), "no token outlives its grant");
+                tokens = refreshed;
             }
-            let form = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
-            let answer = agent.token(&form, &[("scope", &words(&asked))]).await;
-            if !asked.is_subset(&granted) {
-                answer.refused(400, "invalid_scope");
-                assert_eq!(deputy.last_reason().await, "scope.widened");
-                continue;
-            }
-            let refreshed = Tokens::of(answer);
-            let expected = if asked.is_empty() { &granted } else { &asked };
-            assert_eq!(refreshed.answer.text("scope"), words(expected), "narrowing is for one token, the grant keeps its scopes");
-            let claims = refreshed.claims();
-            assert_eq!((claims["scope"].as_str(), claims["aud"].as_str()), (Some(words(expected).as_str()), Some(RESOURCE)));
-            assert!(claims["exp"].as_i64().is_some_and(|exp| exp <= began + 3600), "no token outlives its grant");
-            tokens = refreshed;
         }
-    }
+    })
+    .await;
 }
 
 fn words(scopes: &BTreeSet<&str>) -> String {
@@ -175,22 +193,24 @@ async fn step_up_grants_only_what_was_ticked() {
 
 #[tokio::test]
 async fn nothing_in_common_is_no_empty_token() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let other = "https://other.example/mcp";
-    let scopes = json!([{"name": "other:read", "description": "Read others"}]);
-    deputy.operate("POST", "/resources", json!({"identifier": other, "name": "Other", "scopes": scopes})).await.ok();
-    let metadata = json!({"client_name": "Bounded", "redirect_uris": [CALLBACK], "scope": "notes:read",
-        "grant_types": ["authorization_code", "client_credentials"]});
-    let agent = Agent::made_by_operator(&deputy, metadata).await;
-    // It names no scope, and of what it is registered for there is nothing there.
-    let url = agent.authorization_url("", &[("resource", other), ("scope", "")]);
-    repels_by_redirect(&deputy, &url, CALLBACK, "invalid_scope", "scope.empty").await;
-    let elsewhere = [("resource", other)];
-    repels(&deputy, agent.client_credentials(&elsewhere), 400, "invalid_scope", "scope.empty").await;
-    let unnamed = agent.authorization_url("notes:read", &[("resource", "")]);
-    repels_by_redirect(&deputy, &unnamed, CALLBACK, "invalid_target", "resource.missing").await;
-    agent.client_credentials(&[]).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let other = "https://other.example/mcp";
+        let scopes = json!([{"name": "other:read", "description": "Read others"}]);
+        deputy.operate("POST", "/resources", json!({"identifier": other, "name": "Other", "scopes": scopes})).await.ok();
+        let metadata = json!({"client_name": "Bounded", "redirect_uris": [CALLBACK], "scope": "notes:read",
+            "grant_types": ["authorization_code", "client_credentials"]});
+        let agent = Agent::made_by_operator(&deputy, metadata).await;
+        // It names no scope, and of what it is registered for there is nothing there.
+        let url = agent.authorization_url("", &[("resource", other), ("scope", "")]);
+        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_scope", "scope.empty").await;
+        let elsewhere = [("resource", other)];
+        repels(&deputy, agent.client_credentials(&elsewhere), 400, "invalid_scope", "scope.empty").await;
+        let unnamed = agent.authorization_url("notes:read", &[("resource", "")]);
+        repels_by_redirect(&deputy, &unnamed, CALLBACK, "invalid_target", "resource.missing").await;
+        agent.client_credentials(&[]).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -43,41 +43,50 @@ async fn cve_2023_6291_prefix_match() {
 
 #[tokio::test]
 async fn cve_2024_1132_encoded_traversal() {
-    let deputy = Installation::start().await;
-    let others =
-        ["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/../evil", "https://allowed.example/./cb"];
-    is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
-    cannot_be_registered(&deputy, &["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/%2e%2e/evil"]).await;
+    each_engine(async |deputy| {
+        let others =
+            ["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/../evil", "https://allowed.example/./cb"];
+        is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
+        cannot_be_registered(&deputy, &["https://allowed.example/cb/..%2f..%2fevil", "https://allowed.example/cb/%2e%2e/evil"])
+            .await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2022_3782_double_encoding() {
-    let deputy = Installation::start().await;
-    let others = ["https://allowed.example/cb/%252f..%252fevil", "https://allowed.example/%63b"];
-    is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
-    cannot_be_registered(&deputy, &["https://allowed.example/cb/%252e%252e%252fevil"]).await;
+    each_engine(async |deputy| {
+        let others = ["https://allowed.example/cb/%252f..%252fevil", "https://allowed.example/%63b"];
+        is_the_only_one(&deputy, "https://allowed.example/cb", &others).await;
+        cannot_be_registered(&deputy, &["https://allowed.example/cb/%252e%252e%252fevil"]).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_3872_path_parameter_traversal() {
-    let deputy = Installation::start().await;
-    is_the_only_one(
-        &deputy,
-        "https://allowed.example/cb",
-        &["https://allowed.example/cb/..;/evil", "https://allowed.example/cb;x"],
-    )
+    each_engine(async |deputy| {
+        is_the_only_one(
+            &deputy,
+            "https://allowed.example/cb",
+            &["https://allowed.example/cb/..;/evil", "https://allowed.example/cb;x"],
+        )
+        .await;
+        cannot_be_registered(&deputy, &["https://allowed.example/cb/..;/evil"]).await;
+    })
     .await;
-    cannot_be_registered(&deputy, &["https://allowed.example/cb/..;/evil"]).await;
 }
 
 #[tokio::test]
 async fn cve_2026_7504_wildcard_and_userinfo() {
-    let deputy = Installation::start().await;
-    is_the_only_one(&deputy, "https://allowed.example/cb", &["https://allowed.example@evil.example/cb"]).await;
-    cannot_be_registered(
-        &deputy,
-        &["https://allowed.example/*", "https://*.allowed.example/cb", "*", "https://allowed.example@evil.example/cb"],
-    )
+    each_engine(async |deputy| {
+        is_the_only_one(&deputy, "https://allowed.example/cb", &["https://allowed.example@evil.example/cb"]).await;
+        cannot_be_registered(
+            &deputy,
+            &["https://allowed.example/*", "https://*.allowed.example/cb", "*", "https://allowed.example@evil.example/cb"],
+        )
+        .await;
+    })
     .await;
 }
 
@@ -92,44 +101,50 @@ async fn cve_2024_8883_userinfo_after_loopback() {
 
 #[tokio::test]
 async fn cve_2026_18211_loopback_by_prefix() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let ada = deputy.person("ada@example.com").await;
-    for (registered, free, others) in [
-        ("http://localhost/cb", "http://localhost:9999/cb", ["http://localhost.evil.example/cb", "http://localhost.:1/cb"]),
-        ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", ["http://127.0.0.1.evil.example/cb", "http://127.0.0.2/cb"]),
-    ] {
-        let agent = Agent::register(&deputy, json!({"redirect_uris": [registered]})).await;
-        for other in others {
-            let url = agent.authorization_url("notes:read", &[("redirect_uri", other)]);
-            repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        for (registered, free, others) in [
+            ("http://localhost/cb", "http://localhost:9999/cb", ["http://localhost.evil.example/cb", "http://localhost.:1/cb"]),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9999/cb", ["http://127.0.0.1.evil.example/cb", "http://127.0.0.2/cb"]),
+        ] {
+            let agent = Agent::register(&deputy, json!({"redirect_uris": [registered]})).await;
+            for other in others {
+                let url = agent.authorization_url("notes:read", &[("redirect_uri", other)]);
+                repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
+            }
+            let arrived = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", free)])).await;
+            assert!(arrived.as_str().starts_with(&format!("{free}?code=")), "{arrived}");
         }
-        let arrived = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", free)])).await;
-        assert!(arrived.as_str().starts_with(&format!("{free}?code=")), "{arrived}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2023_6927_another_response_mode() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    for mode in ["form_post.jwt", "form_post", "fragment", "jwt", "query.jwt", "web_message", "query"] {
-        let evil = [("response_mode", mode), ("redirect_uri", "https://evil.example/cb")];
-        repels_on_page(&deputy, &agent.authorization_url("notes:read", &evil), "authorize.redirect_uri_unregistered").await;
-        if mode != "query" {
-            let url = agent.authorization_url("notes:read", &[("response_mode", mode)]);
-            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.response_mode").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        for mode in ["form_post.jwt", "form_post", "fragment", "jwt", "query.jwt", "web_message", "query"] {
+            let evil = [("response_mode", mode), ("redirect_uri", "https://evil.example/cb")];
+            repels_on_page(&deputy, &agent.authorization_url("notes:read", &evil), "authorize.redirect_uri_unregistered").await;
+            if mode != "query" {
+                let url = agent.authorization_url("notes:read", &[("response_mode", mode)]);
+                repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.response_mode").await;
+            }
         }
-    }
-    let ada = deputy.person("ada@example.com").await;
-    ada.authorize(&agent.authorization_url("notes:read", &[("response_mode", "query")])).await;
+        let ada = deputy.person("ada@example.com").await;
+        ada.authorize(&agent.authorization_url("notes:read", &[("response_mode", "query")])).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2024_52289_a_dot_is_no_pattern() {
-    let deputy = Installation::start().await;
-    is_the_only_one(&deputy, "https://foo.example.com/cb", &["https://fooaexample.com/cb", "https://foo-example.com/cb"]).await;
+    each_engine(async |deputy| {
+        is_the_only_one(&deputy, "https://foo.example.com/cb", &["https://fooaexample.com/cb", "https://foo-example.com/cb"]).await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -194,70 +209,76 @@ async fn cve_2025_4143_a_uri_of_another_client() {
 
 #[tokio::test]
 async fn cve_2026_67333_schemes_that_run() {
-    let deputy = Installation::start().await;
-    let schemes = [
-        "javascript:alert(1)",
-        "JavaScript:alert(1)",
-        "data:text/html,x",
-        "vbscript:x",
-        "file:///etc/passwd",
-        "blob:https://a.example/1",
-    ];
-    cannot_be_registered(&deputy, &schemes).await;
-    deputy.resource().await;
-    for (number, uri) in schemes.iter().enumerate() {
-        let id = format!("https://agent.example/{number}.json");
-        let document = json!({"client_id": id, "client_name": "Evil", "redirect_uris": [uri]});
-        deputy.web.answer(&id.parse().expect("a URL"), deputy::outbound::Answer::json(&document));
-        let url = format!("/authorize?client_id={id}&response_type=code&redirect_uri={}", urlencoded(uri));
-        repels_on_page(&deputy, &url, "client_document.invalid").await;
-    }
-    // What a client says of itself is text on the page, whatever it looks like.
-    let name = "<script>alert(1)</script><img src=x onerror=alert(1)>";
-    let agent = Agent::register(&deputy, json!({"client_name": name, "client_uri": "https://agent.example/\"><script>"})).await;
-    let ada = deputy.person("ada@example.com").await;
-    let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
-    let consent = ada.sign_in_on(&page).await.page();
-    assert!(
-        consent.body.contains("name=\"decision\"")
-            && !consent.body.contains("<script>alert")
-            && !consent.body.contains("<img src=x")
-    );
-    assert!(consent.header("content-security-policy").is_some_and(|policy| !policy.contains("unsafe")));
+    each_engine(async |deputy| {
+        let schemes = [
+            "javascript:alert(1)",
+            "JavaScript:alert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "blob:https://a.example/1",
+        ];
+        cannot_be_registered(&deputy, &schemes).await;
+        deputy.resource().await;
+        for (number, uri) in schemes.iter().enumerate() {
+            let id = format!("https://agent.example/{number}.json");
+            let document = json!({"client_id": id, "client_name": "Evil", "redirect_uris": [uri]});
+            deputy.web.answer(&id.parse().expect("a URL"), deputy::outbound::Answer::json(&document));
+            let url = format!("/authorize?client_id={id}&response_type=code&redirect_uri={}", urlencoded(uri));
+            repels_on_page(&deputy, &url, "client_document.invalid").await;
+        }
+        // What a client says of itself is text on the page, whatever it looks like.
+        let name = "<script>alert(1)</script><img src=x onerror=alert(1)>";
+        let agent = Agent::register(&deputy, json!({"client_name": name, "client_uri": "https://agent.example/\"><script>"})).await;
+        let ada = deputy.person("ada@example.com").await;
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let consent = ada.sign_in_on(&page).await.page();
+        assert!(
+            consent.body.contains("name=\"decision\"")
+                && !consent.body.contains("<script>alert")
+                && !consent.body.contains("<img src=x")
+        );
+        assert!(consent.header("content-security-policy").is_some_and(|policy| !policy.contains("unsafe")));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2020_15233_and_15234_loopback_override_and_case() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let ada = deputy.person("ada@example.com").await;
-    let native = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1:7777/Cb"]})).await;
-    for other in
-        ["http://127.0.0.1:8888/other", "http://127.0.0.1:8888/Cb?x=1", "http://localhost:8888/Cb", "http://127.0.0.1:8888/cb"]
-    {
-        let url = native.authorization_url("notes:read", &[("redirect_uri", other)]);
-        repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
-    }
-    let url = native.authorization_url("notes:read", &[("redirect_uri", "http://127.0.0.1:8888/Cb")]);
-    assert!(ada.authorize(&url).await.as_str().starts_with("http://127.0.0.1:8888/Cb?code="));
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        let native = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1:7777/Cb"]})).await;
+        for other in
+            ["http://127.0.0.1:8888/other", "http://127.0.0.1:8888/Cb?x=1", "http://localhost:8888/Cb", "http://127.0.0.1:8888/cb"]
+        {
+            let url = native.authorization_url("notes:read", &[("redirect_uri", other)]);
+            repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
+        }
+        let url = native.authorization_url("notes:read", &[("redirect_uri", "http://127.0.0.1:8888/Cb")]);
+        assert!(ada.authorize(&url).await.as_str().starts_with("http://127.0.0.1:8888/Cb?code="));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2020_26938_a_script_in_the_uri() {
-    let deputy = Installation::start().await;
-    let scripts =
-        ["https://agent.example/<script>alert(1)</script>", "https://agent.example/\"onload=x", "https://agent.example/'x"];
-    cannot_be_registered(&deputy, &scripts).await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    for script in scripts {
-        let url = agent.authorization_url("notes:read", &[("redirect_uri", script)]);
-        repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
-        let page = deputy.get(&url[deputy.issuer.len()..]).await;
-        assert!(!page.body.contains(script), "the page does not say it again: {}", page.body);
-    }
-    let ada = deputy.person("ada@example.com").await;
-    agent.code(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        let scripts =
+            ["https://agent.example/<script>alert(1)</script>", "https://agent.example/\"onload=x", "https://agent.example/'x"];
+        cannot_be_registered(&deputy, &scripts).await;
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        for script in scripts {
+            let url = agent.authorization_url("notes:read", &[("redirect_uri", script)]);
+            repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
+            let page = deputy.get(&url[deputy.issuer.len()..]).await;
+            assert!(!page.body.contains(script), "the page does not say it again: {}", page.body);
+        }
+        let ada = deputy.person("ada@example.com").await;
+        agent.code(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 /// The headers by which proxies say who was asked.
@@ -272,35 +293,43 @@ const FORGED: [(&str, &str); 6] = [
 
 #[tokio::test]
 async fn cve_2026_29067_the_issuer_is_not_what_the_request_says() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok();
-    let page = agent.authorization_url("notes:read", &[]);
-    let told = agent.authorization_url("notes:read", &[("code_challenge", "")]);
-    for (name, value) in FORGED {
-        let with = |url: &str| Answer::of(deputy.http.get(url).header(name, value));
-        assert_eq!(with(&format!("{}/.well-known/oauth-authorization-server", deputy.issuer)).await.body, metadata.body, "{name}");
-        let page = with(&page).await;
-        assert!(
-            !page.body.contains("evil.example") && page.header("location").is_none_or(|to| !to.contains("evil.example")),
-            "{name}"
-        );
-        let told = with(&told).await;
-        let issuer = format!("iss={}", urlencoded(&deputy.issuer));
-        assert!(told.header("location").is_some_and(|to| to.starts_with(CALLBACK) && to.contains(&issuer)), "{name}: {told:?}");
-    }
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok();
+        let page = agent.authorization_url("notes:read", &[]);
+        let told = agent.authorization_url("notes:read", &[("code_challenge", "")]);
+        for (name, value) in FORGED {
+            let with = |url: &str| Answer::of(deputy.http.get(url).header(name, value));
+            assert_eq!(
+                with(&format!("{}/.well-known/oauth-authorization-server", deputy.issuer)).await.body,
+                metadata.body,
+                "{name}"
+            );
+            let page = with(&page).await;
+            assert!(
+                !page.body.contains("evil.example") && page.header("location").is_none_or(|to| !to.contains("evil.example")),
+                "{name}"
+            );
+            let told = with(&told).await;
+            let issuer = format!("iss={}", urlencoded(&deputy.issuer));
+            assert!(told.header("location").is_some_and(|to| to.starts_with(CALLBACK) && to.contains(&issuer)), "{name}: {told:?}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn ghsa_2wmj_46rj_qm2w_links_come_from_the_configuration() {
-    let deputy = Installation::start().await;
-    for (number, (name, value)) in FORGED.into_iter().enumerate() {
-        let invite = deputy.http.post(format!("{}/admin/v1/invitations", deputy.issuer)).bearer_auth(deputy.operator_token());
-        let body = json!({"login": format!("guest{number}@example.com")});
-        let link = Answer::of(invite.header(name, value).json(&body)).await.ok().text("url");
-        assert!(link.starts_with(&format!("{}/", deputy.issuer)), "{name}: {link}");
-    }
+    each_engine(async |deputy| {
+        for (number, (name, value)) in FORGED.into_iter().enumerate() {
+            let invite = deputy.http.post(format!("{}/admin/v1/invitations", deputy.issuer)).bearer_auth(deputy.operator_token());
+            let body = json!({"login": format!("guest{number}@example.com")});
+            let link = Answer::of(invite.header(name, value).json(&body)).await.ok().text("url");
+            assert!(link.starts_with(&format!("{}/", deputy.issuer)), "{name}: {link}");
+        }
+    })
+    .await;
 }
 
 fn urlencoded(text: &str) -> String {

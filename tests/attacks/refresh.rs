@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{is_refused, repels, samples};
 use crate::support::{
-    Agent, Answer, Installation, Person,
+    Agent, Answer, Person,
     agent::{Tokens, claims},
-    each_engine,
+    each_engine, each_engine_with,
     person::field,
 };
 
@@ -163,30 +163,32 @@ async fn rauthy_0_36_1_neither_client_nor_scope_nor_person_changes() {
 
 #[tokio::test]
 async fn rauthy_0_36_2_no_token_makes_it_panic() {
-    let deputy = Installation::start().await;
-    let resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    let refresh_token = tokens.refresh_token().to_owned();
-    let good = [refresh_token.clone(), tokens.access_token.clone(), refresh_token.replace('-', "+"), "a.b.c.d.e".to_owned()];
-    let mutated =
-        (prop::sample::select(good.to_vec()), any::<prop::sample::Index>(), "[\\PC]{0,3}").prop_map(|(token, at, put)| {
-            let at = at.index(token.len());
-            format!("{}{put}{}", &token[..at], &token[at..].chars().skip(1).collect::<String>())
-        });
-    let strange = prop_oneof!["\\PC{0,80}", "[A-Za-z0-9_-]{60,80}", "[A-Za-z0-9_.=-]{0,40}[.][A-Za-z0-9_-]{0,40}[.]", mutated];
-    let before = deputy.state().await;
-    for token in samples(&strange, 150) {
-        let answers = [
-            agent.refresh(&token).await,
-            agent.redeem(&token, &[]).await,
-            agent.post("/revoke", &[("token", &token)], &[]).await,
-            deputy.introspect(&resource, &token).await,
-        ];
-        assert!(answers.iter().all(|answer| answer.status.as_u16() < 500), "{token:?}: {answers:?}");
-    }
-    assert_eq!(deputy.state().await, before);
-    agent.refresh(tokens.refresh_token()).await.ok();
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let refresh_token = tokens.refresh_token().to_owned();
+        let good = [refresh_token.clone(), tokens.access_token.clone(), refresh_token.replace('-', "+"), "a.b.c.d.e".to_owned()];
+        let mutated =
+            (prop::sample::select(good.to_vec()), any::<prop::sample::Index>(), "[\\PC]{0,3}").prop_map(|(token, at, put)| {
+                let at = at.index(token.len());
+                format!("{}{put}{}", &token[..at], &token[at..].chars().skip(1).collect::<String>())
+            });
+        let strange = prop_oneof!["\\PC{0,80}", "[A-Za-z0-9_-]{60,80}", "[A-Za-z0-9_.=-]{0,40}[.][A-Za-z0-9_-]{0,40}[.]", mutated];
+        let before = deputy.state().await;
+        for token in samples(&strange, 150) {
+            let answers = [
+                agent.refresh(&token).await,
+                agent.redeem(&token, &[]).await,
+                agent.post("/revoke", &[("token", &token)], &[]).await,
+                deputy.introspect(&resource, &token).await,
+            ];
+            assert!(answers.iter().all(|answer| answer.status.as_u16() < 500), "{token:?}: {answers:?}");
+        }
+        assert_eq!(deputy.state().await, before);
+        agent.refresh(tokens.refresh_token()).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -218,7 +220,7 @@ async fn cve_2020_15223_a_revocation_that_failed_says_so() {
         let resource = deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let tokens = agent.authorize(&ada, "notes:read").await;
-        let reason = if deputy.world().storage.faults().is_some() { "storage.full" } else { "storage.unavailable" };
+        let reason = if deputy.world().storage.is_exclusive() { "storage.full" } else { "storage.unavailable" };
         for token in [tokens.refresh_token(), &tokens.access_token] {
             let (form, counted) = ([("token", token)], deputy.refusals_counted(reason).await);
             let answer = deputy.without_storage(agent.post("/revoke", &form, &[])).await;
@@ -236,21 +238,26 @@ async fn cve_2020_15223_a_revocation_that_failed_says_so() {
 
 #[tokio::test]
 async fn a_refresh_dies_with_its_resource_and_of_old_age() {
-    let deputy = Installation::start_with("refresh_token_idle_ttl_s = 3600\n").await;
-    let resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let (idle, tokens) = (agent.authorize(&ada, "notes:read").await, agent.authorize(&ada, "notes:read").await);
-    deputy.later(3000);
-    let tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
-    deputy.later(601);
-    repels(&deputy, agent.refresh(idle.refresh_token()), 400, "invalid_grant", "refresh.expired").await;
-    let code = agent.code(&ada, "notes:read").await;
-    deputy.operate("DELETE", &format!("/resources/{}", resource["resource_id"].as_str().expect("text")), Value::Null).await.ok();
-    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
-    repels(&deputy, agent.token(&refresh, &[]), 400, "invalid_grant", "grant.resource").await;
-    repels(&deputy, agent.redeem(&code, &[]), 400, "invalid_grant", "grant.resource").await;
-    let told = claims(&tokens.access_token);
-    assert_eq!(told["aud"], crate::support::RESOURCE);
+    each_engine_with("refresh_token_idle_ttl_s = 3600\n", async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let (idle, tokens) = (agent.authorize(&ada, "notes:read").await, agent.authorize(&ada, "notes:read").await);
+        deputy.later(3000);
+        let tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+        deputy.later(601);
+        repels(&deputy, agent.refresh(idle.refresh_token()), 400, "invalid_grant", "refresh.expired").await;
+        let code = agent.code(&ada, "notes:read").await;
+        deputy
+            .operate("DELETE", &format!("/resources/{}", resource["resource_id"].as_str().expect("text")), Value::Null)
+            .await
+            .ok();
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
+        repels(&deputy, agent.token(&refresh, &[]), 400, "invalid_grant", "grant.resource").await;
+        repels(&deputy, agent.redeem(&code, &[]), 400, "invalid_grant", "grant.resource").await;
+        let told = claims(&tokens.access_token);
+        assert_eq!(told["aud"], crate::support::RESOURCE);
+    })
+    .await;
 }
 
 /// Ends the first of the person's connected apps, on their page.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{repels, repels_on_page};
 use crate::{
     clients::processes::{self, Announces, Process},
-    support::{Agent, Answer, CALLBACK, Installation, Signer, Workload, each_engine, person::field},
+    support::{Agent, Answer, CALLBACK, Installation, Signer, Workload, each_engine, each_engine_with, person::field},
 };
 
 const INTERNAL: [&str; 12] = [
@@ -65,16 +65,18 @@ async fn cve_2026_54885_no_internal_address_is_called() {
 
 #[tokio::test]
 async fn cve_2026_54885_nor_loopback_by_a_server_that_is_not() {
-    let deputy = Installation::start_with("issuer = \"https://deputy.example\"\n").await;
-    for id in ["https://127.0.0.1/client.json", "https://[::1]/client.json", "https://localhost/client.json"] {
-        documented(&deputy, id, json!({}));
-        let answer = Answer::of(deputy.http.get(format!("http://{}/authorize?client_id={id}", deputy.address()))).await;
-        assert!(answer.status == 400 && answer.body.contains("client_document.refused"), "{id}: {answer:?}");
-    }
-    let answer =
-        Answer::of(deputy.http.get(format!("http://{}/authorize?client_id=http://127.0.0.1/c.json", deputy.address()))).await;
-    assert!(answer.body.contains("client_document.url"), "{answer:?}");
-    assert!(deputy.web.calls().is_empty());
+    each_engine_with("issuer = \"https://deputy.example\"\n", async |deputy| {
+        for id in ["https://127.0.0.1/client.json", "https://[::1]/client.json", "https://localhost/client.json"] {
+            documented(&deputy, id, json!({}));
+            let answer = Answer::of(deputy.http.get(format!("http://{}/authorize?client_id={id}", deputy.address()))).await;
+            assert!(answer.status == 400 && answer.body.contains("client_document.refused"), "{id}: {answer:?}");
+        }
+        let answer =
+            Answer::of(deputy.http.get(format!("http://{}/authorize?client_id=http://127.0.0.1/c.json", deputy.address()))).await;
+        assert!(answer.body.contains("client_document.url"), "{answer:?}");
+        assert!(deputy.web.calls().is_empty());
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -109,14 +111,16 @@ async fn cve_2026_1180_keys_at_an_internal_address() {
 
 #[tokio::test]
 async fn cve_2020_10770_a_request_uri_is_never_fetched() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    for uri in ["https://evil.example/request", "http://169.254.169.254/latest/meta-data", "https://agent.example/request"] {
-        let url = agent.authorization_url("notes:read", &[("request_uri", uri)]);
-        super::repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
-    }
-    assert!(deputy.web.calls().is_empty());
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        for uri in ["https://evil.example/request", "http://169.254.169.254/latest/meta-data", "https://agent.example/request"] {
+            let url = agent.authorization_url("notes:read", &[("request_uri", uri)]);
+            super::repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+        }
+        assert!(deputy.web.calls().is_empty());
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -148,20 +152,22 @@ async fn cve_2026_4874_no_parameter_becomes_a_call() {
 
 #[tokio::test]
 async fn cve_2026_53513_a_redirect_is_not_followed() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let id = "https://agent.example/client.json";
-    let agent = Agent::known(&deputy, id);
-    for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::SEE_OTHER, StatusCode::TEMPORARY_REDIRECT] {
-        let headers = [("location", "https://10.0.0.1/client.json")]
-            .map(|(name, value)| (name.parse().expect("a header's name"), reqwest::header::HeaderValue::from_static(value)));
-        let answer = outbound::Answer::Complete { status, headers: headers.into_iter().collect(), body: Vec::new() };
-        deputy.web.answer(&id.parse().expect("a URL"), answer);
-        repels_on_page(&deputy, &agent.authorization_url("notes:read", &[]), "client_document.invalid").await;
-    }
-    assert!(deputy.web.calls().iter().all(|call| call.url.as_str() == id));
-    let ada = deputy.person("ada@example.com").await;
-    documented(&deputy, id, json!({})).authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let id = "https://agent.example/client.json";
+        let agent = Agent::known(&deputy, id);
+        for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::SEE_OTHER, StatusCode::TEMPORARY_REDIRECT] {
+            let headers = [("location", "https://10.0.0.1/client.json")]
+                .map(|(name, value)| (name.parse().expect("a header's name"), reqwest::header::HeaderValue::from_static(value)));
+            let answer = outbound::Answer::Complete { status, headers: headers.into_iter().collect(), body: Vec::new() };
+            deputy.web.answer(&id.parse().expect("a URL"), answer);
+            repels_on_page(&deputy, &agent.authorization_url("notes:read", &[]), "client_document.invalid").await;
+        }
+        assert!(deputy.web.calls().iter().all(|call| call.url.as_str() == id));
+        let ada = deputy.person("ada@example.com").await;
+        documented(&deputy, id, json!({})).authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -235,43 +241,48 @@ async fn cve_2026_15572_a_change_is_judged_like_a_registration() {
 
 #[tokio::test]
 async fn ghsa_46c8_635v_68r2_loopback_is_known_by_its_host() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    for (id, reason) in [
-        ("http://localhost.evil.example/client.json", "client_document.refused"),
-        ("http://evillocalhost/client.json", "client_document.refused"),
-        ("http://127.0.0.1.evil.example/client.json", "client_document.refused"),
-        ("http://localhost./client.json", "client_document.refused"),
-        ("http://LOCALHOST/client.json", "client_document.url"),
-        ("http://127.1/client.json", "client_document.url"),
-        ("http://0x7f000001/client.json", "client_document.url"),
-        ("http://localhost@evil.example/client.json", "client_document.url"),
-        ("http://xn--lcalhost-o0a/client.json", "client_document.refused"),
-    ] {
-        deputy.web.answer(&id.parse().expect("a URL"), outbound::Answer::json(&json!({})));
-        repels_on_page(&deputy, &Agent::known(&deputy, id).authorization_url("notes:read", &[]), reason).await;
-    }
-    assert!(deputy.web.calls().is_empty());
-    let ada = deputy.person("ada@example.com").await;
-    documented(&deputy, "http://localhost:3999/client.json", json!({})).authorize(&ada, "notes:read").await;
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        for (id, reason) in [
+            ("http://localhost.evil.example/client.json", "client_document.refused"),
+            ("http://evillocalhost/client.json", "client_document.refused"),
+            ("http://127.0.0.1.evil.example/client.json", "client_document.refused"),
+            ("http://localhost./client.json", "client_document.refused"),
+            ("http://LOCALHOST/client.json", "client_document.url"),
+            ("http://127.1/client.json", "client_document.url"),
+            ("http://0x7f000001/client.json", "client_document.url"),
+            ("http://localhost@evil.example/client.json", "client_document.url"),
+            ("http://xn--lcalhost-o0a/client.json", "client_document.refused"),
+        ] {
+            deputy.web.answer(&id.parse().expect("a URL"), outbound::Answer::json(&json!({})));
+            repels_on_page(&deputy, &Agent::known(&deputy, id).authorization_url("notes:read", &[]), reason).await;
+        }
+        assert!(deputy.web.calls().is_empty());
+        let ada = deputy.person("ada@example.com").await;
+        documented(&deputy, "http://localhost:3999/client.json", json!({})).authorize(&ada, "notes:read").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cve_2026_110864_what_another_server_sealed_is_unknown() {
-    let (deputy, other) = (Installation::start().await, Installation::start().await);
-    for installation in [&deputy, &other] {
-        installation.resource().await;
-    }
-    let (ada, evil) = (deputy.person("ada@example.com").await, other.person("ada@example.com").await);
-    let (agent, foreign) = (deputy.agent().await, other.agent().await);
-    let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
-    let forged = evil.open(&foreign.authorization_url("notes:read", &[])).await.page();
-    let before = deputy.state().await;
-    let form = [("seal", &*field(&forged, "seal")), ("login", &ada.login), ("password", &ada.password)];
-    let refused = ada.submit("/sign-in", &form).await.page();
-    assert!(refused.status == 400 && refused.body.contains("form.expired"), "{refused:?}");
-    assert_eq!((deputy.state().await, deputy.last_reason().await), (before, "form.expired".to_owned()));
-    ada.sign_in_on(&page).await.page();
+    each_engine(async |deputy| {
+        let other = Installation::start().await;
+        for installation in [&deputy, &other] {
+            installation.resource().await;
+        }
+        let (ada, evil) = (deputy.person("ada@example.com").await, other.person("ada@example.com").await);
+        let (agent, foreign) = (deputy.agent().await, other.agent().await);
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let forged = evil.open(&foreign.authorization_url("notes:read", &[])).await.page();
+        let before = deputy.state().await;
+        let form = [("seal", &*field(&forged, "seal")), ("login", &ada.login), ("password", &ada.password)];
+        let refused = ada.submit("/sign-in", &form).await.page();
+        assert!(refused.status == 400 && refused.body.contains("form.expired"), "{refused:?}");
+        assert_eq!((deputy.state().await, deputy.last_reason().await), (before, "form.expired".to_owned()));
+        ada.sign_in_on(&page).await.page();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -110,6 +110,11 @@ pub fn script(name: &str) -> Command {
     command
 }
 
+/// The client written in Rust, which is a program of its own.
+pub fn rust_client() -> Command {
+    Command::new(present(scripts().join(".rust/debug/segment-rust"), "the clients with tests/setup.sh"))
+}
+
 /// Debian's Chromium.
 pub fn chromium() -> PathBuf {
     present(PathBuf::from("/usr/bin/chromium"), "Debian's package chromium")

@@ -3,16 +3,19 @@
 use super::source::{assert_none, rust_files};
 
 /// A library's name in a path, and the files that may use it: those whose path begins so.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
     ("sqlx", &["src/storage/"]),
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
-    ("rdkafka", &["src/log/kafka/"]),
     ("xorf", &["src/log/seen/"]),
+    ("rdkafka", &["src/log/kafka/"]),
     ("libc", &["src/log/disk/"]),
+    ("vrl", &["src/sandbox/"]),
+    ("rustix", &["src/sandbox/"]),
+    ("jsonschema", &["src/domain/tracking_plan/"]),
     ("reqwest", &["src/outbound/", "src/cli/"]),
     ("figment", &["src/config/"]),
     ("clap", &["src/cli/"]),

@@ -31,14 +31,16 @@ async fn rfc9068_2_1_and_4_any_library_verifies_the_token_by_our_jwks() {
 
 #[tokio::test]
 async fn rfc9068_2_2_the_audience_is_spelled_as_the_resource_spells_it() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let service = deputy.service("notes:read").await;
-    for spelling in [RESOURCE, "https://notes.example/mcp/", "HTTPS://NOTES.example/mcp"] {
-        let token = service.client_credentials(&[("resource", spelling)]).await.ok().text("access_token");
-        assert_eq!(crate::support::agent::claims(&token)["aud"], RESOURCE, "{spelling}");
-    }
-    service.client_credentials(&[("resource", "https://notes.example/mcp2")]).await.refused(400, "invalid_target");
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        for spelling in [RESOURCE, "https://notes.example/mcp/", "HTTPS://NOTES.example/mcp"] {
+            let token = service.client_credentials(&[("resource", spelling)]).await.ok().text("access_token");
+            assert_eq!(crate::support::agent::claims(&token)["aud"], RESOURCE, "{spelling}");
+        }
+        service.client_credentials(&[("resource", "https://notes.example/mcp2")]).await.refused(400, "invalid_target");
+    })
+    .await;
 }
 
 #[tokio::test]

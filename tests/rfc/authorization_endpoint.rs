@@ -32,74 +32,82 @@ async fn oauth21_4_1_2_the_code_comes_with_state_and_iss() {
 
 #[tokio::test]
 async fn oauth21_4_1_2_1_refusals_are_told_to_the_client_by_redirect() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    for (changes, error, reason) in [
-        (vec![("response_type", "token")], "unsupported_response_type", "authorize.response_type"),
-        (vec![("response_type", "")], "unsupported_response_type", "authorize.response_type"),
-        (vec![("response_mode", "fragment")], "invalid_request", "authorize.response_mode"),
-        (vec![("code_challenge", "")], "invalid_request", "pkce.missing"),
-        (vec![("code_challenge_method", "plain")], "invalid_request", "pkce.method"),
-        (vec![("code_challenge_method", "")], "invalid_request", "pkce.method"),
-        (vec![("code_challenge", "short")], "invalid_request", "pkce.challenge"),
-        (vec![("scope", "notes:unknown")], "invalid_scope", "scope.unknown"),
-        (vec![("scope", "a\"b")], "invalid_scope", "scope.malformed"),
-        (vec![("resource", "https://elsewhere.example/mcp")], "invalid_target", "resource.unknown"),
-        (vec![("resource", "not a uri")], "invalid_target", "resource.malformed"),
-        (vec![("prompt", "none login")], "invalid_request", "authorize.prompt"),
-        (vec![("prompt", "dance")], "invalid_request", "authorize.prompt"),
-        (vec![("max_age", "soon")], "invalid_request", "authorize.max_age"),
-        (vec![("request", "x.y.z")], "invalid_request", "authorize.request_object"),
-        (vec![("request_uri", "https://evil.example/r")], "invalid_request", "authorize.request_object"),
-    ] {
-        let url = agent.authorization_url("notes:read", &changes);
-        assert_eq!(told(&deputy, &url).await, (error.to_owned(), reason.to_owned()), "{changes:?}");
-    }
-    let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
-    assert_eq!(told(&deputy, &silent).await, ("login_required".to_owned(), "authorize.login_required".to_owned()));
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        for (changes, error, reason) in [
+            (vec![("response_type", "token")], "unsupported_response_type", "authorize.response_type"),
+            (vec![("response_type", "")], "unsupported_response_type", "authorize.response_type"),
+            (vec![("response_mode", "fragment")], "invalid_request", "authorize.response_mode"),
+            (vec![("code_challenge", "")], "invalid_request", "pkce.missing"),
+            (vec![("code_challenge_method", "plain")], "invalid_request", "pkce.method"),
+            (vec![("code_challenge_method", "")], "invalid_request", "pkce.method"),
+            (vec![("code_challenge", "short")], "invalid_request", "pkce.challenge"),
+            (vec![("scope", "notes:unknown")], "invalid_scope", "scope.unknown"),
+            (vec![("scope", "a\"b")], "invalid_scope", "scope.malformed"),
+            (vec![("resource", "https://elsewhere.example/mcp")], "invalid_target", "resource.unknown"),
+            (vec![("resource", "not a uri")], "invalid_target", "resource.malformed"),
+            (vec![("prompt", "none login")], "invalid_request", "authorize.prompt"),
+            (vec![("prompt", "dance")], "invalid_request", "authorize.prompt"),
+            (vec![("max_age", "soon")], "invalid_request", "authorize.max_age"),
+            (vec![("request", "x.y.z")], "invalid_request", "authorize.request_object"),
+            (vec![("request_uri", "https://evil.example/r")], "invalid_request", "authorize.request_object"),
+        ] {
+            let url = agent.authorization_url("notes:read", &changes);
+            assert_eq!(told(&deputy, &url).await, (error.to_owned(), reason.to_owned()), "{changes:?}");
+        }
+        let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
+        assert_eq!(told(&deputy, &silent).await, ("login_required".to_owned(), "authorize.login_required".to_owned()));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn oauth21_7_12_2_a_bad_client_or_redirect_uri_is_told_on_a_page() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    let two = Agent::register(&deputy, json!({"redirect_uris": [CALLBACK, "https://agent.example/two"]})).await;
-    for (url, reason) in [
-        (agent.authorization_url("notes:read", &[("client_id", "cli_nobody")]), "client.unknown"),
-        (agent.authorization_url("notes:read", &[("client_id", "")]), "request.parameter_missing"),
-        (
-            agent.authorization_url("notes:read", &[("redirect_uri", "https://evil.example/cb")]),
-            "authorize.redirect_uri_unregistered",
-        ),
-        (two.authorization_url("notes:read", &[("redirect_uri", "")]), "authorize.redirect_uri_missing"),
-        (agent.authorization_url("notes:read", &[]) + "&state=again", "request.parameter_repeated"),
-    ] {
-        let page = crate::support::Person::new(&deputy, "nobody", "").open(&url).await.page();
-        assert_eq!((page.status.as_u16(), page.header("location")), (400, None), "{url}");
-        assert!(page.body.contains(reason) && page.header("content-type").is_some_and(|media| media.starts_with("text/html")));
-        assert_eq!(deputy.last_reason().await, reason);
-    }
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        let two = Agent::register(&deputy, json!({"redirect_uris": [CALLBACK, "https://agent.example/two"]})).await;
+        for (url, reason) in [
+            (agent.authorization_url("notes:read", &[("client_id", "cli_nobody")]), "client.unknown"),
+            (agent.authorization_url("notes:read", &[("client_id", "")]), "request.parameter_missing"),
+            (
+                agent.authorization_url("notes:read", &[("redirect_uri", "https://evil.example/cb")]),
+                "authorize.redirect_uri_unregistered",
+            ),
+            (two.authorization_url("notes:read", &[("redirect_uri", "")]), "authorize.redirect_uri_missing"),
+            (agent.authorization_url("notes:read", &[]) + "&state=again", "request.parameter_repeated"),
+        ] {
+            let page = crate::support::Person::new(&deputy, "nobody", "").open(&url).await.page();
+            assert_eq!((page.status.as_u16(), page.header("location")), (400, None), "{url}");
+            assert!(page.body.contains(reason) && page.header("content-type").is_some_and(|media| media.starts_with("text/html")));
+            assert_eq!(deputy.last_reason().await, reason);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn oauth21_2_3_1_one_registered_redirect_uri_may_be_left_out() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let away = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", "")])).await;
-    assert!(away.as_str().starts_with(CALLBACK));
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let away = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", "")])).await;
+        assert!(away.as_str().starts_with(CALLBACK));
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn rfc8252_7_3_the_port_of_a_loopback_redirect_is_free() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let ada = deputy.person("ada@example.com").await;
-    let agent = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1:7/cb"]})).await;
-    let away = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", "http://127.0.0.1:5999/cb")])).await;
-    assert!(away.as_str().starts_with("http://127.0.0.1:5999/cb?code="), "{away}");
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        let agent = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1:7/cb"]})).await;
+        let away = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", "http://127.0.0.1:5999/cb")])).await;
+        assert!(away.as_str().starts_with("http://127.0.0.1:5999/cb?code="), "{away}");
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, CALLBACK, Installation, Signer, Workload,
+    Agent, CALLBACK, Signer, Workload,
     agent::{Tokens, VERIFIER, claims},
     each_engine,
     workload::{ASSERTION_TYPE, unsigned},
@@ -169,53 +169,57 @@ async fn rfc7523_3_a_used_assertion_begins_nothing() {
 
 #[tokio::test]
 async fn rfc7523_3_a_jti_is_the_clients_own() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (one, other) =
-        (Workload::made_by_operator(&deputy, "notes:read").await, Workload::made_by_operator(&deputy, "notes:read").await);
-    assert_eq!(one.claims()["jti"], other.claims()["jti"]);
-    for workload in [&one, &other] {
-        workload.prove(&workload.claims_with("jti", json!("the same"))).await.ok();
-    }
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (one, other) =
+            (Workload::made_by_operator(&deputy, "notes:read").await, Workload::made_by_operator(&deputy, "notes:read").await);
+        assert_eq!(one.claims()["jti"], other.claims()["jti"]);
+        for workload in [&one, &other] {
+            workload.prove(&workload.claims_with("jti", json!("the same"))).await.ok();
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn rfc7591_2_keys_may_be_fetched_and_trouble_there_costs_no_client() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (signer, uri) = (Signer::new(), "https://workload.example/jwks".parse().expect("a URL"));
-    let jwks = signer.jwks();
-    let workload = Workload::registered(&deputy, "notes:read", json!(uri), signer).await;
-    for trouble in [
-        outbound::Answer::Unreachable,
-        outbound::Answer::Endless,
-        outbound::Answer::status(StatusCode::NOT_FOUND),
-        outbound::Answer::status(StatusCode::FOUND),
-        outbound::Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
-    ] {
-        deputy.web.answer(&uri, trouble);
-        let counted = deputy.refusals_counted("client.keys_unavailable").await;
-        let answer = workload.prove(&workload.claims()).await.refused(503, "temporarily_unavailable");
-        assert!(answer.header("retry-after").is_some());
-        assert!(deputy.refusals_counted("client.keys_unavailable").await > counted);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (signer, uri) = (Signer::new(), "https://workload.example/jwks".parse().expect("a URL"));
+        let jwks = signer.jwks();
+        let workload = Workload::registered(&deputy, "notes:read", json!(uri), signer).await;
+        for trouble in [
+            outbound::Answer::Unreachable,
+            outbound::Answer::Endless,
+            outbound::Answer::status(StatusCode::NOT_FOUND),
+            outbound::Answer::status(StatusCode::FOUND),
+            outbound::Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            deputy.web.answer(&uri, trouble);
+            let counted = deputy.refusals_counted("client.keys_unavailable").await;
+            let answer = workload.prove(&workload.claims()).await.refused(503, "temporarily_unavailable");
+            assert!(answer.header("retry-after").is_some());
+            assert!(deputy.refusals_counted("client.keys_unavailable").await > counted);
+            deputy.later(10);
+        }
+        deputy.web.answer(&uri, outbound::Answer::json(&jwks));
+        workload.prove(&workload.claims()).await.ok();
+        // Whatever is sent, the keys are not asked for all the time.
+        let asked = deputy.web.calls().len();
+        for _ in 0..5 {
+            workload.present(&Signer::new().jwt(&workload.claims())).await.refused(401, "invalid_client");
+        }
+        assert_eq!(deputy.web.calls().len(), asked);
+        // A rotated key counts soon, and the one before it no longer.
         deputy.later(10);
-    }
-    deputy.web.answer(&uri, outbound::Answer::json(&jwks));
-    workload.prove(&workload.claims()).await.ok();
-    // Whatever is sent, the keys are not asked for all the time.
-    let asked = deputy.web.calls().len();
-    for _ in 0..5 {
-        workload.present(&Signer::new().jwt(&workload.claims())).await.refused(401, "invalid_client");
-    }
-    assert_eq!(deputy.web.calls().len(), asked);
-    // A rotated key counts soon, and the one before it no longer.
-    deputy.later(10);
-    let successor = Signer::new();
-    deputy.web.answer(&uri, outbound::Answer::json(&successor.jwks()));
-    workload.present(&successor.jwt(&workload.claims())).await.ok();
-    workload.prove(&workload.claims()).await.refused(401, "invalid_client");
-    // Trouble while a key is unknown is trouble, and not the client's fault.
-    deputy.later(10);
-    deputy.web.answer(&uri, outbound::Answer::Unreachable);
-    workload.present(&Signer::new().jwt(&workload.claims())).await.refused(503, "temporarily_unavailable");
+        let successor = Signer::new();
+        deputy.web.answer(&uri, outbound::Answer::json(&successor.jwks()));
+        workload.present(&successor.jwt(&workload.claims())).await.ok();
+        workload.prove(&workload.claims()).await.refused(401, "invalid_client");
+        // Trouble while a key is unknown is trouble, and not the client's fault.
+        deputy.later(10);
+        deputy.web.answer(&uri, outbound::Answer::Unreachable);
+        workload.present(&Signer::new().jwt(&workload.claims())).await.refused(503, "temporarily_unavailable");
+    })
+    .await;
 }

@@ -57,19 +57,21 @@ async fn rfc6749_2_3_1_basic_is_read_decoded_then_raw() {
 
 #[tokio::test]
 async fn rfc6749_2_3_one_request_uses_one_method() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (service, other) = (service(&deputy, Some("client_secret_basic")).await, deputy.agent().await);
-    let secret = service.client_secret.clone().expect("a secret");
-    service.token(&[GRANT], &[("client_secret", &secret)]).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
-    let assertion = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", "x.y.z")];
-    service.token(&[GRANT], &assertion).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
-    // Named otherwise than it authenticated.
-    service.token(&[GRANT], &[("client_id", &other.client_id)]).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
-    service.token(&[GRANT], &[("client_id", &service.client_id)]).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (service, other) = (service(&deputy, Some("client_secret_basic")).await, deputy.agent().await);
+        let secret = service.client_secret.clone().expect("a secret");
+        service.token(&[GRANT], &[("client_secret", &secret)]).await.refused(400, "invalid_request");
+        assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
+        let assertion = [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", "x.y.z")];
+        service.token(&[GRANT], &assertion).await.refused(400, "invalid_request");
+        assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
+        // Named otherwise than it authenticated.
+        service.token(&[GRANT], &[("client_id", &other.client_id)]).await.refused(400, "invalid_request");
+        assert_eq!(deputy.last_reason().await, "client.authentication_repeated");
+        service.token(&[GRANT], &[("client_id", &service.client_id)]).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]

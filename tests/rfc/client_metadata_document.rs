@@ -4,7 +4,9 @@ use deputy::outbound;
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, workload::ASSERTION_TYPE};
+use crate::support::{
+    Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, each_engine_with, workload::ASSERTION_TYPE,
+};
 
 const ID: &str = "https://agent.example/client.json";
 
@@ -56,25 +58,30 @@ async fn cimd_3_a_document_is_a_registration() {
 
 #[tokio::test]
 async fn cimd_2_the_url_has_one_spelling() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    for id in [
-        "https://agent.example",
-        "https://agent.example/",
-        "https://agent.example/client.json#f",
-        "https://agent.example/client.json?x=1",
-        "https://agent.example/a/../client.json",
-        "https://agent.example/./client.json",
-        "https://user@agent.example/client.json",
-        "https://user:pass@agent.example/client.json",
-        "https://AGENT.example/client.json",
-        "https://agent.example:443/client.json",
-    ] {
-        assert_eq!(refused(&deputy, &Agent::known(&deputy, id), "client_document.url").await, 400, "{id}");
-        assert_eq!(deputy.last_reason().await, "client_document.url");
-    }
-    assert_eq!(refused(&deputy, &Agent::known(&deputy, "http://agent.example/client.json"), "client_document.refused").await, 400);
-    assert!(deputy.web.calls().is_empty());
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        for id in [
+            "https://agent.example",
+            "https://agent.example/",
+            "https://agent.example/client.json#f",
+            "https://agent.example/client.json?x=1",
+            "https://agent.example/a/../client.json",
+            "https://agent.example/./client.json",
+            "https://user@agent.example/client.json",
+            "https://user:pass@agent.example/client.json",
+            "https://AGENT.example/client.json",
+            "https://agent.example:443/client.json",
+        ] {
+            assert_eq!(refused(&deputy, &Agent::known(&deputy, id), "client_document.url").await, 400, "{id}");
+            assert_eq!(deputy.last_reason().await, "client_document.url");
+        }
+        assert_eq!(
+            refused(&deputy, &Agent::known(&deputy, "http://agent.example/client.json"), "client_document.refused").await,
+            400
+        );
+        assert!(deputy.web.calls().is_empty());
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -119,48 +126,53 @@ async fn cimd_4_a_document_must_be_right() {
 
 #[tokio::test]
 async fn cimd_4_4_trouble_passes_and_is_not_kept() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
-    let trouble = [
-        outbound::Answer::Unreachable,
-        outbound::Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
-        outbound::Answer::status(StatusCode::BAD_GATEWAY),
-        outbound::Answer::status(StatusCode::TOO_MANY_REQUESTS),
-    ];
-    for trouble in trouble {
-        serve(&deputy, trouble);
-        let counted = deputy.refusals_counted("client_document.unavailable").await;
-        assert_eq!(refused(&deputy, &agent, "client_document.unavailable").await, 503);
-        assert!(deputy.refusals_counted("client_document.unavailable").await > counted);
-    }
-    serve(&deputy, outbound::Answer::json(&document(json!({}))));
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    // At the token endpoint what is known still counts.
-    deputy.later(3601);
-    serve(&deputy, outbound::Answer::Unreachable);
-    agent.refresh(tokens.refresh_token()).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let trouble = [
+            outbound::Answer::Unreachable,
+            outbound::Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+            outbound::Answer::status(StatusCode::BAD_GATEWAY),
+            outbound::Answer::status(StatusCode::TOO_MANY_REQUESTS),
+        ];
+        for trouble in trouble {
+            serve(&deputy, trouble);
+            let counted = deputy.refusals_counted("client_document.unavailable").await;
+            assert_eq!(refused(&deputy, &agent, "client_document.unavailable").await, 503);
+            assert!(deputy.refusals_counted("client_document.unavailable").await > counted);
+        }
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        // At the token endpoint what is known still counts.
+        deputy.later(3601);
+        serve(&deputy, outbound::Answer::Unreachable);
+        agent.refresh(tokens.refresh_token()).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn cimd_4_4_http_says_how_long_a_document_is_fresh() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let agent = Agent::known(&deputy, ID);
-    let fetched = async |after_s: u64| {
-        deputy.later(after_s);
-        let before = deputy.web.calls().len();
-        Person::new(&deputy, "nobody", "").open(&agent.authorization_url("notes:read", &[])).await.page();
-        deputy.web.calls().len() > before
-    };
-    for (caching, fresh_s) in [("max-age=600", 600), ("public, max-age=1", 60), ("max-age=9999999", 86_400), ("private", 3600)] {
-        serve_with(&deputy, StatusCode::OK, caching, &document(json!({})));
-        assert!(fetched(90_000).await, "{caching}");
-        assert!(!fetched(fresh_s - 1).await, "{caching}");
-        assert!(fetched(1).await, "{caching}");
-    }
-    serve_with(&deputy, StatusCode::OK, "no-store", &document(json!({})));
-    assert!(fetched(90_000).await && fetched(0).await);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = Agent::known(&deputy, ID);
+        let fetched = async |after_s: u64| {
+            deputy.later(after_s);
+            let before = deputy.web.calls().len();
+            Person::new(&deputy, "nobody", "").open(&agent.authorization_url("notes:read", &[])).await.page();
+            deputy.web.calls().len() > before
+        };
+        for (caching, fresh_s) in [("max-age=600", 600), ("public, max-age=1", 60), ("max-age=9999999", 86_400), ("private", 3600)]
+        {
+            serve_with(&deputy, StatusCode::OK, caching, &document(json!({})));
+            assert!(fetched(90_000).await, "{caching}");
+            assert!(!fetched(fresh_s - 1).await, "{caching}");
+            assert!(fetched(1).await, "{caching}");
+        }
+        serve_with(&deputy, StatusCode::OK, "no-store", &document(json!({})));
+        assert!(fetched(90_000).await && fetched(0).await);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -194,27 +206,31 @@ async fn cimd_6_what_changes_is_asked_for_again_and_other_devices_stay_connected
 
 #[tokio::test]
 async fn cimd_5_a_document_with_keys_authenticates_by_them() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (signer, ada, agent) = (Signer::new(), deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
-    let keys = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks()});
-    serve(&deputy, outbound::Answer::json(&document(keys)));
-    let code = agent.code(&ada, "notes:read").await;
-    agent.redeem(&code, &[]).await.refused(401, "invalid_client");
-    assert_eq!(deputy.last_reason().await, "client.authentication_missing");
-    let now_s = deputy.world().now().seconds();
-    let claims = json!({"iss": ID, "sub": ID, "aud": deputy.issuer, "exp": now_s + 60, "jti": "1"});
-    let assertion = signer.jwt(&claims);
-    agent.redeem(&code, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (signer, ada, agent) = (Signer::new(), deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let keys = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks()});
+        serve(&deputy, outbound::Answer::json(&document(keys)));
+        let code = agent.code(&ada, "notes:read").await;
+        agent.redeem(&code, &[]).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client.authentication_missing");
+        let now_s = deputy.world().now().seconds();
+        let claims = json!({"iss": ID, "sub": ID, "aud": deputy.issuer, "exp": now_s + 60, "jti": "1"});
+        let assertion = signer.jwt(&claims);
+        agent.redeem(&code, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn documents_can_be_off() {
-    let deputy = Installation::start_with("client_metadata_documents = false\n").await;
-    deputy.resource().await;
-    serve(&deputy, outbound::Answer::json(&document(json!({}))));
-    assert_eq!(refused(&deputy, &Agent::known(&deputy, ID), "client_document.off").await, 400);
-    assert_eq!(deputy.last_reason().await, "client_document.off");
-    let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
-    assert_eq!(metadata["client_id_metadata_document_supported"], false);
+    each_engine_with("client_metadata_documents = false\n", async |deputy| {
+        deputy.resource().await;
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        assert_eq!(refused(&deputy, &Agent::known(&deputy, ID), "client_document.off").await, 400);
+        assert_eq!(deputy.last_reason().await, "client_document.off");
+        let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
+        assert_eq!(metadata["client_id_metadata_document_supported"], false);
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Agent, CALLBACK, Installation, RESOURCE, agent::Tokens, each_engine};
+use crate::support::{Agent, CALLBACK, RESOURCE, agent::Tokens, each_engine};
 
 #[tokio::test]
 async fn rfc7662_2_2_an_active_token_tells_its_claims() {
@@ -42,17 +42,19 @@ async fn rfc7662_2_2_whatever_is_not_alive_is_only_inactive() {
 
 #[tokio::test]
 async fn rfc7662_2_1_the_caller_must_prove_who_it_is() {
-    let deputy = Installation::start().await;
-    let mut resource = deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let token = agent.authorize(&ada, "notes:read").await.access_token;
-    deputy.post("/introspect", &[("token", &token)]).await.refused(401, "invalid_client");
-    assert_eq!(deputy.last_reason().await, "client.authentication_missing");
-    agent.post("/introspect", &[("token", &token)], &[]).await.refused(401, "invalid_client");
-    assert_eq!(deputy.last_reason().await, "client.authentication_missing", "a public client proves nothing");
-    resource["secret"] = "wrong".into();
-    deputy.introspect(&resource, &token).await.refused(401, "invalid_client");
-    assert_eq!(deputy.last_reason().await, "client.secret_wrong");
+    each_engine(async |deputy| {
+        let mut resource = deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let token = agent.authorize(&ada, "notes:read").await.access_token;
+        deputy.post("/introspect", &[("token", &token)]).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client.authentication_missing");
+        agent.post("/introspect", &[("token", &token)], &[]).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client.authentication_missing", "a public client proves nothing");
+        resource["secret"] = "wrong".into();
+        deputy.introspect(&resource, &token).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client.secret_wrong");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -89,10 +91,12 @@ async fn rfc7662_2_1_a_client_may_ask_about_its_own_refresh_token() {
 
 #[tokio::test]
 async fn a_confidential_client_may_ask_about_its_own_tokens_only() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (one, two) = (deputy.service("notes:read").await, deputy.service("notes:read").await);
-    let token = one.client_credentials(&[]).await.ok().text("access_token");
-    assert_eq!(one.post("/introspect", &[("token", &token)], &[]).await.ok().json()["active"], true);
-    assert_eq!(two.post("/introspect", &[("token", &token)], &[]).await.ok().json(), serde_json::json!({"active": false}));
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (one, two) = (deputy.service("notes:read").await, deputy.service("notes:read").await);
+        let token = one.client_credentials(&[]).await.ok().text("access_token");
+        assert_eq!(one.post("/introspect", &[("token", &token)], &[]).await.ok().json()["active"], true);
+        assert_eq!(two.post("/introspect", &[("token", &token)], &[]).await.ok().json(), serde_json::json!({"active": false}));
+    })
+    .await;
 }

@@ -3,7 +3,7 @@
 use deputy::outbound;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, CALLBACK, Installation, Signer, each_engine};
+use crate::support::{Agent, Answer, CALLBACK, Installation, Signer, each_engine, each_engine_with};
 
 async fn register(deputy: &Installation, metadata: Value) -> Answer {
     Answer::of(deputy.http.post(format!("{}/register", deputy.issuer)).json(&metadata)).await
@@ -58,84 +58,93 @@ async fn rfc7591_3_equal_registrations_are_one_and_secrets_are_told_once() {
 
 #[tokio::test]
 async fn rfc7591_3_2_2_what_is_not_acceptable_is_named() {
-    let deputy = Installation::start().await;
-    let with = |name: &str, value: Value| {
-        let mut metadata = json!({"redirect_uris": [CALLBACK]});
-        metadata[name] = value;
-        metadata
-    };
-    let private = |keys: Value| json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": keys});
-    let mut with_private_half = Signer::new().jwk();
-    with_private_half["d"] = "AAAA".into();
-    let both = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt",
-        "jwks": Signer::new().jwks(), "jwks_uri": "https://agent.example/jwks"});
-    let metadata = "invalid_client_metadata";
-    for (request, error, reason) in [
-        (json!({}), "invalid_redirect_uri", "registration.redirect_uri"),
-        (with("redirect_uris", json!([])), "invalid_redirect_uri", "registration.redirect_uri"),
-        (with("redirect_uris", json!(vec![CALLBACK; 33])), "invalid_redirect_uri", "registration.redirect_uri"),
-        (with("redirect_uris", json!(["http://agent.example/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
-        (with("redirect_uris", json!(["agent:/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
-        (with("response_types", json!(["token"])), metadata, "registration.metadata"),
-        (with("token_endpoint_auth_method", json!("tls_client_auth")), metadata, "registration.metadata"),
-        (with("client_name", json!("x".repeat(201))), metadata, "registration.metadata"),
-        (with("client_name", json!("two\nlines")), metadata, "registration.metadata"),
-        (with("client_uri", json!("javascript:alert(1)")), metadata, "registration.metadata"),
-        (with("scope", json!("a\"b")), metadata, "registration.metadata"),
-        (with("grant_types", json!(["client_credentials"])), metadata, "registration.grant_type"),
-        (with("token_endpoint_auth_method", json!("private_key_jwt")), metadata, "registration.keys"),
-        (private(json!({"keys": []})), metadata, "registration.keys"),
-        (private(json!({"keys": [with_private_half]})), metadata, "registration.keys"),
-        (private(json!({"keys": [{"kty": "oct", "k": "AAAA"}]})), metadata, "registration.keys"),
-        (both, metadata, "registration.keys"),
-    ] {
-        register(&deputy, request.clone()).await.refused(400, error);
-        assert_eq!(deputy.last_reason().await, reason, "{request}");
-    }
-    assert!(deputy.facts_of("client.registered.v1").await.is_empty());
-    register(&deputy, private(Signer::new().jwks())).await.ok();
+    each_engine(async |deputy| {
+        let with = |name: &str, value: Value| {
+            let mut metadata = json!({"redirect_uris": [CALLBACK]});
+            metadata[name] = value;
+            metadata
+        };
+        let private =
+            |keys: Value| json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": keys});
+        let mut with_private_half = Signer::new().jwk();
+        with_private_half["d"] = "AAAA".into();
+        let both = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": Signer::new().jwks(), "jwks_uri": "https://agent.example/jwks"});
+        let metadata = "invalid_client_metadata";
+        for (request, error, reason) in [
+            (json!({}), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!([])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!(vec![CALLBACK; 33])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!(["http://agent.example/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!(["agent:/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("response_types", json!(["token"])), metadata, "registration.metadata"),
+            (with("token_endpoint_auth_method", json!("tls_client_auth")), metadata, "registration.metadata"),
+            (with("client_name", json!("x".repeat(201))), metadata, "registration.metadata"),
+            (with("client_name", json!("two\nlines")), metadata, "registration.metadata"),
+            (with("client_uri", json!("javascript:alert(1)")), metadata, "registration.metadata"),
+            (with("scope", json!("a\"b")), metadata, "registration.metadata"),
+            (with("grant_types", json!(["client_credentials"])), metadata, "registration.grant_type"),
+            (with("token_endpoint_auth_method", json!("private_key_jwt")), metadata, "registration.keys"),
+            (private(json!({"keys": []})), metadata, "registration.keys"),
+            (private(json!({"keys": [with_private_half]})), metadata, "registration.keys"),
+            (private(json!({"keys": [{"kty": "oct", "k": "AAAA"}]})), metadata, "registration.keys"),
+            (both, metadata, "registration.keys"),
+        ] {
+            register(&deputy, request.clone()).await.refused(400, error);
+            assert_eq!(deputy.last_reason().await, reason, "{request}");
+        }
+        assert!(deputy.facts_of("client.registered.v1").await.is_empty());
+        register(&deputy, private(Signer::new().jwks())).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn rfc7591_3_registration_can_need_a_token() {
-    let deputy = Installation::start_with("registration = \"token\"\n").await;
-    let with = async |authorization: &str| {
-        let request = deputy.http.post(format!("{}/register", deputy.issuer)).header("authorization", authorization);
-        Answer::of(request.json(&json!({"redirect_uris": [CALLBACK]}))).await
-    };
-    for authorization in ["Bearer wrong", "Basic wrong", "Bearer"] {
-        let answer = with(authorization).await.refused(401, "invalid_token");
-        assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer ")));
-        assert_eq!(deputy.last_reason().await, "registration.token", "{authorization}");
-    }
-    register(&deputy, json!({"redirect_uris": [CALLBACK]})).await.refused(401, "invalid_token");
-    let token = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
-    with(&format!("Bearer {token}")).await.ok();
-    deputy.later(7 * 86_400);
-    with(&format!("Bearer {token}")).await.refused(401, "invalid_token");
+    each_engine_with("registration = \"token\"\n", async |deputy| {
+        let with = async |authorization: &str| {
+            let request = deputy.http.post(format!("{}/register", deputy.issuer)).header("authorization", authorization);
+            Answer::of(request.json(&json!({"redirect_uris": [CALLBACK]}))).await
+        };
+        for authorization in ["Bearer wrong", "Basic wrong", "Bearer"] {
+            let answer = with(authorization).await.refused(401, "invalid_token");
+            assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer ")));
+            assert_eq!(deputy.last_reason().await, "registration.token", "{authorization}");
+        }
+        register(&deputy, json!({"redirect_uris": [CALLBACK]})).await.refused(401, "invalid_token");
+        let token = deputy.operate("POST", "/initial-access-tokens", json!({})).await.ok().text("token");
+        with(&format!("Bearer {token}")).await.ok();
+        deputy.later(7 * 86_400);
+        with(&format!("Bearer {token}")).await.refused(401, "invalid_token");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn rfc7591_3_registration_can_be_off() {
-    let deputy = Installation::start_with("registration = \"off\"\n").await;
-    register(&deputy, json!({"redirect_uris": [CALLBACK]})).await.refused(403, "access_denied");
-    assert_eq!(deputy.last_reason().await, "registration.off");
-    let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
-    assert!(metadata.get("registration_endpoint").is_none());
+    each_engine_with("registration = \"off\"\n", async |deputy| {
+        register(&deputy, json!({"redirect_uris": [CALLBACK]})).await.refused(403, "access_denied");
+        assert_eq!(deputy.last_reason().await, "registration.off");
+        let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok().json();
+        assert!(metadata.get("registration_endpoint").is_none());
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn rfc7591_5_new_registrations_are_bounded_and_known_ones_are_not() {
-    let deputy = Installation::start_with("registrations_per_minute_max = 2\n").await;
-    let named = |name: &str| json!({"client_name": name, "redirect_uris": [CALLBACK]});
-    for name in ["one", "two"] {
-        register(&deputy, named(name)).await.ok();
-    }
-    let counted = deputy.refusals_counted("registration.limit").await;
-    let answer = register(&deputy, named("three")).await.refused(429, "temporarily_unavailable");
-    assert!(answer.header("retry-after").is_some());
-    assert!(deputy.refusals_counted("registration.limit").await > counted);
-    register(&deputy, named("one")).await.ok();
+    each_engine_with("registrations_per_minute_max = 2\n", async |deputy| {
+        let named = |name: &str| json!({"client_name": name, "redirect_uris": [CALLBACK]});
+        for name in ["one", "two"] {
+            register(&deputy, named(name)).await.ok();
+        }
+        let counted = deputy.refusals_counted("registration.limit").await;
+        let answer = register(&deputy, named("three")).await.refused(429, "temporarily_unavailable");
+        assert!(answer.header("retry-after").is_some());
+        assert!(deputy.refusals_counted("registration.limit").await > counted);
+        register(&deputy, named("one")).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]

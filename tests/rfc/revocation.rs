@@ -1,6 +1,6 @@
 //! [RFC 7009](https://www.rfc-editor.org/rfc/rfc7009)
 
-use crate::support::{Agent, Answer, Installation, agent::Tokens, each_engine};
+use crate::support::{Agent, Answer, agent::Tokens, each_engine};
 
 async fn revoke(agent: &Agent<'_>, token: &str) -> Answer {
     agent.post("/revoke", &[("token", token)], &[]).await
@@ -66,12 +66,14 @@ async fn rfc7009_2_2_what_is_unknown_or_somebody_elses_is_answered_alike_and_cha
 
 #[tokio::test]
 async fn rfc7009_2_2_1_refusals() {
-    let deputy = Installation::start().await;
-    let agent = deputy.agent().await;
-    agent.post("/revoke", &[], &[]).await.refused(400, "invalid_request");
-    assert_eq!(deputy.last_reason().await, "request.parameter_missing");
-    agent.post("/revoke", &[("token", "x"), ("token_type_hint", "id_token")], &[]).await.refused(400, "unsupported_token_type");
-    assert_eq!(deputy.last_reason().await, "revocation.token_type");
-    deputy.post("/revoke", &[("token", "x"), ("client_id", "cli_nobody")]).await.refused(401, "invalid_client");
-    assert_eq!(deputy.last_reason().await, "client.unknown");
+    each_engine(async |deputy| {
+        let agent = deputy.agent().await;
+        agent.post("/revoke", &[], &[]).await.refused(400, "invalid_request");
+        assert_eq!(deputy.last_reason().await, "request.parameter_missing");
+        agent.post("/revoke", &[("token", "x"), ("token_type_hint", "id_token")], &[]).await.refused(400, "unsupported_token_type");
+        assert_eq!(deputy.last_reason().await, "revocation.token_type");
+        deputy.post("/revoke", &[("token", "x"), ("client_id", "cli_nobody")]).await.refused(401, "invalid_client");
+        assert_eq!(deputy.last_reason().await, "client.unknown");
+    })
+    .await;
 }

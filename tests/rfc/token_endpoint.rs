@@ -1,6 +1,6 @@
 //! [OAuth 2.1 §3.2, §4](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-3.2)
 
-use crate::support::{Installation, RESOURCE, agent::Tokens, each_engine};
+use crate::support::{RESOURCE, agent::Tokens, each_engine, each_engine_with};
 
 #[tokio::test]
 async fn oauth21_3_2_3_the_answer_has_every_member_and_is_not_kept() {
@@ -64,17 +64,19 @@ async fn oauth21_4_3_1_a_repeated_refresh_gets_the_same_successor_and_a_late_rep
 
 #[tokio::test]
 async fn oauth21_4_3_a_refresh_token_dies_of_idleness_and_with_its_grant() {
-    let deputy = Installation::start_with("refresh_token_idle_ttl_s = 3600\ngrant_ttl_s = 86400\n").await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let mut tokens = agent.authorize(&ada, "notes:read").await;
-    for _ in 0..4 {
-        deputy.later(3500);
-        tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
-    }
-    deputy.later(3601);
-    agent.refresh(tokens.refresh_token()).await.refused(400, "invalid_grant");
-    assert_eq!(deputy.last_reason().await, "refresh.expired");
+    each_engine_with("refresh_token_idle_ttl_s = 3600\ngrant_ttl_s = 86400\n", async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let mut tokens = agent.authorize(&ada, "notes:read").await;
+        for _ in 0..4 {
+            deputy.later(3500);
+            tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+        }
+        deputy.later(3601);
+        agent.refresh(tokens.refresh_token()).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.last_reason().await, "refresh.expired");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -99,17 +101,19 @@ async fn oauth21_4_2_a_client_acts_for_itself_within_its_registration() {
 
 #[tokio::test]
 async fn when_storage_is_down_the_answer_is_503_and_nothing_is_lost() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    let code = agent.code(&ada, "notes:read").await;
-    let faults = deputy.world().storage.faults().expect("the embedded engine has faults to order").clone();
-    faults.fail_commits(1);
-    let refused = agent.refresh(tokens.refresh_token()).await.refused(503, "temporarily_unavailable");
-    assert!(refused.header("retry-after").is_some());
-    faults.fail_commits(1);
-    agent.redeem(&code, &[]).await.refused(503, "temporarily_unavailable");
-    Tokens::of(agent.refresh(tokens.refresh_token()).await);
-    Tokens::of(agent.redeem(&code, &[]).await);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let code = agent.code(&ada, "notes:read").await;
+        let faults = deputy.world().storage.faults().clone();
+        faults.fail_commits(1);
+        let refused = agent.refresh(tokens.refresh_token()).await.refused(503, "temporarily_unavailable");
+        assert!(refused.header("retry-after").is_some());
+        faults.fail_commits(1);
+        agent.redeem(&code, &[]).await.refused(503, "temporarily_unavailable");
+        Tokens::of(agent.refresh(tokens.refresh_token()).await);
+        Tokens::of(agent.redeem(&code, &[]).await);
+    })
+    .await;
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     course::Simulation,
-    machine::{Fault, fault},
-    model::{Checked, Code, Kind, ensure},
+    machine::Fault,
+    model::{Allowed, Checked, Code, Kind, ensure},
     request::Request,
 };
 use crate::support::{Answer, CALLBACK, agent::VERIFIER, person::field};
@@ -54,7 +54,7 @@ impl Simulation {
                 }),
             ),
         };
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.moves.push(format!("register a {kind:?} client, {fault:?}"));
         let answers = self.machine.serve(std::slice::from_ref(&registration), fault.as_ref()).await;
         let answer = self.or_again(answers.into_iter().next().flatten(), &registration, fault.as_ref()).await?;
@@ -79,7 +79,7 @@ impl Simulation {
         let resource = self.random.within(0..self.model.resources.len() as u64) as usize;
         let asked = self.some_scopes(&["notes:read", "notes:write", "openid"]);
         let chosen = self.some_scopes(&["notes:read", "notes:write", "openid"]);
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.moves.push(format!("person {person} lets client {client} have {chosen} of {asked} at {resource}, {fault:?}"));
         let query = self.authorization_query(client, resource, &asked);
         let mut answer = self.visit(person, &format!("/authorize?{query}")).await?;
@@ -106,6 +106,40 @@ impl Simulation {
             }
         }
         Err("a person never arrives".to_owned())
+    }
+
+    /// A person ends what an app may do, on their own page.
+    pub async fn end_app(&mut self) -> Checked {
+        let model = &self.model;
+        let theirs: Vec<usize> = (0..model.grants.len()).filter(|at| model.grants[*at].person.is_some()).collect();
+        let Some(grant) = self.random.pick(&theirs).copied() else { return Ok(()) };
+        let Some(person) = self.model.grants[grant].person.filter(|person| self.model.people[*person].standing.is_on()) else {
+            return Ok(());
+        };
+        let fault = self.machine.fault(&mut self.random);
+        self.moves.push(format!("person {person} ends grant {grant}, {fault:?}"));
+        let mut page = self.visit(person, "/account").await?;
+        for _ in 0..STEPS_MAX {
+            if let Some(location) = page.header("location").map(str::to_owned) {
+                page = self.visit(person, &location).await?;
+            } else if page.body.contains("name=\"password\"") {
+                page = self.sign_in(person, &page).await?;
+            }
+        }
+        let id = self.model.grants[grant].id.to_string();
+        let form = [("seal", field(&page, "seal")), ("grant", id)];
+        let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let request = self.model.people[person].browser.form("/account/apps/end", &form);
+        let answers = self.machine.serve(std::slice::from_ref(&request), fault.as_ref()).await;
+        let answer = self.or_again(answers.into_iter().next().flatten(), &request, fault.as_ref()).await?;
+        ensure(answer.status.as_u16() == 303, || format!("a person cannot end an app: {} {}", answer.status, answer.body))?;
+        let had_ended = self.model.grants[grant].has_ended;
+        self.absorb(Allowed { ends: vec![grant], ..Allowed::default() }).await?;
+        ensure(self.model.grants[grant].has_ended, || format!("grant {grant} lives on though its person ended it"))?;
+        if !had_ended {
+            self.model.forget_consent(grant, self.machine.now());
+        }
+        Ok(())
     }
 
     fn some_scopes(&mut self, words: &[&'static str]) -> Scopes {

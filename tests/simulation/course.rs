@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     lines,
-    machine::{Fault, Machine},
+    machine::{Engine, Fault, Machine},
     model::{Allowed, Checked, Client, Kind, Model, Person, Resource, Standing, Token, ensure},
     random::Random,
     request::Request,
@@ -43,9 +43,9 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    pub async fn start(seed: u64) -> Checked<Simulation> {
+    pub async fn start(engine: Engine, seed: u64) -> Checked<Simulation> {
         let lines_read = lines::capture();
-        let machine = Machine::start(seed).await;
+        let machine = Machine::start(engine, seed).await;
         let operator_token = machine.operator_token();
         let mut simulation = Simulation {
             machine,
@@ -92,6 +92,10 @@ impl Simulation {
     /// Whether an answer tells of trouble that passes. On a healthy machine there is none, and it is always told as what it is.
     pub fn is_trouble(&self, answer: &Answer, fault: Option<&Fault>) -> Checked<bool> {
         let status = answer.status.as_u16();
+        // What befalls a person on their way back is told to the client that sent them.
+        if answer.header("location").is_some_and(|location| location.contains("?error=temporarily_unavailable&")) {
+            return ensure(fault.is_some(), || format!("trouble on a healthy machine: {:?}", answer.headers)).map(|()| true);
+        }
         if status < 400 {
             return Ok(false);
         }

@@ -1,5 +1,5 @@
 //! The whole server without sockets: its router is called directly, its disk, clock, entropy and web are simulated, and its
-//! stages run when they are stepped.
+//! stages run when they are stepped. Its database is a file, which dies with it, or a PostgreSQL, which survives it.
 
 use std::{future::Future, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
@@ -10,24 +10,27 @@ use deputy::{
     log::disk::simulated::SimulatedDisk,
     outbound::{Outbound, OutboundPolicy},
     protocol::administration::operators,
+    sandbox::Sandbox,
     server::STAGES,
+    storage::StorageError,
     world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
 use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::Barrier;
 use tower::ServiceExt as _;
 
 use super::{random::Random, request::Request};
-use crate::support::Answer;
+use crate::support::{Answer, migrated_database, postgres::PrivateDatabase};
 
 const CONFIGURATION: &str = "
     issuer = \"https://deputy.example\"
     access_token_ttl_s = 300
-    refresh_token_idle_ttl_s = 7200
+    refresh_token_idle_ttl_s = 3600
     refresh_grace_s = 30
-    grant_ttl_s = 28800
+    grant_ttl_s = 3600
     facts_retention_s = 864000
     registrations_per_minute_max = 100000
 ";
@@ -37,8 +40,19 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr
 const START: Timestamp = Timestamp(1_800_000_000_000);
 /// How often a batch is polled before what holds it up ends: enough for its requests to come to where they must wait.
 const POLLS: usize = 300;
+/// Connections to PostgreSQL: one lets the seed decide everything, several let transactions meet.
+const CONNECTIONS: [u32; 2] = [4, 1];
+/// About as many commits as all stages make in a step.
+const COMMITS_OF_STAGES: u32 = 5;
 /// Steps of one stage that a simulation's facts could need at most.
 const STEPS_MAX: usize = 1000;
+
+/// Where the state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
 
 /// A server on a machine that has misfortunes.
 pub struct Machine {
@@ -50,8 +64,12 @@ pub struct Machine {
     entropy: Arc<SeededEntropy>,
     outbound: Outbound,
     running: Option<Running>,
+    /// How often the stages were stepped.
+    steps: u32,
     // Kept as long as the machine.
     _folder: TempDir,
+    /// PostgreSQL, if it is not SQLite.
+    database: Option<PrivateDatabase>,
 }
 
 struct Running {
@@ -77,6 +95,10 @@ pub enum Fault {
     PowerFailure(u64),
     /// The callers hang up.
     Impatience,
+    /// Every connection to PostgreSQL breaks, some of them in the middle of a transaction or of a commit.
+    LostConnections,
+    /// PostgreSQL knows no such database.
+    DatabaseAway,
 }
 
 impl Fault {
@@ -84,24 +106,62 @@ impl Fault {
     pub fn ends_the_process(&self) -> bool {
         matches!(self, Fault::CrashBeforeCommit | Fault::CrashAfterCommit | Fault::PowerFailure(_))
     }
+
+    /// Whether an answer that is missing, or that tells of trouble, may hide a success.
+    pub fn may_hide_success(&self) -> bool {
+        self.ends_the_process() || matches!(self, Fault::Impatience | Fault::LostConnections)
+    }
 }
 
 impl Machine {
-    pub async fn start(seed: u64) -> Machine {
+    pub async fn start(engine: Engine, seed: u64) -> Machine {
         let folder = TempDir::new().expect("a folder for the database");
-        let lines = format!("data_dir = {:?}\n{CONFIGURATION}", folder.path());
+        let mut lines = format!("data_dir = {:?}\n{CONFIGURATION}", folder.path());
+        let database = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(migrated_database().await),
+        };
+        if let Some(database) = &database {
+            lines += &format!("database = {:?}\n", database.url());
+        }
+        let mut settings = Settings::parse("the simulation's configuration", &lines).expect("the configuration is good");
+        // One is fewer than an installation may have.
+        settings.database_connections_max = CONNECTIONS[(seed % 2) as usize];
         let mut machine = Machine {
             clock: Arc::new(SimulatedClock::at(START)),
             disk: SimulatedDisk::new(seed),
             seen_disk: SimulatedDisk::new(!seed),
-            settings: Settings::parse("the simulation's configuration", &lines).expect("the configuration is good"),
+            settings,
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
             running: None,
+            steps: 0,
             _folder: folder,
+            database,
         };
         machine.open().await.expect("a new installation opens");
         machine
+    }
+
+    /// Which fault befalls it, if any.
+    pub fn fault(&self, random: &mut Random) -> Option<Fault> {
+        Some(match random.within(0..20) {
+            0 => Fault::FullStorage(random.within(1..4) as u32),
+            1 => Fault::SlowStorage,
+            2 => Fault::CrashBeforeCommit,
+            3 => Fault::CrashAfterCommit,
+            4 => {
+                let from = random.within(0..3);
+                Fault::FailingLog(from..from + random.within(1..6))
+            }
+            5 => Fault::FullLog,
+            6 => Fault::SlowLog,
+            7 => Fault::PowerFailure(random.within(0..6)),
+            8 => Fault::Impatience,
+            9 | 10 if self.database.is_some() => Fault::LostConnections,
+            11 if self.database.is_some() => Fault::DatabaseAway,
+            _ => return None,
+        })
     }
 
     /// The token that the first start wrote.
@@ -126,21 +186,17 @@ impl Machine {
     /// Sends requests side by side, the first one first, while a fault befalls the machine; then the machine heals. Who hung up
     /// has no answer.
     pub async fn serve(&mut self, requests: &[Request], fault: Option<&Fault>) -> Vec<Option<Answer>> {
-        self.order(fault);
+        self.order(fault, 0).await;
         let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
         let mut serving = Box::pin(join_all(
             requests.iter().zip(&mut answers).map(|(request, answer)| async { *answer = Some(self.calling(request).await) }),
         ));
-        let is_over = tokio::select! {
-            biased;
-            _ = &mut serving => true,
-            () = polls(POLLS), if matches!(fault, Some(Fault::SlowLog | Fault::Impatience)) => false,
-        };
-        if !is_over && matches!(fault, Some(Fault::SlowLog)) {
+        let is_over = self.befall(fault, &mut serving).await;
+        if is_over || matches!(fault, Some(Fault::Impatience)) {
+            drop(serving);
+        } else {
             self.disk.release_syncs();
             serving.await;
-        } else {
-            drop(serving);
         }
         self.heal(fault).await;
         answers
@@ -199,19 +255,18 @@ impl Machine {
 
     /// Steps every stage once while a fault befalls the machine.
     pub async fn step(&mut self, fault: Option<&Fault>) {
-        self.order(fault);
+        // A stage commits several times: each of them is the last one in its turn.
+        self.steps += 1;
+        self.order(fault, self.steps % COMMITS_OF_STAGES).await;
         let world = Arc::clone(self.world());
-        let stepping = async {
+        let mut stepping = Box::pin(async {
             for stage in STAGES {
                 // It stands still and tries again; what it must not do is lose or double a fact.
                 let _ = (stage.step)(&world, world.now()).await;
             }
-        };
-        tokio::select! {
-            biased;
-            () = stepping => {}
-            () = polls(POLLS), if matches!(fault, Some(Fault::SlowLog | Fault::Impatience)) => {}
-        }
+        });
+        self.befall(fault, &mut stepping).await;
+        drop(stepping);
         drop(world);
         self.heal(fault).await;
     }
@@ -250,14 +305,15 @@ impl Machine {
         }
     }
 
-    fn order(&self, fault: Option<&Fault>) {
-        let storage = self.world().storage.faults().expect("the simulator runs on SQLite");
+    /// What befalls the machine before anybody asks for anything; a crash, after so many commits.
+    async fn order(&self, fault: Option<&Fault>, commits_spared: u32) {
+        let storage = self.world().storage.faults();
         match fault {
-            None | Some(Fault::Impatience) => {}
+            None | Some(Fault::Impatience | Fault::LostConnections) => {}
             Some(Fault::FullStorage(commits)) => storage.fail_commits(*commits),
             Some(Fault::SlowStorage) => storage.slow_commits(3, Duration::from_millis(1)),
-            Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(),
-            Some(Fault::CrashAfterCommit) => storage.crash_after_commit(),
+            Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(commits_spared),
+            Some(Fault::CrashAfterCommit) => storage.crash_after_commit(commits_spared),
             Some(Fault::FailingLog(operations)) => self.disk.fail(operations.clone()),
             Some(Fault::FullLog) => {
                 self.disk.fail(0..1);
@@ -265,6 +321,28 @@ impl Machine {
             }
             Some(Fault::SlowLog) => self.disk.hold_syncs(),
             Some(Fault::PowerFailure(operations)) => self.disk.power_off_after(*operations),
+            Some(Fault::DatabaseAway) => self.postgres().go_away().await,
+        }
+    }
+
+    /// Goes on with `doing` until it is done, or until what befalls the machine in the middle has held it up long enough. Tells
+    /// whether it is done.
+    async fn befall(&self, fault: Option<&Fault>, doing: &mut (impl Future + Unpin)) -> bool {
+        match fault {
+            Some(Fault::SlowLog | Fault::Impatience) => tokio::select! {
+                biased;
+                _ = doing => true,
+                () = polls(POLLS) => false,
+            },
+            Some(Fault::LostConnections) => {
+                // To its end: the server would go on breaking them by itself.
+                tokio::join!(doing, self.postgres().break_connections());
+                true
+            }
+            _ => {
+                doing.await;
+                true
+            }
         }
     }
 
@@ -272,17 +350,50 @@ impl Machine {
         if fault.is_some_and(Fault::ends_the_process) {
             return self.crash().await;
         }
-        if let Some(storage) = self.world().storage.faults() {
-            storage.fail_commits(0);
-            storage.slow_commits(0, Duration::ZERO);
-        }
+        let storage = &self.world().storage;
+        storage.faults().fail_commits(0);
+        storage.faults().slow_commits(0, Duration::ZERO);
         self.disk.fail(0..0);
         self.disk.set_capacity(u64::MAX);
         self.disk.release_syncs();
-        if matches!(fault, Some(Fault::Impatience)) {
-            // Whoever hung up is not waited for: what they asked for is done when what comes after them is.
-            self.world().storage.ping().await.expect("a healthy machine's storage answers");
+        match fault {
+            Some(Fault::Impatience) => self.quiesce().await,
+            Some(Fault::LostConnections) => self.replace_connections().await,
+            Some(Fault::DatabaseAway) => {
+                self.postgres().come_back().await;
+                self.replace_connections().await;
+            }
+            _ => {}
         }
+    }
+
+    /// Whoever hung up is not waited for: what they asked for is done when what comes after them is. SQLite's writer is one; at
+    /// PostgreSQL whoever holds every connection at once is alone.
+    async fn quiesce(&self) {
+        let healthy = "a healthy machine's storage answers";
+        let storage = &self.world().storage;
+        if self.database.is_none() {
+            return storage.ping().await.expect(healthy);
+        }
+        let connections = self.settings.database_connections_max as usize;
+        let all = Arc::new(Barrier::new(connections));
+        let held = (0..connections).map(|_| {
+            let all = Arc::clone(&all);
+            storage.write(move |_| Box::pin(async move { Ok::<_, StorageError>(all.wait().await.is_leader()) }))
+        });
+        join_all(held).await.into_iter().for_each(|held| assert!(held.is_ok(), "{healthy}: {held:?}"));
+    }
+
+    /// Each connection of the pool is found broken once.
+    async fn replace_connections(&self) {
+        for _ in 0..self.settings.database_connections_max {
+            let _ = self.world().storage.ping().await;
+        }
+        self.quiesce().await;
+    }
+
+    fn postgres(&self) -> &PrivateDatabase {
+        self.database.as_ref().expect("only machines on PostgreSQL have such faults")
     }
 
     async fn die(&mut self) {
@@ -302,6 +413,7 @@ impl Machine {
             disk: Arc::new(self.disk.clone()),
             seen_disk: Arc::new(self.seen_disk.clone()),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.map_err(|error| error.to_string())?;
         if let Err(error) = operators::first(&world).await {
@@ -319,23 +431,4 @@ async fn polls(count: usize) {
     for _ in 0..count {
         tokio::task::yield_now().await;
     }
-}
-
-/// Which fault, if any.
-pub fn fault(random: &mut Random) -> Option<Fault> {
-    Some(match random.within(0..20) {
-        0 => Fault::FullStorage(random.within(1..4) as u32),
-        1 => Fault::SlowStorage,
-        2 => Fault::CrashBeforeCommit,
-        3 => Fault::CrashAfterCommit,
-        4 => {
-            let from = random.within(0..3);
-            Fault::FailingLog(from..from + random.within(1..6))
-        }
-        5 => Fault::FullLog,
-        6 => Fault::SlowLog,
-        7 => Fault::PowerFailure(random.within(0..6)),
-        8 => Fault::Impatience,
-        _ => return None,
-    })
 }

@@ -3,7 +3,10 @@
 //! It learns from answers only. Where an answer was lost it looks at what is stored, and accepts what the lost request may have
 //! done, and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use deputy::domain::{
     grant::Grant as StoredGrant,
@@ -13,6 +16,9 @@ use deputy::domain::{
 };
 
 use super::{browser::Browser, request::Caller};
+
+/// For so long after a refresh, repeating it gets the same successor; as the simulation's configuration has it.
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// A broken promise, in a sentence.
 pub type Checked<T = ()> = Result<T, String>;
@@ -252,11 +258,30 @@ impl Model {
         *consent = consent.difference(offered).union(allowed);
     }
 
+    /// After its person ended a grant: if it was the client's last one there, the client has to ask again.
+    pub fn forget_consent(&mut self, grant: usize, now: Timestamp) {
+        let of = |grant: &Grant| (grant.client, grant.person, grant.resource);
+        let ended = of(&self.grants[grant]);
+        let has_other = self.grants.iter().any(|other| of(other) == ended && !other.has_ended && other.expires_at > now);
+        if let (false, Some(person)) = (has_other, ended.1) {
+            self.consents.remove(&(ended.0, person, ended.2));
+        }
+    }
+
     /// The scopes that a refresh yields: the grant's, as far as its person still allows them.
     pub fn renewable(&self, grant: usize) -> Scopes {
         let grant = &self.grants[grant];
         let consent = grant.person.and_then(|person| self.consents.get(&(grant.client, person, grant.resource)));
         consent.map_or_else(Scopes::default, |consent| grant.scopes.intersection(consent))
+    }
+
+    /// The moments to come at which something expires.
+    pub fn edges(&self, now: Timestamp) -> Vec<Timestamp> {
+        let codes = self.codes.iter().filter(|code| !code.is_spent).map(|code| code.expires_at);
+        let grants = self.grants.iter().filter(|grant| !grant.has_ended);
+        let families = grants.clone().filter_map(|grant| grant.family.as_ref());
+        let edges = families.flat_map(|family| [family.expires_at, family.rotated_at.plus(GRACE)]);
+        codes.chain(edges).chain(grants.map(|grant| grant.expires_at)).filter(|edge| *edge > now).collect()
     }
 
     /// What a token is good for at `now`.

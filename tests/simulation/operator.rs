@@ -16,14 +16,8 @@ pub enum Operation {
     Lock(usize),
     Unlock(usize),
     EndGrant(usize),
-    RotateKeys(Pace),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    Forced,
     /// Refused if the next key is too young.
-    AfterCaches,
+    RotateKeys,
 }
 
 impl Operation {
@@ -40,8 +34,7 @@ impl Operation {
             0..3 => Operation::Disable(simulation.random.index(model.clients.len())?),
             3..6 => Operation::Lock(simulation.random.index(model.people.len())?),
             6..8 => Operation::EndGrant(simulation.random.index(model.grants.len())?),
-            8 => Operation::RotateKeys(Pace::Forced),
-            _ => Operation::RotateKeys(Pace::AfterCaches),
+            _ => Operation::RotateKeys,
         })
     }
 
@@ -63,7 +56,7 @@ impl Operation {
             Operation::EndGrant(grant) => {
                 simulation.by_operator("DELETE", &format!("/grants/{}", model.grants[grant].id), &Value::Null)
             }
-            Operation::RotateKeys(pace) => simulation.by_operator("POST", "/keys/rotate", &json!({"force": pace == Pace::Forced})),
+            Operation::RotateKeys => simulation.by_operator("POST", "/keys/rotate", &Value::Null),
         }
     }
 
@@ -84,7 +77,7 @@ impl Operation {
             Operation::EndGrant(grant) => {
                 meanwhile.grants.insert(grant);
             }
-            Operation::RotateKeys(_) => {}
+            Operation::RotateKeys => {}
         }
     }
 
@@ -99,7 +92,7 @@ impl Operation {
             definite = Some((answer.status.as_u16(), answer.body));
         }
         let is_done = definite.as_ref().is_some_and(|(status, _)| (200..300).contains(status));
-        let may_be_early = matches!(self, Operation::RotateKeys(Pace::AfterCaches)) && matches!(definite, Some((409, _)));
+        let may_be_early = matches!(self, Operation::RotateKeys) && matches!(definite, Some((409, _)));
         ensure(is_done || may_be_early, || format!("{self:?} is answered {definite:?}"))?;
         let now = simulation.machine.now();
         match *self {
@@ -110,7 +103,7 @@ impl Operation {
             Operation::EndGrant(grant) => {
                 ensure(simulation.model.grants[grant].has_ended, || format!("an ended grant lives on: {self:?}"))?;
             }
-            Operation::RotateKeys(_) => {}
+            Operation::RotateKeys => {}
         }
         Ok(())
     }

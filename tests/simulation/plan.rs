@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::{
     course::Simulation,
-    machine::{Fault, fault},
+    machine::Fault,
     model::{Allowed, Checked},
     operator::Operation,
     own::{Assert, Own},
@@ -58,7 +58,7 @@ impl Outcome<'_> {
 
     /// Whether an answer that is missing, or that tells of trouble, may hide a success.
     pub fn may_hide_success(&self) -> bool {
-        self.fault.is_some_and(|fault| fault.ends_the_process() || matches!(fault, Fault::Impatience))
+        self.fault.is_some_and(Fault::may_hide_success)
     }
 }
 
@@ -165,7 +165,7 @@ impl Simulation {
                 plans.push(plan);
             }
         }
-        let fault = fault(&mut self.random);
+        let fault = self.machine.fault(&mut self.random);
         self.serve_plans(&plans, fault).await
     }
 

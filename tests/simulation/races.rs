@@ -71,6 +71,27 @@ async fn a_thousand_racers_use_an_assertion_once() {
     .await;
 }
 
+/// Half of them at one node and half at another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_racers_over_two_nodes_have_one_winner() {
+    let one = Installation::start_on_postgres("").await;
+    one.resource().await;
+    let other = one.beside().await;
+    let (agent, person) = (one.agent().await, one.person("ada").await);
+    let code = redeem(&agent, &agent.code(&person, "notes:read").await);
+    for (form, refusal) in [(code, 400), (signing_client(&one).await, 401)] {
+        let (here, there) = tokio::join!(race(&one, RACERS / 2, &form), race(&other, RACERS / 2, &form));
+        let mut outcomes = count(&here);
+        add(&mut outcomes, &count(&there));
+        assert_eq!(outcomes, BTreeMap::from([(200, 1), (refusal, RACERS - 1)]));
+    }
+    let tokens = agent.authorize(&person, "notes:read").await;
+    let form = refresh(&agent, tokens.refresh_token());
+    let (here, there) = tokio::join!(race(&one, 50, &form), race(&other, 50, &form));
+    let successors: BTreeSet<String> = here.iter().chain(&there).map(|answer| answer.clone().ok().text("refresh_token")).collect();
+    assert_eq!(successors.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_in_the_middle_of_a_race_lets_nobody_win_twice() {
     each_engine(async |mut installation| {

@@ -45,7 +45,7 @@ enum Was {
     Fresh,
     Expired,
     Spent,
-    /// Its person is locked.
+    /// Its person is locked, or no longer lets the client act.
     Barred,
     /// Its client is disabled.
     Disabled,
@@ -74,6 +74,7 @@ impl Redeem {
             () if known.is_spent => Was::Spent,
             () if known.expires_at <= now => Was::Expired,
             () if !model.people[known.person].standing.is_on() => Was::Barred,
+            () if !model.consents.contains_key(&(known.client, known.person, known.resource)) => Was::Barred,
             () => Was::Fresh,
         };
         let is_stranger =
@@ -142,7 +143,11 @@ impl Redeem {
                 }
                 (400, "invalid_grant") => refusals += 1,
                 (400, "invalid_target") => ensure(*attempt == Attempt::OtherResource, tell)?,
-                (400, "unauthorized_client") => ensure(self.was == Was::Disabled || is_disturbed, tell)?,
+                (400, "unauthorized_client") => {
+                    let is_strangers =
+                        *attempt == Attempt::OtherClient && self.stranger.is_some_and(|at| outcome.meanwhile.clients.contains(&at));
+                    ensure(self.was == Was::Disabled || is_disturbed || is_strangers, tell)?;
+                }
                 _ => return Err(tell()),
             }
         }

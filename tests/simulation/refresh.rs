@@ -6,13 +6,13 @@ use deputy::domain::scope::Scopes;
 
 use super::{
     course::Simulation,
-    model::{Allowed, Checked, ensure},
+    model::{Allowed, Checked, GRACE, ensure},
     plan::Outcome,
     request::Request,
 };
 
-/// As the simulation's configuration has it.
-const GRACE: Duration = Duration::from_secs(30);
+/// As long as a token may live.
+const SOON: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub struct Refresh {
@@ -23,6 +23,8 @@ pub struct Refresh {
     /// Fewer scopes than the grant has.
     narrowed: Option<Scopes>,
     due: Due,
+    /// Whether it would end the family if nothing else refused it.
+    is_replay: bool,
 }
 
 /// What is right to answer.
@@ -44,7 +46,13 @@ impl Refresh {
         let lives = |at: &usize| has_tokens(at) && !model.grants[*at].has_ended;
         let wants_live = simulation.random.chance(85);
         let grants: Vec<usize> = (0..model.grants.len()).filter(|at| if wants_live { lives(at) } else { has_tokens(at) }).collect();
-        let grant = *simulation.random.pick(&grants)?;
+        // Those that end soon are asked for what is left of them.
+        let (now, model) = (simulation.machine.now(), &simulation.model);
+        let soon = now.plus(SOON);
+        let ending: Vec<usize> = grants.iter().copied().filter(|at| (now..soon).contains(&model.grants[*at].expires_at)).collect();
+        let choices = if simulation.random.chance(40) && !ending.is_empty() { ending } else { grants };
+        let grant = *simulation.random.pick(&choices)?;
+        let model = &simulation.model;
         let family = model.grants[grant].family.as_ref()?;
         let known: Vec<u32> = family.tokens.keys().rev().copied().collect();
         let generation = match simulation.random.within(0..10) {
@@ -59,28 +67,36 @@ impl Refresh {
         let count = if simulation.random.chance(30) { simulation.random.within(2..12) as usize } else { 1 };
         let narrowed = simulation.random.chance(15).then(|| Scopes::of(["notes:read"]));
         let due = Refresh::due(simulation, grant, stranger.unwrap_or(own), generation);
-        Some(Refresh { grant, client: stranger.unwrap_or(own), generation, count, narrowed, due })
+        let is_replay = stranger.is_none() && Refresh::is_replay(simulation, grant, generation);
+        Some(Refresh { grant, client: stranger.unwrap_or(own), generation, count, narrowed, due, is_replay })
     }
 
     /// A race with a family's live token.
     pub fn race(simulation: &Simulation, grant: usize, count: usize) -> Option<Refresh> {
         let known = &simulation.model.grants[grant];
         let generation = known.family.as_ref()?.live;
-        Some(Refresh { grant, client: known.client, generation, count, narrowed: None, due: Due::Successor })
+        Some(Refresh { grant, client: known.client, generation, count, narrowed: None, due: Due::Successor, is_replay: false })
     }
 
     fn due(simulation: &Simulation, grant: usize, client: usize, generation: u32) -> Due {
         let (model, now, known) = (&simulation.model, simulation.machine.now(), &simulation.model.grants[grant]);
         let Some(family) = &known.family else { return Due::Refused };
         let is_barred = known.person.is_some_and(|person| !model.people[person].standing.is_on());
-        let has_expired = known.expires_at <= now || family.expires_at <= now;
+        let has_expired = known.expires_at.seconds() <= now.seconds() || family.expires_at <= now;
         match () {
             () if !model.clients[client].standing.is_on() => Due::Disabled,
             () if client != known.client || known.has_ended || is_barred || has_expired => Due::Refused,
-            () if generation == family.live => Due::Successor,
-            () if generation + 1 == family.live && now.since(family.rotated_at) <= GRACE => Due::Successor,
-            () => Due::Replay,
+            () if Refresh::is_replay(simulation, grant, generation) => Due::Replay,
+            () => Due::Successor,
         }
+    }
+
+    fn is_replay(simulation: &Simulation, grant: usize, generation: u32) -> bool {
+        let now = simulation.machine.now();
+        simulation.model.grants[grant].family.as_ref().is_some_and(|family| {
+            let is_in_grace = generation + 1 == family.live && now.since(family.rotated_at) <= GRACE;
+            generation != family.live && !is_in_grace
+        })
     }
 
     pub fn requests(&self, simulation: &Simulation) -> Vec<Request> {
@@ -98,7 +114,7 @@ impl Refresh {
 
     pub fn allow(&self, allowed: &mut Allowed) {
         allowed.rotates.push(self.grant);
-        if self.due == Due::Replay {
+        if self.is_replay {
             allowed.ends.push(self.grant);
         }
     }

@@ -6,6 +6,8 @@ mod demo;
 mod process;
 /// The database is away, slow or crowded: 503, and nobody loses anything.
 mod trouble;
+/// Several processes share a database.
+mod nodes;
 
 /// An operator runs an installation through the admin API.
 mod operator;

@@ -4,7 +4,7 @@ use deputy::{domain::event::Actor, protocol::people};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, CALLBACK, Installation, Person, RESOURCE, each_engine,
+    Answer, CALLBACK, Installation, Person, RESOURCE, each_engine, each_engine_with,
     person::{field, fields},
 };
 
@@ -44,48 +44,54 @@ async fn an_invited_person_makes_their_account_once() {
 
 #[tokio::test]
 async fn an_invitation_ends_after_a_week_and_is_for_a_login_that_is_free() {
-    let deputy = Installation::start().await;
-    let link = invitation(&deputy, "ada").await;
-    deputy.later(7 * DAY_S - 1);
-    let page = deputy.get(&link).await.ok();
-    deputy.later(1);
-    deputy.get(&link).await.refused_on_page(410, "invitation.invalid");
-    deputy.post(&link, &[("seal", &field(&page, "seal"))]).await.refused_on_page(400, "form.foreign");
-    deputy.person("grace").await;
-    deputy.operate("POST", "/invitations", json!({"login": "GRACE"})).await.refused(409, "conflict");
-    assert_eq!(deputy.last_reason().await, "person.login_taken");
+    each_engine(async |deputy| {
+        let link = invitation(&deputy, "ada").await;
+        deputy.later(7 * DAY_S - 1);
+        let page = deputy.get(&link).await.ok();
+        deputy.later(1);
+        deputy.get(&link).await.refused_on_page(410, "invitation.invalid");
+        deputy.post(&link, &[("seal", &field(&page, "seal"))]).await.refused_on_page(400, "form.foreign");
+        deputy.person("grace").await;
+        deputy.operate("POST", "/invitations", json!({"login": "GRACE"})).await.refused(409, "conflict");
+        assert_eq!(deputy.last_reason().await, "person.login_taken");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn two_invitations_for_one_login_make_one_account() {
-    let deputy = Installation::start().await;
-    let links = [invitation(&deputy, "ada").await, invitation(&deputy, "ada").await];
-    for (place, link) in links.iter().enumerate() {
-        let browser = Person::new(&deputy, "ada", "correct horse battery");
-        let seal = field(&browser.open(link).await.page(), "seal");
-        let answer = browser.submit(link, &[("seal", &seal), ("password", &browser.password)]).await.page();
-        match place {
-            0 => answer.ok(),
-            _ => answer.refused_on_page(409, "person.login_taken"),
-        };
-    }
+    each_engine(async |deputy| {
+        let links = [invitation(&deputy, "ada").await, invitation(&deputy, "ada").await];
+        for (place, link) in links.iter().enumerate() {
+            let browser = Person::new(&deputy, "ada", "correct horse battery");
+            let seal = field(&browser.open(link).await.page(), "seal");
+            let answer = browser.submit(link, &[("seal", &seal), ("password", &browser.password)]).await.page();
+            match place {
+                0 => answer.ok(),
+                _ => answer.refused_on_page(409, "person.login_taken"),
+            };
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_account_without_a_password_gets_one_by_invitation() {
-    let deputy = Installation::start().await;
-    let made = deputy.operate("POST", "/people", json!({"login": "ada"})).await.ok();
-    for password in ["", "correct horse battery"] {
-        let page = Person::new(&deputy, "ada", password).sign_in().await;
-        page.refused_on_page(403, "sign_in.wrong");
-    }
-    let link = invitation(&deputy, "ada").await;
-    let ada = Person::new(&deputy, "ada", "correct horse battery");
-    let seal = field(&ada.open(&link).await.page(), "seal");
-    ada.submit(&link, &[("seal", &seal), ("password", &ada.password)]).await.page().ok();
-    ada.at_another_browser().sign_in().await.ok();
-    let changed = deputy.facts_of("person.password_changed.v1").await;
-    assert_eq!(changed, [json!({"person": made.text("person_id")})]);
+    each_engine(async |deputy| {
+        let made = deputy.operate("POST", "/people", json!({"login": "ada"})).await.ok();
+        for password in ["", "correct horse battery"] {
+            let page = Person::new(&deputy, "ada", password).sign_in().await;
+            page.refused_on_page(403, "sign_in.wrong");
+        }
+        let link = invitation(&deputy, "ada").await;
+        let ada = Person::new(&deputy, "ada", "correct horse battery");
+        let seal = field(&ada.open(&link).await.page(), "seal");
+        ada.submit(&link, &[("seal", &seal), ("password", &ada.password)]).await.page().ok();
+        ada.at_another_browser().sign_in().await.ok();
+        let changed = deputy.facts_of("person.password_changed.v1").await;
+        assert_eq!(changed, [json!({"person": made.text("person_id")})]);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -152,40 +158,44 @@ async fn a_link_for_a_password_ends_after_a_day_and_opens_no_locked_account() {
 
 #[tokio::test]
 async fn somebody_makes_an_account_where_that_is_allowed_and_goes_on_to_the_app() {
-    let deputy = Installation::start_with("sign_up = true").await;
-    deputy.resource().await;
-    let agent = deputy.agent().await;
-    deputy.person("taken").await;
-    let ada = Person::new(&deputy, "ada@example.com", "correct horse battery");
-    let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
-    let link = page.body.split('"').find(|text| text.starts_with("/sign-up?resume=")).expect("a link to sign up");
-    let mut page = ada.open(link).await.page();
-    for (login, password, status, reason) in [
-        ("taken", "correct horse battery", 409, "person.login_taken"),
-        ("a b", "correct horse battery", 400, "person.login_invalid"),
-        ("ada@example.com", "password1234", 400, "password.weak"),
-    ] {
-        let form = [("seal", &*field(&page, "seal")), ("login", login), ("display_name", "Ada"), ("password", password)];
-        page = ada.submit("/sign-up", &form).await.page().refused_on_page(status, reason);
-        assert_eq!(field(&page, "login"), login, "what was typed is kept");
-        assert_eq!(deputy.last_reason().await, reason);
-    }
-    let seal = field(&page, "seal");
-    let form = [("seal", &*seal), ("login", &ada.login), ("display_name", "Ada"), ("password", &ada.password)];
-    let consent = ada.submit("/sign-up", &form).await.page().ok();
-    let url = ada.allow_on(&consent).await.away();
-    assert!(url.as_str().starts_with(CALLBACK) && url.query_pairs().any(|(name, _)| name == "code"), "{url}");
+    each_engine_with("sign_up = true", async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        deputy.person("taken").await;
+        let ada = Person::new(&deputy, "ada@example.com", "correct horse battery");
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let link = page.body.split('"').find(|text| text.starts_with("/sign-up?resume=")).expect("a link to sign up");
+        let mut page = ada.open(link).await.page();
+        for (login, password, status, reason) in [
+            ("taken", "correct horse battery", 409, "person.login_taken"),
+            ("a b", "correct horse battery", 400, "person.login_invalid"),
+            ("ada@example.com", "password1234", 400, "password.weak"),
+        ] {
+            let form = [("seal", &*field(&page, "seal")), ("login", login), ("display_name", "Ada"), ("password", password)];
+            page = ada.submit("/sign-up", &form).await.page().refused_on_page(status, reason);
+            assert_eq!(field(&page, "login"), login, "what was typed is kept");
+            assert_eq!(deputy.last_reason().await, reason);
+        }
+        let seal = field(&page, "seal");
+        let form = [("seal", &*seal), ("login", &ada.login), ("display_name", "Ada"), ("password", &ada.password)];
+        let consent = ada.submit("/sign-up", &form).await.page().ok();
+        let url = ada.allow_on(&consent).await.away();
+        assert!(url.as_str().starts_with(CALLBACK) && url.query_pairs().any(|(name, _)| name == "code"), "{url}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn nobody_makes_an_account_where_that_is_off() {
-    let deputy = Installation::start().await;
-    deputy.get("/sign-up").await.refused_on_page(403, "sign_up.off");
-    let ada = Person::new(&deputy, "ada", "correct horse battery");
-    let page = ada.open("/sign-in").await.page();
-    assert!(!page.body.contains("/sign-up"), "{}", page.body);
-    let form = [("seal", &*field(&page, "seal")), ("login", "ada"), ("password", &ada.password)];
-    ada.submit("/sign-up", &form).await.page().refused_on_page(400, "form.expired");
+    each_engine(async |deputy| {
+        deputy.get("/sign-up").await.refused_on_page(403, "sign_up.off");
+        let ada = Person::new(&deputy, "ada", "correct horse battery");
+        let page = ada.open("/sign-in").await.page();
+        assert!(!page.body.contains("/sign-up"), "{}", page.body);
+        let form = [("seal", &*field(&page, "seal")), ("login", "ada"), ("password", &ada.password)];
+        ada.submit("/sign-up", &form).await.page().refused_on_page(400, "form.expired");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -222,15 +232,17 @@ async fn a_person_ends_sessions() {
 
 #[tokio::test]
 async fn a_session_ends_by_itself_when_its_browser_is_not_used() {
-    let deputy = Installation::start_with("session_idle_ttl_s = 3600").await;
-    let ada = deputy.person("ada").await;
-    ada.sign_in().await.ok();
-    for _ in 0..3 {
-        deputy.later(3500);
-        assert!(ada.open("/account").await.page().body.contains("Signed in as"), "used within the hour");
-    }
-    deputy.later(3600);
-    assert!(ada.open("/account").await.page().body.contains("name=\"password\""), "signed out");
+    each_engine_with("session_idle_ttl_s = 3600", async |deputy| {
+        let ada = deputy.person("ada").await;
+        ada.sign_in().await.ok();
+        for _ in 0..3 {
+            deputy.later(3500);
+            assert!(ada.open("/account").await.page().body.contains("Signed in as"), "used within the hour");
+        }
+        deputy.later(3600);
+        assert!(ada.open("/account").await.page().body.contains("name=\"password\""), "signed out");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -308,97 +320,107 @@ async fn a_person_sees_who_asks_narrows_and_ends_it() {
 
 #[tokio::test]
 async fn one_app_ended_leaves_the_others() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, one, two) = (deputy.person("ada").await, deputy.agent().await, deputy.service("notes:read").await);
-    let kept = one.authorize(&ada, "notes:read").await;
-    let ended = one.authorize(&ada, "notes:write").await;
-    two.client_credentials(&[]).await.ok();
-    let account = ada.open("/account").await.page();
-    let grants = fields(&account, "grant");
-    assert_eq!(grants.len(), 2, "{}", account.body);
-    let gid = ended.claims()["gid"].as_str().expect("a grant").to_owned();
-    ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &gid)]).await.page().ok();
-    one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
-    one.refresh(kept.refresh_token()).await.ok();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, one, two) = (deputy.person("ada").await, deputy.agent().await, deputy.service("notes:read").await);
+        let kept = one.authorize(&ada, "notes:read").await;
+        let ended = one.authorize(&ada, "notes:write").await;
+        two.client_credentials(&[]).await.ok();
+        let account = ada.open("/account").await.page();
+        let grants = fields(&account, "grant");
+        assert_eq!(grants.len(), 2, "{}", account.body);
+        let gid = ended.claims()["gid"].as_str().expect("a grant").to_owned();
+        ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &gid)]).await.page().ok();
+        one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
+        one.refresh(kept.refresh_token()).await.ok();
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn another_account_can_be_used_on_the_consent_page() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
-    let grace = deputy.person("grace").await;
-    ada.sign_in().await.ok();
-    let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
-    let page = ada.submit("/sign-out", &[("seal", &field(&consent, "seal"))]).await.page().ok();
-    assert!(page.body.contains("Notes agent") && page.body.contains("name=\"password\""), "{}", page.body);
-    let form = [("seal", &*field(&page, "seal")), ("login", "grace"), ("password", &grace.password)];
-    let consent = ada.submit("/sign-in", &form).await.page();
-    assert!(consent.body.contains("<bdi>grace</bdi>"), "{}", consent.body);
-    let code = ada.allow_on(&consent).await.parameter("code").expect("a code");
-    agent.redeem(&code, &[]).await.ok();
-    let consents = deputy.facts_of("consent.given.v1").await;
-    let people = deputy.facts_of("person.created.v1").await;
-    assert_eq!(consents[0]["person"], people[1]["person"], "it is grace who allowed it");
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let grace = deputy.person("grace").await;
+        ada.sign_in().await.ok();
+        let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let page = ada.submit("/sign-out", &[("seal", &field(&consent, "seal"))]).await.page().ok();
+        assert!(page.body.contains("Notes agent") && page.body.contains("name=\"password\""), "{}", page.body);
+        let form = [("seal", &*field(&page, "seal")), ("login", "grace"), ("password", &grace.password)];
+        let consent = ada.submit("/sign-in", &form).await.page();
+        assert!(consent.body.contains("<bdi>grace</bdi>"), "{}", consent.body);
+        let code = ada.allow_on(&consent).await.parameter("code").expect("a code");
+        agent.redeem(&code, &[]).await.ok();
+        let consents = deputy.facts_of("consent.given.v1").await;
+        let people = deputy.facts_of("person.created.v1").await;
+        assert_eq!(consents[0]["person"], people[1]["person"], "it is grace who allowed it");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_request_sent_as_a_form_goes_on_as_a_link() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
-    let request = agent.authorization_request("notes:read");
-    let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let page = ada.submit("/authorize", &form).await.page().ok();
-    let consent = ada.sign_in_on(&page).await.page();
-    assert_eq!(ada.allow_on(&consent).await.parameter("state").as_deref(), Some("the state"));
-    let twice = [form.as_slice(), &[("client_id", "x")]].concat();
-    ada.submit("/authorize", &twice).await.page().refused_on_page(400, "request.parameter_repeated");
-    let long = "x".repeat(13 * 1024);
-    ada.submit("/authorize", &[("state", &*long)]).await.page().refused_on_page(413, "request.too_large");
-    deputy.get(&format!("/authorize?state={long}")).await.refused_on_page(413, "request.too_large");
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let request = agent.authorization_request("notes:read");
+        let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let page = ada.submit("/authorize", &form).await.page().ok();
+        let consent = ada.sign_in_on(&page).await.page();
+        assert_eq!(ada.allow_on(&consent).await.parameter("state").as_deref(), Some("the state"));
+        let twice = [form.as_slice(), &[("client_id", "x")]].concat();
+        ada.submit("/authorize", &twice).await.page().refused_on_page(400, "request.parameter_repeated");
+        let long = "x".repeat(13 * 1024);
+        ada.submit("/authorize", &[("state", &*long)]).await.page().refused_on_page(413, "request.too_large");
+        deputy.get(&format!("/authorize?state={long}")).await.refused_on_page(413, "request.too_large");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn nobody_does_anything_without_signing_in_and_a_form_of_ours() {
-    let deputy = Installation::start().await;
-    let ada = deputy.person("ada").await;
-    let paths = ["/consent", "/account/apps/end", "/account/sessions/end", "/account/sessions/end-others", "/account/password"];
-    for path in paths {
-        deputy.post(path, &[("seal", "x"), ("decision", "allow")]).await.refused_on_page(403, "session.missing");
-    }
-    ada.sign_in().await.ok();
-    for path in paths.into_iter().chain(["/sign-out", "/sign-in"]) {
-        let nothing = [("seal", ""), ("decision", "allow"), ("grant", "gra_x"), ("session", "ses_x")];
-        ada.submit(path, &nothing).await.page().refused_on_page(400, "form.expired");
-        assert_eq!(deputy.last_reason().await, "form.expired");
-    }
-    assert!(ada.open("/account").await.page().body.contains("Signed in as"), "nothing has changed");
-    for path in ["/", "/account", "/account/sessions", "/invitation/none"] {
-        let request = deputy.http.delete(format!("{}{path}", deputy.issuer));
-        Answer::of(request).await.refused(405, "method_not_allowed");
-        assert_eq!(deputy.last_reason().await, "request.method");
-    }
+    each_engine(async |deputy| {
+        let ada = deputy.person("ada").await;
+        let paths = ["/consent", "/account/apps/end", "/account/sessions/end", "/account/sessions/end-others", "/account/password"];
+        for path in paths {
+            deputy.post(path, &[("seal", "x"), ("decision", "allow")]).await.refused_on_page(403, "session.missing");
+        }
+        ada.sign_in().await.ok();
+        for path in paths.into_iter().chain(["/sign-out", "/sign-in"]) {
+            let nothing = [("seal", ""), ("decision", "allow"), ("grant", "gra_x"), ("session", "ses_x")];
+            ada.submit(path, &nothing).await.page().refused_on_page(400, "form.expired");
+            assert_eq!(deputy.last_reason().await, "form.expired");
+        }
+        assert!(ada.open("/account").await.page().body.contains("Signed in as"), "nothing has changed");
+        for path in ["/", "/account", "/account/sessions", "/invitation/none"] {
+            let request = deputy.http.delete(format!("{}{path}", deputy.issuer));
+            Answer::of(request).await.refused(405, "method_not_allowed");
+            assert_eq!(deputy.last_reason().await, "request.method");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn what_is_no_choice_on_the_page_is_refused() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
-    ada.sign_in().await.ok();
-    let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
-    let seal = field(&consent, "seal");
-    ada.submit("/consent", &[("seal", &seal)]).await.page().refused_on_page(400, "request.parameter_missing");
-    let account = field(&ada.open("/account").await.page(), "seal");
-    for (path, name) in [("/account/apps/end", "grant"), ("/account/sessions/end", "session")] {
-        let answer = ada.submit(path, &[("seal", &*account), (name, "nonsense")]).await.page();
-        answer.refused_on_page(400, "request.parameter_missing");
-    }
-    let url = ada.submit("/consent", &[("seal", &*seal), ("decision", "refuse")]).await;
-    assert_eq!(url.parameter("error").as_deref(), Some("access_denied"));
-    assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        ada.sign_in().await.ok();
+        let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let seal = field(&consent, "seal");
+        ada.submit("/consent", &[("seal", &seal)]).await.page().refused_on_page(400, "request.parameter_missing");
+        let account = field(&ada.open("/account").await.page(), "seal");
+        for (path, name) in [("/account/apps/end", "grant"), ("/account/sessions/end", "session")] {
+            let answer = ada.submit(path, &[("seal", &*account), (name, "nonsense")]).await.page();
+            answer.refused_on_page(400, "request.parameter_missing");
+        }
+        let url = ada.submit("/consent", &[("seal", &*seal), ("decision", "refuse")]).await;
+        assert_eq!(url.parameter("error").as_deref(), Some("access_denied"));
+        assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -440,21 +462,23 @@ async fn guesses_side_by_side_are_all_counted() {
 
 #[tokio::test]
 async fn guessing_is_slowed_for_the_address_whatever_the_account() {
-    let deputy = Installation::start_with("trusted_proxies = [\"127.0.0.1\"]").await;
-    let sign_in = async |address: &str, login: &str| {
-        let page = Person::new(&deputy, "", "").open("/sign-in").await.page();
-        let browser = page.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
-        let form = [("seal", &*field(&page, "seal")), ("login", login), ("password", "a wrong password")];
-        let request = deputy.http.post(format!("{}/sign-in", deputy.issuer)).form(&form);
-        // What stands left of the proxy's own entry is the guesser's invention.
-        let forwarded = format!("{}, {address}", invented_address(login));
-        Answer::of(request.header("cookie", browser).header("x-forwarded-for", forwarded)).await
-    };
-    for place in 0..50 {
-        sign_in("198.51.100.7", &format!("nobody{place}")).await.refused_on_page(403, "sign_in.wrong");
-    }
-    sign_in("198.51.100.7", "nobody-else").await.refused_on_page(429, "sign_in.slowed");
-    sign_in("198.51.100.8", "nobody-else").await.refused_on_page(403, "sign_in.wrong");
+    each_engine_with("trusted_proxies = [\"127.0.0.1\"]", async |deputy| {
+        let sign_in = async |address: &str, login: &str| {
+            let page = Person::new(&deputy, "", "").open("/sign-in").await.page();
+            let browser = page.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+            let form = [("seal", &*field(&page, "seal")), ("login", login), ("password", "a wrong password")];
+            let request = deputy.http.post(format!("{}/sign-in", deputy.issuer)).form(&form);
+            // What stands left of the proxy's own entry is the guesser's invention.
+            let forwarded = format!("{}, {address}", invented_address(login));
+            Answer::of(request.header("cookie", browser).header("x-forwarded-for", forwarded)).await
+        };
+        for place in 0..50 {
+            sign_in("198.51.100.7", &format!("nobody{place}")).await.refused_on_page(403, "sign_in.wrong");
+        }
+        sign_in("198.51.100.7", "nobody-else").await.refused_on_page(429, "sign_in.slowed");
+        sign_in("198.51.100.8", "nobody-else").await.refused_on_page(403, "sign_in.wrong");
+    })
+    .await;
 }
 
 /// Another address for each login.
@@ -465,19 +489,21 @@ fn invented_address(login: &str) -> String {
 
 #[tokio::test]
 async fn below_a_path_and_behind_tls_all_stays_below_that_path() {
-    let deputy = Installation::start_with("issuer = \"https://id.example/tenant\"").await;
-    let (world, ada) = (deputy.world(), Person::new(&deputy, "ada", "correct horse battery"));
-    people::create(world, Actor::Deputy, "ada", None, Some(&ada.password), world.now()).await.expect("an account");
-    let server = format!("http://{}", deputy.world().settings.listen);
-    let get = |path: &str| Answer::of(deputy.http.get(format!("{server}{path}")));
-    assert_eq!(get("/tenant/account").await.header("location"), Some("/tenant/sign-in"));
-    let page = get("/tenant/sign-in").await.ok();
-    let cookie = page.header("set-cookie").expect("a cookie").to_owned();
-    assert!(cookie.starts_with("__Host-deputy_browser=") && cookie.ends_with("; Secure"), "{cookie}");
-    assert!(page.body.contains("action=\"/tenant/sign-in\"") && !page.body.contains("=\"/a"), "{}", page.body);
-    let form = [("seal", &*field(&page, "seal")), ("login", &ada.login), ("password", &ada.password)];
-    let sign_in = deputy.http.post(format!("{server}/tenant/sign-in")).form(&form);
-    let answer = Answer::of(sign_in.header("cookie", cookie.split(';').next().unwrap_or_default())).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/tenant/account")), "{answer:?}");
-    get("/sign-in").await.refused(404, "not_found");
+    each_engine_with("issuer = \"https://id.example/tenant\"", async |deputy| {
+        let (world, ada) = (deputy.world(), Person::new(&deputy, "ada", "correct horse battery"));
+        people::create(world, Actor::Deputy, "ada", None, Some(&ada.password), world.now()).await.expect("an account");
+        let server = format!("http://{}", deputy.world().settings.listen);
+        let get = |path: &str| Answer::of(deputy.http.get(format!("{server}{path}")));
+        assert_eq!(get("/tenant/account").await.header("location"), Some("/tenant/sign-in"));
+        let page = get("/tenant/sign-in").await.ok();
+        let cookie = page.header("set-cookie").expect("a cookie").to_owned();
+        assert!(cookie.starts_with("__Host-deputy_browser=") && cookie.ends_with("; Secure"), "{cookie}");
+        assert!(page.body.contains("action=\"/tenant/sign-in\"") && !page.body.contains("=\"/a"), "{}", page.body);
+        let form = [("seal", &*field(&page, "seal")), ("login", &ada.login), ("password", &ada.password)];
+        let sign_in = deputy.http.post(format!("{server}/tenant/sign-in")).form(&form);
+        let answer = Answer::of(sign_in.header("cookie", cookie.split(';').next().unwrap_or_default())).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/tenant/account")), "{answer:?}");
+        get("/sign-in").await.refused(404, "not_found");
+    })
+    .await;
 }

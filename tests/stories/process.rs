@@ -109,6 +109,42 @@ fn a_data_folder_that_cannot_be_used_is_told_in_a_sentence() {
 }
 
 #[test]
+fn a_data_folder_that_cannot_be_written_is_told_in_a_sentence() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("it is ours");
+    let only = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    only(&data, 0o555);
+    let mut command = serve(&data, free_address());
+    if data.metadata().expect("it was just made").uid() == 0 {
+        // Nothing is forbidden to root, so somebody else is to try: with a copy of the binary that others may read.
+        let binary = folder.path().join("deputy");
+        std::fs::copy(env!("CARGO_BIN_EXE_deputy"), &binary).expect("there is space");
+        only(folder.path(), 0o755);
+        only(&binary, 0o755);
+        let mut as_nobody = Command::new("/usr/bin/setpriv");
+        as_nobody.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(&binary).arg("serve");
+        as_nobody.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stderr(Stdio::piped());
+        as_nobody.current_dir(folder.path());
+        command = as_nobody;
+    }
+    let (code, said) = refusal_to_start(command);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("data folder") && said.contains(&*data.to_string_lossy()), "{said}");
+    assert!(said.contains("Permission denied") && said.contains("`data_dir`") && !said.contains("panic"), "{said}");
+    assert_eq!(std::fs::read_dir(&data).expect("it is ours").count(), 0, "nothing was made");
+}
+
+/// Not even root can make a folder there.
+#[test]
+fn a_data_folder_that_cannot_be_made_is_told_in_a_sentence() {
+    let (code, said) = refusal_to_start(serve(Path::new("/proc/deputy-data"), free_address()));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("data folder /proc/deputy-data") && said.contains("`data_dir`") && !said.contains("panic"), "{said}");
+}
+
+#[test]
 fn data_of_a_newer_version_are_left_alone() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     Running::start(folder.path(), address).kill();

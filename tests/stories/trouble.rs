@@ -1,6 +1,14 @@
 //! Promise 12: when something we need is down we say so, and never with an error that makes a client throw its credentials away.
 
-use crate::support::{Answer, Installation, agent::Tokens};
+use deputy::outbound;
+use serde_json::json;
+
+use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine};
+
+/// Documents that are fetched at once.
+const FETCHES_MAX: usize = 16;
+/// How often to look for something that is about to happen.
+const LOOKS_MAX: usize = 100_000;
 
 fn is_transient(answer: &Answer) -> bool {
     answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
@@ -74,20 +82,85 @@ async fn too_many_requests_at_once_are_503_in_oauth_json() {
 }
 
 #[tokio::test]
+async fn too_many_passwords_at_once_are_503_and_count_as_no_wrong_one() {
+    each_engine(async |deputy| {
+        let ada = deputy.person("ada@example.com").await;
+        let before = deputy.refusals_counted("server.busy").await;
+        let places = deputy.all_password_places();
+        let page = ada.sign_in().await.refused_on_page(503, "server.busy");
+        assert!(page.header("retry-after").is_some(), "{page:?}");
+        assert!(deputy.refusals_counted("server.busy").await > before);
+        drop(places);
+        ada.sign_in().await.ok();
+    })
+    .await;
+}
+
+/// Hosts that never answer tie up every place to fetch documents: who is new waits, who is known goes on.
+#[tokio::test]
+async fn too_many_documents_at_once_are_503_for_who_is_new_only() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let documented = |host: &str| {
+            let id = format!("https://{host}.example/client.json");
+            let document = json!({"client_id": id, "client_name": host, "redirect_uris": [CALLBACK],
+                "grant_types": ["authorization_code", "refresh_token"]});
+            deputy.web.answer(&id.parse().expect("a URL"), outbound::Answer::json(&document));
+            Agent::known(&deputy, &id)
+        };
+        let (ada, known, new) = (deputy.person("ada@example.com").await, documented("known"), documented("new"));
+        let tokens = known.authorize(&ada, "notes:read").await;
+        // Long enough for the document to be asked for anew.
+        deputy.later(2 * 86_400);
+        let fetched = deputy.web.calls().len();
+        let silent = (0..FETCHES_MAX).map(|number| {
+            let id = format!("https://silent-{number}.example/client.json");
+            deputy.web.answer(&id.parse().expect("a URL"), outbound::Answer::Silent);
+            tokio::spawn(deputy.http.get(Agent::known(&deputy, &id).authorization_url("notes:read", &[])).send())
+        });
+        let silent: Vec<_> = silent.collect();
+        for _ in 0..LOOKS_MAX {
+            if deputy.web.calls().len() == fetched + FETCHES_MAX {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let page = Person::new(&deputy, "nobody", "").open(&new.authorization_url("notes:read", &[])).await.page();
+        assert!(page.status == 503 && page.body.contains("server.busy") && page.header("retry-after").is_some(), "{page:?}");
+        let tokens = Tokens::of(known.refresh(tokens.refresh_token()).await);
+        assert_eq!(deputy.web.calls().len(), fetched + FETCHES_MAX, "nobody else was asked");
+
+        // Whoever waited has gone.
+        silent.iter().for_each(tokio::task::JoinHandle::abort);
+        for _ in 0..LOOKS_MAX {
+            if deputy.world().memory.fetch_permits.available_permits() == FETCHES_MAX {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        new.authorize(&ada, "notes:read").await;
+        known.refresh(tokens.refresh_token()).await.ok();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_full_disk_is_503_and_heals() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
-    let tokens = agent.authorize(&ada, "notes:read").await;
-    let faults = deputy.world().storage.faults().expect("the embedded engine takes orders").clone();
-    let before = deputy.refusals_counted("storage.full").await;
-    faults.fail_commits(1);
-    let answer = agent.refresh(tokens.refresh_token()).await;
-    assert!(is_transient(&answer), "{answer:?}");
-    assert!(deputy.refusals_counted("storage.full").await > before);
-    assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
-    let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
-    assert_ne!(again.refresh_token, tokens.refresh_token);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        let faults = deputy.world().storage.faults().clone();
+        let before = deputy.refusals_counted("storage.full").await;
+        faults.fail_commits(1);
+        let answer = agent.refresh(tokens.refresh_token()).await;
+        assert!(is_transient(&answer), "{answer:?}");
+        assert!(deputy.refusals_counted("storage.full").await > before);
+        assert_eq!(answer.json()["error_description"].as_str().map(|text| text.contains("full")), Some(true));
+        let again = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+        assert_ne!(again.refresh_token, tokens.refresh_token);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -105,14 +178,16 @@ async fn a_database_that_is_away_is_503_and_the_same_request_works_when_it_is_ba
 
 #[tokio::test]
 async fn no_token_leaves_when_its_fact_cannot_be_written() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let service = deputy.service("notes:read").await;
-    service.client_credentials(&[]).await.ok();
-    deputy.later(10);
-    deputy.world().log.close().await.expect("the log closes");
-    let before = deputy.refusals_counted("log.unavailable").await;
-    let answer = service.client_credentials(&[]).await;
-    assert!(is_transient(&answer), "{answer:?}");
-    assert!(deputy.refusals_counted("log.unavailable").await > before);
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        service.client_credentials(&[]).await.ok();
+        deputy.later(10);
+        deputy.world().log.close().await.expect("the log closes");
+        let before = deputy.refusals_counted("log.unavailable").await;
+        let answer = service.client_credentials(&[]).await;
+        assert!(is_transient(&answer), "{answer:?}");
+        assert!(deputy.refusals_counted("log.unavailable").await > before);
+    })
+    .await;
 }

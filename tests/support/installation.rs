@@ -2,13 +2,14 @@
 //!
 //! Time stands until a test moves it. Background stages run only when a test steps them.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use deputy::{
     config::Settings,
     domain::time::Timestamp,
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
+    sandbox::Sandbox,
     server::{STAGES, Server},
     storage::{Database, MIGRATIONS, Storage},
     world::{
@@ -20,7 +21,7 @@ use deputy::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::SemaphorePermit};
 
 use super::{Answer, RESOURCE, agent::Agent, person::Person, postgres::PrivateDatabase};
 
@@ -32,6 +33,7 @@ pub struct Installation {
     pub clock: Arc<SimulatedClock>,
     /// What outgoing calls meet.
     pub web: SimulatedWeb,
+    /// The issuer, or the address of another node.
     pub issuer: String,
     pub http: reqwest::Client,
     server: Option<Server>,
@@ -39,14 +41,28 @@ pub struct Installation {
     outbound: Outbound,
     // Kept as long as the installation.
     _folder: TempDir,
-    /// PostgreSQL, if it is not the embedded engine.
+    /// PostgreSQL, if it is not the embedded engine. Another node has none of its own.
     database: Option<PrivateDatabase>,
 }
 
 /// Runs a story once on each engine.
 pub async fn each_engine(story: impl AsyncFn(Installation)) {
-    story(Installation::start().await).await;
-    story(Installation::start_on_postgres("").await).await;
+    each_engine_with("", story).await;
+}
+
+/// Runs a story once on each engine, with these lines of `deputy.toml`.
+pub async fn each_engine_with(configuration: &str, story: impl AsyncFn(Installation)) {
+    story(Installation::start_with(configuration).await).await;
+    story(Installation::start_on_postgres(configuration).await).await;
+}
+
+/// A PostgreSQL database with every migration.
+pub async fn migrated_database() -> PrivateDatabase {
+    let migrate = async |url| {
+        let database = Database::Postgres { url, connections_max: 2 };
+        Storage::open(&database, MIGRATIONS).await.expect("the template migrates").close().await;
+    };
+    PrivateDatabase::like("deputy_template", migrate).await
 }
 
 /// Asks the server at `issuer` about a token, as the resource of this registration.
@@ -76,17 +92,11 @@ impl Installation {
 
     /// On a PostgreSQL database of its own.
     pub async fn start_on_postgres(configuration: &str) -> Installation {
-        let database = PrivateDatabase::like("deputy_template", async |url| {
-            let database = Database::Postgres { url, connections_max: 2 };
-            Storage::open(&database, MIGRATIONS).await.expect("the template migrates").close().await;
-        });
-        Installation::open(configuration, Some(database.await)).await
+        Installation::open(configuration, Some(migrated_database().await)).await
     }
 
     async fn open(configuration: &str, database: Option<PrivateDatabase>) -> Installation {
-        let folder = TempDir::new().expect("a folder for the data");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let (folder, listener, address) = Installation::place().await;
         let mut lines = format!("listen = \"{address}\"\ndata_dir = {:?}\n", folder.path());
         if !configuration.contains("issuer") {
             lines += &format!("issuer = \"http://{address}\"\n");
@@ -114,6 +124,13 @@ impl Installation {
         installation
     }
 
+    /// Where an installation may be.
+    async fn place() -> (TempDir, TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        (TempDir::new().expect("a folder for the data"), listener, address)
+    }
+
     async fn serve(&mut self, listener: TcpListener) {
         let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
         let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
@@ -123,6 +140,7 @@ impl Installation {
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
         self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
@@ -157,7 +175,7 @@ impl Installation {
     }
 
     /// Where it listens, whatever its issuer says.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.settings.listen
     }
 
@@ -176,25 +194,54 @@ impl Installation {
         }
     }
 
-    /// Does something while nothing can be committed.
+    /// Does something while nothing can be committed: the disk is full, or the database away.
     pub async fn without_storage<T>(&self, doing: impl Future<Output = T>) -> T {
-        let faults = self.world().storage.faults().cloned();
-        match (&faults, &self.database) {
-            (Some(faults), _) => faults.fail_commits(u32::MAX),
-            (None, database) => database.as_ref().expect("it is PostgreSQL").go_away().await,
-        }
+        let Some(database) = &self.database else {
+            self.world().storage.faults().fail_commits(u32::MAX);
+            let done = doing.await;
+            self.world().storage.faults().fail_commits(0);
+            return done;
+        };
+        database.go_away().await;
         let done = doing.await;
-        match (&faults, &self.database) {
-            (Some(faults), _) => faults.fail_commits(0),
-            (None, database) => {
-                database.as_ref().expect("it is PostgreSQL").come_back().await;
-                // Each connection of the pool is found broken once.
-                for _ in 0..self.settings.database_connections_max {
-                    let _ = self.world().storage.ping().await;
-                }
-            }
+        database.come_back().await;
+        // Each connection of the pool is found broken once.
+        for _ in 0..self.settings.database_connections_max {
+            let _ = self.world().storage.ping().await;
         }
         done
+    }
+
+    /// As many passwords as are ever hashed, and as many as may wait for it, until this is dropped.
+    pub fn all_password_places(&self) -> SemaphorePermit<'_> {
+        let places = &self.world().memory.password_places;
+        let count = u32::try_from(places.available_permits()).expect("some dozens");
+        places.try_acquire_many(count).expect("nobody else asks")
+    }
+
+    /// Another node: a process with a data folder of its own that shares PostgreSQL database, keys, clock and network with this one.
+    pub async fn beside(&self) -> Installation {
+        let (folder, listener, address) = Installation::place().await;
+        let settings = Settings { listen: address, data_dir: folder.path().to_owned(), ..self.settings.clone() };
+        for (from, to) in [
+            (self.settings.master_key_path(), settings.master_key_path()),
+            (self.settings.operator_token_path(), settings.operator_token_path()),
+        ] {
+            std::fs::copy(from, to).expect("the first start wrote it");
+        }
+        let mut node = Installation {
+            clock: self.clock.clone(),
+            web: self.web.clone(),
+            issuer: format!("http://{address}"),
+            http: self.http.clone(),
+            server: None,
+            settings,
+            outbound: self.outbound.clone(),
+            _folder: folder,
+            database: None,
+        };
+        node.serve(listener).await;
+        node
     }
 
     /// Every fact on record, the oldest first.

@@ -121,8 +121,19 @@ fn in_words(fact: &Fact) -> String {
         Fact::SourceCreated { source, name, kind } => format!("{} “{name}”, a {}", short(source), kind.as_str()),
         Fact::SourceChanged { source, change } => format!("{}: {change}", short(source)),
         Fact::SourceDeleted { source } => short(source),
-        Fact::EventReceived { source, message_id, message } | Fact::EventConflicted { source, message_id, message } => {
+        Fact::TransformationCreated { transformation, name } => format!("{} “{name}”", short(&transformation.to_string())),
+        Fact::TransformationChanged { transformation, version } => {
+            format!("{}, program {version}", short(&transformation.to_string()))
+        }
+        Fact::TransformationDeleted { transformation } => short(&transformation.to_string()),
+        Fact::TrackingPlanCreated { tracking_plan, name } => format!("{} “{name}”", short(&tracking_plan.to_string())),
+        Fact::TrackingPlanChanged { tracking_plan, version } => format!("{}, version {version}", short(&tracking_plan.to_string())),
+        Fact::TrackingPlanDeleted { tracking_plan } => short(&tracking_plan.to_string()),
+        Fact::EventReceived { source, message_id, message } | Fact::EventKeptAside { source, message_id, message, .. } => {
             format!("{} from {}, {}", call(message.as_str()), short(source), short(message_id))
+        }
+        Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
+            format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
         }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),

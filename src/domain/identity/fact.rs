@@ -49,7 +49,16 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }
-        | Fact::EventConflicted { .. } => Vec::new(),
+        // A profile is in an audience by what happened, and that alone is its history.
+        | Fact::AudienceEntered { .. }
+        | Fact::AudienceLeft { .. }
+        | Fact::TransformationCreated { .. }
+        | Fact::TransformationChanged { .. }
+        | Fact::TransformationDeleted { .. }
+        | Fact::TrackingPlanCreated { .. }
+        | Fact::TrackingPlanChanged { .. }
+        | Fact::TrackingPlanDeleted { .. }
+        | Fact::EventKeptAside { .. } => Vec::new(),
     }
 }
 

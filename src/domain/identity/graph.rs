@@ -133,6 +133,11 @@ impl Graph {
         self.homes.contains_key(id)
     }
 
+    /// Every profile that is here.
+    pub fn profiles(&self) -> impl Iterator<Item = ProfileId> {
+        self.labels.keys().copied()
+    }
+
     /// Whether the profile's component is here.
     pub fn has(&self, profile: ProfileId) -> bool {
         self.labels.contains_key(&profile)

@@ -95,23 +95,41 @@ pub fn resolve(graph: &Graph, rules: &Rules, cause: &Cause, ordinal: u8, subject
     }
     while !kept.is_empty() {
         let touched = Touched::by(graph, &kept);
-        if let (Some(why), Some(first)) = (touched.cap(), touched.known.first()) {
-            let foreign = kept.into_iter().filter(|id| graph.home(id).is_none_or(|home| !first.holds(home)));
-            dropped.extend(foreign.map(|id| Dropped { id: id.clone(), why: why.clone() }));
-            return Resolution { profile: Some(found(graph, first.home)), changes: Vec::new(), dropped };
+        match touched.fit(rules, cause.at, &kept) {
+            Fit::Allowed => {
+                let (profile, changes) = touched.settle(cause, ordinal, &kept);
+                return Resolution { profile: Some(profile), changes, dropped };
+            }
+            Fit::Full { home, why } => {
+                let profile = found(graph, home);
+                let others =
+                    kept.into_iter().filter(|id| graph.home(id).is_none_or(|home| graph.canonical(home) != profile.canonical));
+                dropped.extend(others.map(|id| Dropped { id: id.clone(), why: why.clone() }));
+                return Resolution { profile: Some(profile), changes: Vec::new(), dropped };
+            }
+            Fit::Refused(why) => {
+                let least = kept.pop().expect("the loop goes on while there is one");
+                dropped.push(Dropped { id: least.clone(), why });
+            }
         }
-        let Some(why) = touched.objection(rules, cause.at, &kept) else {
-            let (profile, changes) = touched.settle(cause, ordinal, &kept);
-            return Resolution { profile: Some(profile), changes, dropped };
-        };
-        let least = kept.pop().expect("the loop goes on while there is one");
-        dropped.push(Dropped { id: least.clone(), why });
     }
     Resolution { profile: None, changes: Vec::new(), dropped }
 }
 
 fn found(graph: &Graph, home: ProfileId) -> Resolved {
     Resolved { canonical: graph.canonical(home), home }
+}
+
+/// Whether the ids of an event can become one profile.
+enum Fit {
+    Allowed,
+    /// One of the ids is too many.
+    Refused(Why),
+    /// The profile of the most telling id has reached its size.
+    Full {
+        home: ProfileId,
+        why: Why,
+    },
 }
 
 /// What the ids of an event meet in the graph.
@@ -150,29 +168,36 @@ impl<'a> Touched<'a> {
         touched
     }
 
-    /// Whether the event would change anything that exists.
-    fn grows(&self) -> bool {
-        self.known.len() > 1 || !self.fresh.is_empty()
-    }
-
-    /// The size that a profile would exceed.
-    fn cap(&self) -> Option<Why> {
+    fn exceeds_merges(&self) -> bool {
         let members: usize = self.known.iter().map(|known| known.component.members.len()).sum();
-        if self.known.len() > 1 && members - 1 > MERGES_MAX {
-            return Some(Why::MergesMax);
-        }
-        let mappings: usize = self.known.iter().map(|known| known.component.mappings.len()).sum();
-        (self.grows() && mappings + self.fresh.len() > MAPPINGS_MAX).then_some(Why::MappingsMax)
+        self.known.len() > 1 && members - 1 > MERGES_MAX
     }
 
-    /// The first rule that the union would break, limits in the order of their types.
-    fn objection(&self, rules: &Rules, at: Timestamp, kept: &[&ExternalId]) -> Option<Why> {
-        if !self.grows() {
-            return None;
+    fn exceeds_mappings(&self) -> bool {
+        let mappings: usize = self.known.iter().map(|known| known.component.mappings.len()).sum();
+        mappings + self.fresh.len() > MAPPINGS_MAX
+    }
+
+    /// Merges are counted first. Ids are counted last: who is another by the rules is not taken for a profile that is full.
+    fn fit(&self, rules: &Rules, at: Timestamp, kept: &[&ExternalId]) -> Fit {
+        let Some(first) = self.known.first() else { return self.exceeded(rules, at).map_or(Fit::Allowed, Fit::Refused) };
+        if self.known.len() == 1 && self.fresh.is_empty() {
+            return Fit::Allowed;
+        }
+        if self.exceeds_merges() {
+            return Fit::Full { home: first.home, why: Why::MergesMax };
         }
         if self.is_kept_apart(kept) {
-            return Some(Why::KeptApart);
+            return Fit::Refused(Why::KeptApart);
         }
+        if let Some(why) = self.exceeded(rules, at) {
+            return Fit::Refused(why);
+        }
+        if self.exceeds_mappings() { Fit::Full { home: first.home, why: Why::MappingsMax } } else { Fit::Allowed }
+    }
+
+    /// The first limit that the union would exceed, in the order of the types.
+    fn exceeded(&self, rules: &Rules, at: Timestamp) -> Option<Why> {
         let mut types: Vec<&ExternalIdType> = self.fresh.iter().map(|id| id.id_type()).collect();
         if self.known.len() > 1 {
             types.extend(self.known.iter().flat_map(|known| known.component.mappings.iter().map(|mapping| mapping.id.id_type())));

@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 
 use crate::domain::refusal::{OAuthError, TRACKING_ENCODING, TRACKING_TOO_LARGE};
 
-/// The largest body, compressed or not: a batch of the largest size and what stands around it.
+/// The largest body, compressed or not: a batch of 500 KiB, as senders count its messages, and what stands between and around them.
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// Undoes the encoding that the request names; none, or gzip.

@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::merge::{Merged, Name};
-use crate::domain::time::Timestamp;
+use crate::domain::{call::Call, json::Json, time::Timestamp};
 
 /// The most members that a message's envelope may have; SDKs send some twenty.
 const MEMBERS_MAX: usize = 64;
@@ -25,38 +25,6 @@ const GROUP_ID_CHARS_MAX: usize = 500;
 /// What a message may take up, as it was sent and in the form in which it is kept. 10,000 properties, the other limit of the
 /// specification, do not fit in it.
 pub(super) const MESSAGE_BYTES_MAX: usize = 32 * 1024;
-
-/// The calls of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    Identify,
-    Track,
-    Page,
-    Screen,
-    Group,
-    Alias,
-}
-
-impl Call {
-    const ALL: [Call; 6] = [Call::Identify, Call::Track, Call::Page, Call::Screen, Call::Group, Call::Alias];
-
-    /// The word for `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Call::Identify => "identify",
-            Call::Track => "track",
-            Call::Page => "page",
-            Call::Screen => "screen",
-            Call::Group => "group",
-            Call::Alias => "alias",
-        }
-    }
-
-    /// The call of this word.
-    pub fn parse(word: &str) -> Option<Call> {
-        Call::ALL.into_iter().find(|known| known.as_str() == word)
-    }
-}
 
 /// Why a message was not taken. The words are the labels of a metric, and so a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +187,23 @@ impl<'m> Message<'m> {
             _ => None,
         }
     }
+}
+
+/// A message that was made of another one, in the same form: with the identity and the arrival that it is given. It happened when it
+/// says, or else at `happened_at`; clocks were compared when the other came in.
+pub fn remade(made: &RawValue, message_id: String, happened_at: Timestamp, received_at: Timestamp) -> Result<Json, Unfit> {
+    let mut envelope: Envelope<'_> = serde_json::from_str(made.get()).map_err(|_| Unfit::Form)?;
+    envelope.message_id = None;
+    let (said, original_timestamp, sent_at) = (envelope.timestamp, envelope.original_timestamp.take(), envelope.sent_at.take());
+    let own_context = envelope.context;
+    let nothing =
+        Common { call: None, received_at, sent_at: None, context: None, integrations: None, browser_address: None, address: "" };
+    let message = Message::of(envelope, &nothing)?;
+    let timestamp = word(said).and_then(|text| Timestamp::parse_iso_8601(&text)).unwrap_or(happened_at);
+    let context = Merged::of(own_context, None, None);
+    let message = Message { message_id: message_id.into(), timestamp, original_timestamp, sent_at, context, ..message };
+    let message = Json::of(&message);
+    if message.as_str().len() > MESSAGE_BYTES_MAX { Err(Unfit::TooLarge) } else { Ok(message) }
 }
 
 /// In the order in which a reader wants it; absent is what has no value.

@@ -11,6 +11,8 @@ pub mod authority;
 pub mod body;
 /// One message: read, judged, brought into one form.
 pub mod message;
+/// Calls of other services.
+pub mod webhook;
 /// What a batch says for all its messages.
 mod merge;
 /// Whether every reader can take what the ingest only copies.
@@ -24,10 +26,11 @@ use tokio::sync::SemaphorePermit;
 
 use self::{
     authority::Caller,
-    message::{Call, Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
+    message::{Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
 };
 use crate::{
     domain::{
+        call::Call,
         event::{Actor, received_subject},
         id::{EventKind, Id, SourceKind},
         refusal::{OAuthError, TRACKING_BUSY, TRACKING_JSON, TRACKING_TOO_LARGE},
@@ -40,8 +43,6 @@ use crate::{
 
 /// The most messages of a batch; the specification has it so.
 const BATCH_MESSAGES_MAX: usize = 2_500;
-/// The messages of a batch together, as they were sent.
-const BATCH_BYTES_MAX: usize = 500 * 1024;
 /// What the log adds to each record, at most, and what an event adds to its message.
 const RECORD_BYTES: usize = 64;
 const EVENT_BYTES: usize = 1024;
@@ -115,11 +116,8 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
 
 /// The messages of a batch.
 fn batch(batch: Option<&RawValue>) -> Result<Vec<Item<'_>>, OAuthError> {
-    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?.get();
-    if batch.len() > BATCH_BYTES_MAX {
-        return Err(TRACKING_TOO_LARGE);
-    }
-    serde_json::from_str(batch).map_err(|error| malformed(&error))
+    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?;
+    serde_json::from_str(batch.get()).map_err(|error| malformed(&error))
 }
 
 fn malformed(error: &serde_json::Error) -> OAuthError {

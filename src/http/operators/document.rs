@@ -17,7 +17,7 @@ use utoipa::{
     },
 };
 
-use super::{clients, facts, grants, keys, people, resources, sources, tokens};
+use super::{clients, facts, grants, keys, people, resources, sources, tokens, tracking_plans, transformations};
 use crate::{
     domain::{client, source},
     world::World,
@@ -33,6 +33,10 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
+        sources::show_webhook, sources::put_webhook,
+        transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
+        transformations::delete,
+        tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
     ),
@@ -59,7 +63,7 @@ impl Modify for Everywhere {
             components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         }
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
             operations.into_iter().flatten().for_each(complete);
         }
     }

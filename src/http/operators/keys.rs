@@ -6,13 +6,13 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     answer,
-    request::{Body, Operator, Query},
+    request::{Operator, Query},
 };
 use crate::{
     domain::refusal::OAuthError,
     keys::KeyStatus,
     protocol::administration::{
-        keys::{self, KeyRotation},
+        keys,
         paging::{Page, PageRequest},
     },
     world::World,
@@ -29,13 +29,10 @@ pub(super) async fn list(
     Ok(answer(StatusCode::OK, &keys::list(&world, page, world.now()).await?))
 }
 
-/// Signs with the next key from now on; tokens that were signed before stay valid.
-#[utoipa::path(post, path = "/admin/v1/keys/rotate", tag = "keys", request_body = KeyRotation,
+/// Signs with the next key from now on; tokens that were signed before stay valid. Refused (409) until whoever caches our key set has
+/// that key.
+#[utoipa::path(post, path = "/admin/v1/keys/rotate", tag = "keys",
     responses((status = 200, description = "The key that signs now", body = KeyStatus)))]
-pub(super) async fn rotate(
-    Operator(operator): Operator,
-    State(world): State<Arc<World>>,
-    Body(rotation): Body<KeyRotation>,
-) -> Result<Response, OAuthError> {
-    Ok(answer(StatusCode::OK, &keys::rotate(&world, operator, rotation, world.now()).await?))
+pub(super) async fn rotate(Operator(operator): Operator, State(world): State<Arc<World>>) -> Result<Response, OAuthError> {
+    Ok(answer(StatusCode::OK, &keys::rotate(&world, operator, world.now()).await?))
 }

@@ -10,6 +10,8 @@ mod clients;
 mod people;
 mod resources;
 mod sources;
+mod transformations;
+mod tracking_plans;
 mod grants;
 mod keys;
 mod tokens;
@@ -47,6 +49,18 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/sources", get(sources::list).post(sources::create))
         .route("/admin/v1/sources/{source_id}", get(sources::show).patch(sources::change).delete(sources::delete))
         .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
+        .route("/admin/v1/sources/{source_id}/webhook", get(sources::show_webhook).put(sources::put_webhook))
+        .route("/admin/v1/transformations", get(transformations::list).post(transformations::create))
+        .route("/admin/v1/transformations/test", post(transformations::try_out))
+        .route(
+            "/admin/v1/transformations/{transformation_id}",
+            get(transformations::show).patch(transformations::change).delete(transformations::delete),
+        )
+        .route("/admin/v1/tracking-plans", get(tracking_plans::list).post(tracking_plans::create))
+        .route(
+            "/admin/v1/tracking-plans/{tracking_plan_id}",
+            get(tracking_plans::show).patch(tracking_plans::change).delete(tracking_plans::delete),
+        )
         .route("/admin/v1/grants", get(grants::list))
         .route("/admin/v1/grants/{grant_id}", delete(grants::end))
         .route("/admin/v1/keys", get(keys::list))

@@ -16,7 +16,7 @@ use crate::{
         id::{Id, OperatorKind},
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError, REQUEST_JSON},
     },
-    http::{body, clients::authorization},
+    http::{body, body::BODY_BYTES_MAX_KNOWN, clients::authorization},
     protocol::administration::operators,
     world::World,
 };
@@ -65,7 +65,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Body<T>, OAuthError> {
         let (parts, body) = request.into_parts();
-        let bytes = body::json_bytes(&parts.headers, body).await?;
+        let bytes = body::json_bytes(&parts.headers, body, BODY_BYTES_MAX_KNOWN).await?;
         serde_json::from_slice(&bytes).map(Body).map_err(|error| refusal(&error))
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     protocol::administration::{
         paging::{Page, PageRequest},
         sources::{self, NewSource, SourceChange, SourceRecord, SourceWithKey},
+        webhooks::{self, NewWebhook, WebhookRecord},
     },
     world::World,
 };
@@ -90,4 +91,27 @@ pub(super) async fn delete(
 ) -> Result<Response, OAuthError> {
     sources::delete(&world, operator, id, world.now()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Shows how the calls of a webhook's service are checked, without the secret.
+#[utoipa::path(get, path = "/admin/v1/sources/{source_id}/webhook", tag = "sources", params(("source_id" = String, Path)),
+    responses((status = 200, description = "How they are checked", body = WebhookRecord)))]
+pub(super) async fn show_webhook(
+    _: Operator,
+    State(world): State<Arc<World>>,
+    Named(id): Named<Id<SourceKind>>,
+) -> Result<Response, OAuthError> {
+    Ok(answer(StatusCode::OK, &webhooks::show(&world, id).await?))
+}
+
+/// Says how the calls of a webhook's service are checked from now on.
+#[utoipa::path(put, path = "/admin/v1/sources/{source_id}/webhook", tag = "sources", params(("source_id" = String, Path)),
+    request_body = NewWebhook, responses((status = 200, description = "How they are checked", body = WebhookRecord)))]
+pub(super) async fn put_webhook(
+    Operator(operator): Operator,
+    State(world): State<Arc<World>>,
+    Named(id): Named<Id<SourceKind>>,
+    Body(new): Body<NewWebhook>,
+) -> Result<Response, OAuthError> {
+    Ok(answer(StatusCode::OK, &webhooks::put(&world, operator, id, new, world.now()).await?))
 }

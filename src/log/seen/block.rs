@@ -107,17 +107,36 @@ impl<'b> Block<'b> {
         Key::from_number(u128::from_le_bytes(take(self.bytes, 8)))
     }
 
+    /// The key's print, if it is here.
+    pub(super) fn find(&self, key: Key) -> Option<u64> {
+        let (target, mask) = (key.number(), self.mask());
+        let (mut number, mut print_at) = (self.first().number(), HEADER_BYTES - PRINT_BYTES);
+        for _ in 1..self.keys {
+            if number >= target {
+                break;
+            }
+            let distance_at = print_at + PRINT_BYTES;
+            number = number.wrapping_add(u128::from_le_bytes(take(self.bytes, distance_at)) & mask);
+            print_at = distance_at + self.width;
+        }
+        (number == target).then(|| u64::from_le_bytes(take(self.bytes, print_at)))
+    }
+
     /// Keys in ascending order, with their prints.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Key, u64)> + use<'b> {
         let (bytes, width) = (self.bytes, self.width);
-        let mask = u128::MAX >> (128 - 8 * width);
+        let mask = self.mask();
         let mut number = self.first().number();
         let others = (1..self.keys).map(move |index| {
             let position = HEADER_BYTES + (index - 1) * (width + PRINT_BYTES);
             number = number.wrapping_add(u128::from_le_bytes(take(bytes, position)) & mask);
             (Key::from_number(number), u64::from_le_bytes(take(bytes, position + width)))
         });
-        std::iter::once((self.first(), u64::from_le_bytes(take(bytes, 24)))).chain(others)
+        std::iter::once((self.first(), u64::from_le_bytes(take(bytes, HEADER_BYTES - PRINT_BYTES)))).chain(others)
+    }
+
+    fn mask(&self) -> u128 {
+        u128::MAX >> (128 - 8 * self.width)
     }
 }
 
@@ -171,9 +190,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(keys in prop::collection::btree_set(prop_oneof![any::<u128>(), 0..5000_u128], 0..2000)) {
+        fn what_is_written_is_read(keys in prop::collection::btree_set(prop_oneof![any::<u128>(), 0..5000_u128], 0..600)) {
             let entries: Vec<_> = keys.into_iter().map(|number| (Key::from_number(number), number as u64 ^ 5)).collect();
-            prop_assert_eq!(read(&blocks(&entries)), Some(entries));
+            let bytes = blocks(&entries);
+            for block in bytes.as_chunks().0.iter().filter_map(Block::read) {
+                for (key, print) in block.entries() {
+                    let after = Key::from_number(key.number().wrapping_add(1));
+                    prop_assert_eq!(block.find(key), Some(print));
+                    prop_assert_eq!(block.find(after).is_some(), block.entries().any(|(other, _)| other == after));
+                }
+            }
+            prop_assert_eq!(read(&bytes), Some(entries));
         }
     }
 }

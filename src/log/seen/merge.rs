@@ -18,7 +18,7 @@ const STEP_KEYS: usize = 64 << 10;
 pub(super) fn due(manifest: &Manifest) -> Option<(u64, Vec<u64>)> {
     let numbers = |runs: &[&RunNote]| runs.iter().map(|run| run.number).collect();
     let (open, closed) = manifest.epochs.split_last()?;
-    for epoch in closed.iter().rev().filter(|epoch| epoch.runs.len() > 1) {
+    if let Some(epoch) = closed.iter().rfind(|epoch| epoch.runs.len() > 1) {
         let runs: Vec<_> = epoch.runs.iter().take(INPUTS_MAX).collect();
         return Some((epoch.number, numbers(&runs)));
     }

@@ -76,7 +76,7 @@ impl Run {
         let position = (index + 1) * BLOCK_BYTES as u64;
         self.file.read_at(&mut bytes, position)?;
         let block = Block::read(&bytes).ok_or_else(|| damaged(&file_name(self.note.number), position, "a block cannot be read"))?;
-        Ok(block.entries().take_while(|(found, _)| *found <= key).find(|(found, _)| *found == key).map(|(_, print)| print))
+        Ok(block.find(key))
     }
 }
 

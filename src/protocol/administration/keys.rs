@@ -1,7 +1,5 @@
 //! The signing keys as operators see and rotate them; also the rotation that the schedule asks for.
 
-use serde::Deserialize;
-
 use super::paging::{Page, PageRequest, Window};
 use crate::{
     domain::{
@@ -10,20 +8,11 @@ use crate::{
         refusal::{ADMIN_CONFLICT, INTERNAL, OAuthError},
         time::Timestamp,
     },
-    keys::{KeyError, KeyStatus, Pace},
+    keys::{KeyError, KeyStatus},
     protocol::witness::Witness,
     storage::StorageError,
     world::World,
 };
-
-/// How a rotation is asked for.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRotation {
-    /// At once, even if caches do not have the next key yet: for a key that leaked.
-    #[serde(default)]
-    force: bool,
-}
 
 /// The keys: the one that signs, the one to come, and those whose tokens are still valid.
 pub async fn list(world: &World, request: PageRequest, now: Timestamp) -> Result<Page<KeyStatus>, OAuthError> {
@@ -33,14 +22,11 @@ pub async fn list(world: &World, request: PageRequest, now: Timestamp) -> Result
 }
 
 /// Signs with the next key from now on. Answers that key.
-pub async fn rotate(
-    world: &World,
-    operator: Id<OperatorKind>,
-    request: KeyRotation,
-    now: Timestamp,
-) -> Result<KeyStatus, OAuthError> {
-    let pace = if request.force { Pace::Forced } else { Pace::AfterCaches };
-    let rotated = advance(world, Actor::Operator(operator), pace, now).await;
+///
+/// # Errors
+/// `admin.conflict` if the next key has not been published for long enough.
+pub async fn rotate(world: &World, operator: Id<OperatorKind>, now: Timestamp) -> Result<KeyStatus, OAuthError> {
+    let rotated = advance(world, Actor::Operator(operator), now).await;
     rotated.map_err(|error| match error {
         KeyError::Storage(error) => error.into(),
         KeyError::TooSoon | KeyError::Raced => ADMIN_CONFLICT.because(sentence(&error)),
@@ -53,10 +39,10 @@ pub async fn rotate(
 }
 
 /// One rotation and its event in one commit; then the keys are read anew.
-pub(super) async fn advance(world: &World, actor: Actor, pace: Pace, now: Timestamp) -> Result<(), KeyError> {
+pub(super) async fn advance(world: &World, actor: Actor, now: Timestamp) -> Result<(), KeyError> {
     // Whoever rotated last, here or elsewhere, may have gone before the keys were read anew.
     world.keys.reload(&world.storage, now).await?;
-    let rotation = world.keys.plan_rotation(now, pace)?;
+    let rotation = world.keys.plan_rotation(now)?;
     let witness = Witness::new(world, actor, now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {

@@ -1,5 +1,7 @@
 //! Sources of customer events as operators make and change them.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,18 +14,20 @@ use crate::{
         client::ClientId,
         event::{Actor, Fact},
         id::{Id, OperatorKind, SourceKind},
-        refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+        refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
         source::{Producer, Source},
         time::Timestamp,
     },
     keys::secrets::Purpose,
     protocol::witness::Witness,
-    storage::{Tx, clients, sources},
+    storage::{StorageError, Tx, clients, sources},
     world::World,
 };
 
 /// More could not be kept in memory, where every event looks for its source.
 const SOURCES_MAX: usize = 10_000;
+/// Sources to which one thing is applied.
+const ATTACHED_MAX: usize = 1_000;
 
 /// A source to be made.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -214,6 +218,31 @@ fn changed(id: Id<SourceKind>, change: &str) -> Fact {
 
 fn client_id(text: &str) -> Result<ClientId, OAuthError> {
     ClientId::parse(text).ok_or_else(|| ADMIN_VALUE.because("client_id is not the identifier of a client."))
+}
+
+/// Refuses to apply something to a source that does not exist, or to one twice.
+pub(super) async fn check_attachments(tx: &mut Tx, attached: &[Id<SourceKind>]) -> Result<(), OAuthError> {
+    if attached.len() > ATTACHED_MAX {
+        return Err(ADMIN_VALUE.because(format!("sources must be at most {ATTACHED_MAX}.")));
+    }
+    let mut seen = HashSet::new();
+    for source in attached {
+        if !seen.insert(source) {
+            return Err(ADMIN_VALUE.because(format!("The source {source} is named more than once.")));
+        }
+        if sources::find(tx, *source).await?.is_none() {
+            return Err(ADMIN_VALUE.because(format!("There is no source {source}.")));
+        }
+    }
+    Ok(())
+}
+
+/// A source that has one already is a conflict; any other error is trouble.
+pub(super) fn conflict(error: StorageError, already: &'static str) -> OAuthError {
+    match error {
+        StorageError::Unique(_) => ADMIN_CONFLICT.because(already),
+        error => error.into(),
+    }
 }
 
 /// What a source is bound to has to exist.

@@ -13,7 +13,7 @@ use crate::{
         id::RequestKind,
         time::Timestamp,
     },
-    keys::{KeyError, Pace},
+    keys::KeyError,
     protocol::witness::Witness,
     storage::{StorageError, Tx, attempts, clients, grants, leases, one_time, people, revocations},
     world::{Progress, StageError, World},
@@ -39,7 +39,7 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
         world.keys.reload(&world.storage, now).await?;
     }
     if world.keys.is_rotation_due(now) {
-        match keys::advance(world, Actor::Deputy, Pace::AfterCaches, now).await {
+        match keys::advance(world, Actor::Deputy, now).await {
             // What another node did was read again just now.
             Ok(()) | Err(KeyError::Raced) => {}
             Err(error) => return Err(error.into()),

@@ -50,9 +50,12 @@ pub async fn redeem(
         return Err(SCOPE_EMPTY);
     }
     let granted = resource.closure(&client.metadata.scope.clone().unwrap_or_default());
-    let known = world.storage.own_grant(&client.id, &resource.identifier, now).await?;
+    let access_token_ttl_s = access_token_ttl_s(world, Some(&resource));
+    // One that ends sooner would shorten the token, at last to nothing; but where grants are shorter than tokens, each has its time.
+    let lasts_until = now.plus(World::seconds(access_token_ttl_s.min(world.settings.grant_ttl_s / 2)));
     // A registration that was changed meanwhile begins a new grant: no token exceeds the grant that it is under.
-    let (grant, beginning) = match known.filter(|known| known.scopes == granted) {
+    let known = world.storage.own_grant(&client.id, &resource.identifier, &granted, lasts_until).await?;
+    let (grant, beginning) = match known {
         Some(known) => (known, None),
         None => {
             let (grant, started) = begin(world, client, &resource, granted, now);
@@ -67,7 +70,7 @@ pub async fn redeem(
         resource: Some(resource.identifier.clone()),
         scopes,
         expires_at: grant.expires_at,
-        access_token_ttl_s: access_token_ttl_s(world, Some(&resource)),
+        access_token_ttl_s,
         refresh_generation: None,
         identity: None,
     };

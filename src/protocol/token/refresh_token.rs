@@ -168,7 +168,9 @@ async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Res
         return Ok(Err(if ended.cause == EndCause::RefreshReplayed { REFRESH_REPLAYED } else { REFRESH_ENDED }));
     }
     // A family that was idle for too long is not swapped, so its expiry still stands.
-    if grant.expires_at <= now || (!swapped && grant.refresh.is_some_and(|family| family.expires_at <= now)) {
+    // Tokens tell whole seconds: one of the grant's last second would be dead when it leaves.
+    let has_expired = grant.expires_at.seconds() <= now.seconds();
+    if has_expired || (!swapped && grant.refresh.is_some_and(|family| family.expires_at <= now)) {
         return Ok(Err(REFRESH_EXPIRED));
     }
     let Some(person) = grant.person else { return Ok(Err(REFRESH_INVALID)) };

@@ -204,12 +204,12 @@ async fn a_crash_on_either_side_of_any_commit_makes_no_difference() {
     let mut commits = 0;
     loop {
         let storage = Storage::open(&database, MIGRATIONS).await.expect("it opens");
-        let faults = storage.faults().expect("it is SQLite");
+        let faults = storage.faults();
         commits += 1;
         if commits % 2 == 0 {
-            faults.crash_before_commit()
+            faults.crash_before_commit(0)
         } else {
-            faults.crash_after_commit()
+            faults.crash_after_commit(0)
         };
         let answer = step(&storage, log.clone()).await;
         storage.crash().await;

@@ -48,7 +48,7 @@ async fn a_failed_commit_is_told_to_everyone_in_it_and_heals() {
     let Opened { storage, folder: _folder, .. } = open_sqlite().await;
     let release = hold(&storage);
     // One for the commit that is held, one for the commit that all the others share.
-    storage.faults().expect("it is SQLite").fail_commits(2);
+    storage.faults().fail_commits(2);
     let refused = storage.write(|_| Box::pin(async { Err(StorageError::Foreign) }));
     let all = join_all([add(&storage, "a").boxed(), add(&storage, "b").boxed(), refused.boxed()]);
     let (answers, ()) = tokio::join!(all, async { release.send(()).expect("the writer waits") });
@@ -103,11 +103,11 @@ async fn a_crash_keeps_what_was_answered_and_nothing_half() {
     for kept in [["answered"].as_slice(), &["answered", "doubtful"]] {
         let Opened { storage, database, folder: _folder, .. } = open_sqlite().await;
         add(&storage, "answered").await.expect("new");
-        let faults = storage.faults().expect("it is SQLite");
+        let faults = storage.faults();
         if kept.contains(&"doubtful") {
-            faults.crash_after_commit()
+            faults.crash_after_commit(0)
         } else {
-            faults.crash_before_commit()
+            faults.crash_before_commit(0)
         }
         assert!(matches!(add(&storage, "doubtful").await, Err(StorageError::Unavailable { .. })));
         assert!(matches!(add(&storage, "late").await, Err(StorageError::Unavailable { .. })));

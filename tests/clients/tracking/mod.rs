@@ -68,8 +68,12 @@ impl Tracking {
 
     /// A script for a new source of this kind.
     async fn script(&self, name: &str, arguments: &[&str]) -> Command {
+        self.prepared(processes::script(name), arguments).await
+    }
+
+    /// A program, told of a new source of this kind.
+    async fn prepared(&self, mut script: Command, arguments: &[&str]) -> Command {
         let source = self.tell(&[&["sources", "create", "A source"], arguments].concat()).await;
-        let mut script = processes::script(name);
         script.env("HOST", &self.host).env("WRITE_KEY", source["write_key"].as_str().expect("text"));
         script.env("CHROMIUM", processes::chromium()).env("TMPDIR", self.folder.path());
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -155,6 +159,13 @@ async fn segment_node() {
 async fn segment_python() {
     let tracking = Tracking::start().await;
     tracking.run(tracking.script("segment_python.py", &[]).await, &BAD_WEATHER, &CALLS).await;
+}
+
+#[tokio::test]
+async fn segment_crate() {
+    let tracking = Tracking::start().await;
+    let program = tracking.prepared(processes::rust_client(), &[]).await;
+    tracking.run(program, &BAD_WEATHER, &CALLS).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use futures_util::join;
 use serde_json::{Value, json};
 
 use super::{last_fact, refused};
-use crate::support::{Agent, CALLBACK, Installation, RESOURCE, each_engine};
+use crate::support::{Agent, CALLBACK, Installation, RESOURCE, agent::claims, each_engine};
 
 /// How often two operators try to get in each other's way.
 const RACES: u32 = 15;
@@ -39,43 +39,45 @@ async fn a_client_is_registered_shown_and_found_in_the_list() {
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_refused_with_a_sentence() {
-    let deputy = Installation::start().await;
-    deputy.resource().await;
-    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]});
-    let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"}]});
-    let table = [
-        (json!({}), "authorization_code needs 1 to 32 redirect_uris"),
-        (json!({"redirect_uris": ["http://app.example/cb"]}), "http is for loopback only"),
-        (json!({"redirect_uris": [CALLBACK], "client_name": ""}), "client_name must have"),
-        (json!({"redirect_uris": [CALLBACK], "grant_types": []}), "grant_types must hold"),
-        (json!({"redirect_uris": [CALLBACK], "grant_types": ["implicit"]}), "unknown variant"),
-        (json!({"grant_types": ["refresh_token", "client_credentials"], "scope": "notes:read"}), "refresh_token needs"),
-        (
-            json!({"grant_types": ["client_credentials"], "scope": "notes:read", "token_endpoint_auth_method": "none"}),
-            "authenticates",
-        ),
-        (json!({"grant_types": ["client_credentials"]}), "client_credentials needs scope"),
-        (json!({"redirect_uris": [CALLBACK], "scope": "mail:send"}), "The scope mail:send exists at no resource"),
-        (json!({"redirect_uris": [CALLBACK], "scope": "a\"b"}), "printable ASCII"),
-        (json!({"redirect_uris": [CALLBACK], "resources": ["https://other.example/"]}), "is not registered here"),
-        (json!({"redirect_uris": [CALLBACK], "resources": []}), "resources must name"),
-        (json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt"}), "needs jwks or jwks_uri"),
-        (
-            json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": private}),
-            "public keys only",
-        ),
-        (json!({"redirect_uris": [CALLBACK], "jwks": keys}), "are for token_endpoint_auth_method private_key_jwt"),
-        (json!({"redirect_uris": [CALLBACK], "client_uri": "javascript:alert(1)"}), "client_uri must be"),
-        (json!({"redirect_uris": [CALLBACK], "client_id": "per_01h00000000000000000000000"}), "client_id must be"),
-        (json!({"redirect_uris": [CALLBACK], "client_id": "https://app.example/client"}), "client_id must be"),
-    ];
-    for (mut new, told) in table {
-        if new.get("client_name").is_none() {
-            new["client_name"] = "An app".into();
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]});
+        let private = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"}]});
+        let table = [
+            (json!({}), "authorization_code needs 1 to 32 redirect_uris"),
+            (json!({"redirect_uris": ["http://app.example/cb"]}), "http is for loopback only"),
+            (json!({"redirect_uris": [CALLBACK], "client_name": ""}), "client_name must have"),
+            (json!({"redirect_uris": [CALLBACK], "grant_types": []}), "grant_types must hold"),
+            (json!({"redirect_uris": [CALLBACK], "grant_types": ["implicit"]}), "unknown variant"),
+            (json!({"grant_types": ["refresh_token", "client_credentials"], "scope": "notes:read"}), "refresh_token needs"),
+            (
+                json!({"grant_types": ["client_credentials"], "scope": "notes:read", "token_endpoint_auth_method": "none"}),
+                "authenticates",
+            ),
+            (json!({"grant_types": ["client_credentials"]}), "client_credentials needs scope"),
+            (json!({"redirect_uris": [CALLBACK], "scope": "mail:send"}), "The scope mail:send exists at no resource"),
+            (json!({"redirect_uris": [CALLBACK], "scope": "a\"b"}), "printable ASCII"),
+            (json!({"redirect_uris": [CALLBACK], "resources": ["https://other.example/"]}), "is not registered here"),
+            (json!({"redirect_uris": [CALLBACK], "resources": []}), "resources must name"),
+            (json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt"}), "needs jwks or jwks_uri"),
+            (
+                json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": private}),
+                "public keys only",
+            ),
+            (json!({"redirect_uris": [CALLBACK], "jwks": keys}), "are for token_endpoint_auth_method private_key_jwt"),
+            (json!({"redirect_uris": [CALLBACK], "client_uri": "javascript:alert(1)"}), "client_uri must be"),
+            (json!({"redirect_uris": [CALLBACK], "client_id": "per_01h00000000000000000000000"}), "client_id must be"),
+            (json!({"redirect_uris": [CALLBACK], "client_id": "https://app.example/client"}), "client_id must be"),
+        ];
+        for (mut new, told) in table {
+            if new.get("client_name").is_none() {
+                new["client_name"] = "An app".into();
+            }
+            refused(deputy.operate("POST", "/clients", new).await, 400, &ADMIN_VALUE, told);
         }
-        refused(deputy.operate("POST", "/clients", new).await, 400, &ADMIN_VALUE, told);
-    }
-    assert_eq!(deputy.facts_of("client.registered.v1").await.len(), 0);
+        assert_eq!(deputy.facts_of("client.registered.v1").await.len(), 0);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -153,6 +155,31 @@ async fn an_operator_changes_what_an_operator_registered_and_nothing_else() {
         let foreign = format!("/clients/{}", deputy.agent().await.client_id);
         refused(deputy.operate("PATCH", &foreign, json!({"client_name": "Mine"})).await, 400, &ADMIN_VALUE, "came by itself");
         deputy.operate("PATCH", &foreign, json!({"disabled": true})).await.ok();
+    })
+    .await;
+}
+
+/// A client that acts for itself has one grant for each resource; another one begins only when that one will no longer do.
+#[tokio::test]
+async fn a_service_goes_on_under_one_grant_until_its_registration_changes_or_the_grant_ends_too_soon() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read notes:write").await;
+        let grant = async || claims(&service.client_credentials(&[]).await.ok().text("access_token"))["gid"].clone();
+        let first = grant().await;
+        assert_eq!(grant().await, first);
+        deputy.operate("PATCH", &format!("/clients/{}", service.client_id), json!({"scope": "notes:read"})).await.ok();
+        let second = grant().await;
+        assert_ne!(second, first);
+        for _ in 0..3 {
+            assert_eq!(grant().await, second, "also when it was remembered that there is another one");
+        }
+        // A second before the grant would end: a token under it would be as short.
+        deputy.later(365 * 86_400 - 1);
+        let answer = service.client_credentials(&[]).await.ok();
+        assert_eq!(answer.json()["expires_in"], 600);
+        let third = claims(&answer.text("access_token"))["gid"].clone();
+        assert!(third != second && grant().await == third);
     })
     .await;
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{last_fact, refused};
-use crate::support::{Answer, Installation, each_engine};
+use crate::support::{Answer, each_engine};
 
 fn settings(folder: &Path) -> Settings {
     Settings::parse("the test's configuration", &format!("data_dir = {folder:?}")).expect("the configuration is good")
@@ -133,57 +133,61 @@ async fn an_operator_is_removed_but_never_the_last_one() {
 
 #[tokio::test]
 async fn requests_are_read_strictly() {
-    let deputy = Installation::start().await;
-    let post = |body: &str| {
+    each_engine(async |deputy| {
+        let post = |body: &str| {
+            let request = deputy.http.post(format!("{}/admin/v1/operators", deputy.issuer)).bearer_auth(deputy.operator_token());
+            Answer::of(request.header("content-type", "application/json").body(body.to_owned()))
+        };
+        refused(post("{\"name\": \"x\", \"colour\": 1}").await, 400, &ADMIN_VALUE, "unknown field `colour`");
+        refused(post("{\"name\": \"x\", \"name\": \"y\"}").await, 400, &ADMIN_VALUE, "duplicate field `name`");
+        refused(post("{\"name\": 5}").await, 400, &ADMIN_VALUE, "expected a string");
+        refused(post("{}").await, 400, &ADMIN_VALUE, "missing field `name`");
+        for text in ["", "{", "[\"x\"]", "\"x\"", "null"] {
+            refused(post(text).await, 400, &REQUEST_JSON, "JSON");
+        }
+        let long = format!("{{\"name\": \"{}\"}}", "x".repeat(65 * 1024));
+        refused(post(&long).await, 413, &REQUEST_TOO_LARGE, "larger");
         let request = deputy.http.post(format!("{}/admin/v1/operators", deputy.issuer)).bearer_auth(deputy.operator_token());
-        Answer::of(request.header("content-type", "application/json").body(body.to_owned()))
-    };
-    refused(post("{\"name\": \"x\", \"colour\": 1}").await, 400, &ADMIN_VALUE, "unknown field `colour`");
-    refused(post("{\"name\": \"x\", \"name\": \"y\"}").await, 400, &ADMIN_VALUE, "duplicate field `name`");
-    refused(post("{\"name\": 5}").await, 400, &ADMIN_VALUE, "expected a string");
-    refused(post("{}").await, 400, &ADMIN_VALUE, "missing field `name`");
-    for text in ["", "{", "[\"x\"]", "\"x\"", "null"] {
-        refused(post(text).await, 400, &REQUEST_JSON, "JSON");
-    }
-    let long = format!("{{\"name\": \"{}\"}}", "x".repeat(65 * 1024));
-    refused(post(&long).await, 413, &REQUEST_TOO_LARGE, "larger");
-    let request = deputy.http.post(format!("{}/admin/v1/operators", deputy.issuer)).bearer_auth(deputy.operator_token());
-    let form = Answer::of(request.form(&[("name", "x")])).await;
-    refused(form, 415, &REQUEST_JSON_MEDIA_TYPE, "application/json");
-    for query in ["?colour=1", "?limit=0", "?limit=501", "?limit=x"] {
-        refused(deputy.operate("GET", &format!("/clients{query}"), Value::Null).await, 400, &ADMIN_VALUE, "");
-    }
-    assert_eq!(deputy.facts_of("operator.created.v1").await.len(), 1, "only the first operator is there");
+        let form = Answer::of(request.form(&[("name", "x")])).await;
+        refused(form, 415, &REQUEST_JSON_MEDIA_TYPE, "application/json");
+        for query in ["?colour=1", "?limit=0", "?limit=501", "?limit=x"] {
+            refused(deputy.operate("GET", &format!("/clients{query}"), Value::Null).await, 400, &ADMIN_VALUE, "");
+        }
+        assert_eq!(deputy.facts_of("operator.created.v1").await.len(), 1, "only the first operator is there");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_document_describes_every_operation_and_every_operation_demands_the_token() {
-    let deputy = Installation::start().await;
-    let document = deputy.get("/admin/v1/openapi.json").await.ok().json();
-    assert_eq!(document["servers"][0]["url"], deputy.issuer.as_str());
-    let paths = document["paths"].as_object().expect("the document has paths");
-    let mut operations = 0;
-    for (path, item) in paths {
-        for (method, operation) in item.as_object().expect("a path has operations") {
-            operations += 1;
-            assert!(operation["security"][0].get("operator_token").is_some(), "{method} {path}");
-            assert_eq!(
-                operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"],
-                "#/components/schemas/Refusal"
-            );
-            let method: reqwest::Method = method.to_uppercase().parse().expect("a method");
-            let url = format!("{}{}", deputy.issuer, path.replace(['{', '}'], ""));
-            let answer = Answer::of(deputy.http.request(method.clone(), &url)).await.refused(401, OPERATOR_TOKEN.code.as_str());
-            assert!(answer.header("www-authenticate").is_some_and(|text| text.starts_with("Bearer ")), "{answer:?}");
-            let wrong = deputy.http.request(method, &url).bearer_auth("x".repeat(43));
-            Answer::of(wrong).await.refused(401, OPERATOR_TOKEN.code.as_str());
+    each_engine(async |deputy| {
+        let document = deputy.get("/admin/v1/openapi.json").await.ok().json();
+        assert_eq!(document["servers"][0]["url"], deputy.issuer.as_str());
+        let paths = document["paths"].as_object().expect("the document has paths");
+        let mut operations = 0;
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().expect("a path has operations") {
+                operations += 1;
+                assert!(operation["security"][0].get("operator_token").is_some(), "{method} {path}");
+                assert_eq!(
+                    operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"],
+                    "#/components/schemas/Refusal"
+                );
+                let method: reqwest::Method = method.to_uppercase().parse().expect("a method");
+                let url = format!("{}{}", deputy.issuer, path.replace(['{', '}'], ""));
+                let answer = Answer::of(deputy.http.request(method.clone(), &url)).await.refused(401, OPERATOR_TOKEN.code.as_str());
+                assert!(answer.header("www-authenticate").is_some_and(|text| text.starts_with("Bearer ")), "{answer:?}");
+                let wrong = deputy.http.request(method, &url).bearer_auth("x".repeat(43));
+                Answer::of(wrong).await.refused(401, OPERATOR_TOKEN.code.as_str());
+            }
         }
-    }
-    assert_eq!(operations, 31);
-    let text = document.to_string();
-    let references = text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
-    for name in references {
-        assert!(document["components"]["schemas"].get(name).is_some(), "{name} is referred to and not there");
-    }
-    refused(deputy.operate("POST", "/openapi.json", json!({})).await, 405, &REQUEST_METHOD, "method");
+        assert_eq!(operations, 31);
+        let text = document.to_string();
+        let references = text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
+        for name in references {
+            assert!(document["components"]["schemas"].get(name).is_some(), "{name} is referred to and not there");
+        }
+        refused(deputy.operate("POST", "/openapi.json", json!({})).await, 405, &REQUEST_METHOD, "method");
+    })
+    .await;
 }

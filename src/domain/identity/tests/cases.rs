@@ -149,6 +149,13 @@ fn a_profile_has_a_thousand_ids_and_then_stays_as_it_is() {
     let new = course.users(&["user_id:bob", "anonymous_id:n1"]);
     assert_eq!(new.profile.map(|resolved| resolved.canonical), course.profile("anonymous_id:n1"), "nothing new comes of it");
     assert_eq!(course.profile("user_id:bob"), None);
+
+    let one = Limit { values_max: 1, window: Window::Ever };
+    let limits = [(ExternalIdType::USER_ID, one)].into();
+    course.rules = Rules::new(RuleSettings { limits, ..without_limits() }).expect("valid");
+    let other = course.users(&["user_id:bob", "anonymous_id:n1"]);
+    assert_eq!(other.dropped, [dropped("anonymous_id:n1", Why::Limit(ExternalIdType::USER_ID))], "who is another stays another");
+    assert_eq!(other.profile.map(|resolved| resolved.canonical), course.profile("user_id:bob"));
 }
 
 #[test]

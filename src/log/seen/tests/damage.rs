@@ -92,13 +92,15 @@ fn damage_that_a_merge_meets_is_told_to_who_asks_next() {
     let disk = disk_with_runs();
     flip(&disk, "00000001.run", 4100);
     let mut seen = open(&disk);
-    // The fourth run of its level.
-    seen.add(&candidates(300..400, 0), &next(400));
-    seen.settle();
+    // Until there are as many runs of their level as are merged.
+    for start in (300..800).step_by(100) {
+        seen.add(&candidates(start..start + 100, 0), &next(start + 100));
+        seen.settle();
+    }
     assert!(matches!(seen.probe(&[]), Err(SeenError::Damaged { .. })));
     drop(seen);
     let mut seen = open(&disk);
-    assert_eq!((seen.known(0..400), seen.checkpoint()), (300, &next(100)));
+    assert_eq!((seen.known(0..800), seen.checkpoint()), (700, &next(100)));
 }
 
 #[test]

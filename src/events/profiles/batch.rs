@@ -1,0 +1,215 @@
+//! What a batch of events comes to, worked out in memory: who is who, what their states become, and which audiences they enter.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::taken::Taken;
+use crate::{
+    domain::{
+        audience::{self, Memberships, Move},
+        event::{Actor, Event, Fact},
+        identity::{
+            graph::{Cause, Change, Graph, ProfileId},
+            resolve::{Weight, resolve},
+            rules::Rules,
+        },
+        profile::{Collection, Definitions, ProfileState},
+        time::Timestamp,
+    },
+    storage::{
+        StorageError, Tx, identities, outbox,
+        profile_states::{self, EventPlace},
+    },
+    world::{World, profiles::KnownProfiles},
+};
+
+/// A batch under way.
+pub(super) struct Batch<'d> {
+    graph: Graph,
+    states: HashMap<ProfileId, ProfileState>,
+    partition: u16,
+    pub definitions: &'d Definitions,
+    now: Timestamp,
+    decided: Vec<(Cause, Vec<Change>)>,
+    /// Which event is whose: its place in the batch, and its home.
+    touches: Vec<(usize, ProfileId, Collection)>,
+    /// Profiles that did not exist before: nothing is stored of them.
+    created: BTreeSet<ProfileId>,
+    changed: BTreeSet<ProfileId>,
+    links: Vec<(ProfileId, ProfileId, Timestamp)>,
+    memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
+    facts: Vec<Fact>,
+    places: Vec<(ProfileId, EventPlace)>,
+}
+
+/// What is to be written in one transaction.
+pub(super) struct Written {
+    decided: Vec<(Cause, Vec<Change>)>,
+    states: Vec<(ProfileId, ProfileState)>,
+    places: Vec<(ProfileId, EventPlace)>,
+    links: Vec<(ProfileId, ProfileId, Timestamp)>,
+    memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
+    events: Vec<Event>,
+}
+
+impl<'d> Batch<'d> {
+    pub(super) fn new(
+        graph: Graph,
+        states: HashMap<ProfileId, ProfileState>,
+        partition: u16,
+        definitions: &'d Definitions,
+        now: Timestamp,
+    ) -> Batch<'d> {
+        Batch {
+            graph,
+            states,
+            partition,
+            definitions,
+            now,
+            decided: Vec::new(),
+            touches: Vec::new(),
+            created: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            links: Vec::new(),
+            memberships: Vec::new(),
+            facts: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Finds out whose the events are, one after the other: each sees what those before it have changed.
+    pub(super) fn resolve(&mut self, taken: &[Taken], rules: &Rules) {
+        for (index, event) in taken.iter().enumerate() {
+            let mut named: Vec<ProfileId> = Vec::with_capacity(2);
+            for (ordinal, subject) in (0..).zip(&event.subjects) {
+                let resolution = resolve(&self.graph, rules, &event.cause, ordinal, subject);
+                metrics::counter!("deputy_identity_dropped_ids_total").increment(resolution.dropped.len() as u64);
+                if !resolution.changes.is_empty() {
+                    self.graph.apply(&event.cause, &resolution.changes);
+                    self.note_created(&resolution.changes);
+                    self.decided.push((event.cause.clone(), resolution.changes));
+                }
+                let Some(resolved) = resolution.profile else { continue };
+                let collection = subject.ids[0].collection();
+                self.touches.push((index, resolved.home, collection));
+                self.places.push((resolved.home, EventPlace { offset: event.cause.offset, partition: self.partition }));
+                if subject.weight == Weight::Binding {
+                    named.push(resolved.home);
+                }
+            }
+            if let [one, other] = named[..] {
+                self.links.push((one, other, event.cause.at));
+            }
+        }
+    }
+
+    fn note_created(&mut self, changes: &[Change]) {
+        let created = changes.iter().filter_map(|change| match change {
+            Change::Created { profile, .. } => Some(*profile),
+            _ => None,
+        });
+        self.created.extend(created);
+    }
+
+    /// The homes of the batch's events whose state has to be read.
+    pub(super) fn missing_states(&self) -> BTreeSet<ProfileId> {
+        self.missing(self.touches.iter().map(|(_, home, _)| *home))
+    }
+
+    /// The parts of touched profiles whose state has to be read.
+    pub(super) fn missing_parts(&self) -> BTreeSet<ProfileId> {
+        self.missing(self.touched_members().into_iter())
+    }
+
+    fn missing(&self, profiles: impl Iterator<Item = ProfileId>) -> BTreeSet<ProfileId> {
+        profiles.filter(|profile| !self.states.contains_key(profile) && !self.created.contains(profile)).collect()
+    }
+
+    /// Takes in what was read; who is missing there has no state yet.
+    pub(super) fn take_states(&mut self, states: Vec<(ProfileId, ProfileState)>) {
+        self.states.extend(states);
+    }
+
+    /// Lets every event have its effect.
+    pub(super) fn apply(&mut self, taken: &[Taken]) {
+        for (index, home, collection) in &self.touches {
+            let state = self.states.entry(*home).or_default();
+            state.apply(&taken[*index].impression(*collection), self.definitions);
+            self.changed.insert(*home);
+        }
+    }
+
+    /// As if every profile of the graph had been touched.
+    pub(super) fn touch_all(&mut self) {
+        self.changed.extend(self.graph.profiles());
+    }
+
+    /// All parts of the profiles that were touched.
+    pub(super) fn touched_members(&self) -> BTreeSet<ProfileId> {
+        let components = self.changed.iter().map(|profile| self.graph.component(*profile));
+        components.flat_map(|component| component.members.iter().map(|member| member.id)).collect()
+    }
+
+    /// Compares the audiences that the touched profiles belong to, part by part, with those that they belong to now as a whole.
+    pub(super) fn reckon(&mut self, held: Vec<(ProfileId, Memberships)>) {
+        let held: HashMap<ProfileId, Memberships> = held.into_iter().collect();
+        let canonicals: BTreeSet<ProfileId> = self.changed.iter().map(|profile| self.graph.canonical(*profile)).collect();
+        for canonical in canonicals {
+            let component = self.graph.component(canonical);
+            let mut whole = ProfileState::default();
+            let mut memberships = Memberships::new();
+            for member in &component.members {
+                if let Some(state) = self.states.get(&member.id) {
+                    whole.add(state, self.definitions);
+                }
+                let Some(earlier) = held.get(&member.id).filter(|held| !held.is_empty()) else { continue };
+                for (audience, since) in earlier {
+                    memberships.entry(*audience).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
+                }
+                if member.id != canonical {
+                    self.memberships.push((member.id, Memberships::new(), None));
+                }
+            }
+            let moves = audience::moves(&mut memberships, &whole, component.collection, self.definitions, self.now);
+            self.facts.extend(moves.into_iter().map(|(audience, moved)| match moved {
+                Move::Entered => Fact::AudienceEntered { audience, profile: canonical },
+                Move::Left => Fact::AudienceLeft { audience, profile: canonical },
+            }));
+            let changes_at = whole.changes_at(self.definitions, self.now);
+            if changes_at.is_some() || !memberships.is_empty() || held.contains_key(&canonical) {
+                self.memberships.push((canonical, memberships, changes_at));
+            }
+        }
+    }
+
+    /// What is to be written, and what is known once it is.
+    pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
+        let changed = self.changed.iter().filter_map(|profile| Some((*profile, self.states.get(profile)?.clone())));
+        let event = |fact| world.event(self.now, Actor::Deputy, fact);
+        let links: BTreeMap<(ProfileId, ProfileId), Timestamp> =
+            self.links.iter().map(|(one, other, at)| ((*one, *other), *at)).collect();
+        let written = Written {
+            decided: self.decided,
+            states: if self.places.is_empty() { Vec::new() } else { changed.collect() },
+            places: self.places,
+            links: links.into_iter().map(|((one, other), at)| (one, other, at)).collect(),
+            memberships: self.memberships,
+            events: self.facts.into_iter().map(event).collect(),
+        };
+        (written, KnownProfiles { graph: self.graph, states: self.states })
+    }
+}
+
+impl Written {
+    /// Writes everything; the caller has made sure of the cursor.
+    pub(super) async fn write(self, tx: &mut Tx) -> Result<(), StorageError> {
+        identities::write_changes(tx, &self.decided).await?;
+        profile_states::put(tx, &self.states).await?;
+        profile_states::note_events(tx, &self.places).await?;
+        profile_states::note_links(tx, &self.links).await?;
+        profile_states::put_memberships(tx, &self.memberships).await?;
+        for event in &self.events {
+            outbox::put(tx, event).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What operators ask of profiles: computed traits, audiences, and the rules of identity.
+
+use super::{
+    StorageError, Tx,
+    columns::{to_json, unreadable},
+};
+use crate::domain::{
+    audience::Audience,
+    computed_trait::ComputedTrait,
+    identity::rules::{RuleSettings, Rules},
+    profile::Definitions,
+    time::Timestamp,
+};
+
+const COMPUTED_TRAIT: &str = "computed_trait";
+const AUDIENCE: &str = "audience";
+
+/// All of them, in the order in which they were made.
+pub async fn all(tx: &mut Tx) -> Result<Definitions, StorageError> {
+    let sql = "SELECT kind, definition FROM definitions ORDER BY id";
+    let mut all = Definitions::default();
+    for (kind, text) in tx.rows(sql, &[], |row| Ok((row.text(0)?, row.text(1)?))).await? {
+        let broken = |error: serde_json::Error| unreadable(&error.to_string());
+        match kind.as_str() {
+            COMPUTED_TRAIT => all.computed_traits.push(serde_json::from_str(&text).map_err(broken)?),
+            AUDIENCE => all.audiences.push(serde_json::from_str(&text).map_err(broken)?),
+            other => return Err(unreadable(other)),
+        }
+    }
+    Ok(all)
+}
+
+/// Adds a computed trait; `false` if its key is taken.
+pub async fn insert_computed_trait(tx: &mut Tx, definition: &ComputedTrait, now: Timestamp) -> Result<bool, StorageError> {
+    insert(tx, &definition.id.to_string(), COMPUTED_TRAIT, &definition.key, &to_json(definition), now).await
+}
+
+/// Adds an audience; `false` if its key is taken.
+pub async fn insert_audience(tx: &mut Tx, definition: &Audience, now: Timestamp) -> Result<bool, StorageError> {
+    insert(tx, &definition.id.to_string(), AUDIENCE, &definition.key, &to_json(definition), now).await
+}
+
+/// Takes a definition away; `false` if there was none. What was computed is not shown any longer.
+pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, StorageError> {
+    Ok(tx.exec("DELETE FROM definitions WHERE id = $1", &[id.into()]).await? == 1)
+}
+
+/// The rules of identity that are in force.
+pub async fn rules(tx: &mut Tx) -> Result<Rules, StorageError> {
+    let settings = tx.row("SELECT settings FROM identity_rules WHERE id = 1", &[], |row| row.json::<RuleSettings>(0)).await?;
+    Rules::new(settings.unwrap_or_default()).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// Puts these rules in force for what comes from now on.
+pub async fn set_rules(tx: &mut Tx, rules: &Rules) -> Result<(), StorageError> {
+    let sql =
+        "INSERT INTO identity_rules (id, settings) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET settings = excluded.settings";
+    tx.exec(sql, &[(&to_json(rules)).into()]).await?;
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, id: &str, kind: &str, key: &str, definition: &str, now: Timestamp) -> Result<bool, StorageError> {
+    let sql =
+        "INSERT INTO definitions (id, kind, key, definition, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key) DO NOTHING";
+    Ok(tx.exec(sql, &[id.into(), kind.into(), key.into(), definition.into(), now.0.into()]).await? == 1)
+}

@@ -1,0 +1,159 @@
+//! What is known of profiles: states, events, links and audiences, read and written for whole batches.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use super::{StorageError, Tx, Value, batch::Batch, columns::to_json};
+use crate::domain::{audience::Memberships, identity::graph::ProfileId, profile::ProfileState, time::Timestamp};
+
+/// The states of these profiles; one that has none yet is left out.
+pub async fn load(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, ProfileState)>, StorageError> {
+    static LOAD: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("SELECT profile, state FROM profile_states WHERE profile IN (VALUES ", 1, ")"));
+    let keys = texts(profiles);
+    tx.rows_batch(&LOAD, &values(&keys), |row| Ok((row.id(0)?, row.json(1)?))).await
+}
+
+/// Puts states in place of what was there.
+pub async fn put(tx: &mut Tx, states: &[(ProfileId, ProfileState)]) -> Result<(), StorageError> {
+    static PUT: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "INSERT INTO profile_states (profile, state) VALUES ",
+            2,
+            " ON CONFLICT (profile) DO UPDATE SET state = excluded.state",
+        )
+    });
+    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(state)]).collect();
+    let values: Vec<Value<'_>> = rows.iter().flatten().map(Value::from).collect();
+    tx.exec_batch(&PUT, &values).await?;
+    Ok(())
+}
+
+/// An event of a profile: the offset and the partition at which the log has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventPlace {
+    pub offset: u64,
+    pub partition: u16,
+}
+
+/// Notes which events are whose.
+pub async fn note_events(tx: &mut Tx, events: &[(ProfileId, EventPlace)]) -> Result<(), StorageError> {
+    static NOTE: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new("INSERT INTO profile_events (profile, event_offset, part) VALUES ", 3, " ON CONFLICT DO NOTHING")
+    });
+    let mut sorted = events.to_vec();
+    sorted.sort_unstable();
+    let keys: Vec<String> = sorted.iter().map(|(profile, _)| profile.to_string()).collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(sorted.len() * 3);
+    for (key, (_, place)) in keys.iter().zip(&sorted) {
+        values.extend_from_slice(&[key.into(), place.offset.cast_signed().into(), i64::from(place.partition).into()]);
+    }
+    tx.exec_batch(&NOTE, &values).await?;
+    Ok(())
+}
+
+/// The latest events of a profile before a place in the log, the last first.
+pub async fn events_before(tx: &mut Tx, profile: ProfileId, before: u64, limit: i64) -> Result<Vec<EventPlace>, StorageError> {
+    let sql = "SELECT event_offset, part FROM profile_events WHERE profile = $1 AND event_offset < $2 \
+               ORDER BY event_offset DESC LIMIT $3";
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    tx.rows(sql, &[(&profile.to_string()).into(), before.into(), limit.into()], |row| {
+        Ok(EventPlace { offset: row.int(0)?.cast_unsigned(), partition: u16::try_from(row.int(1)?).unwrap_or_default() })
+    })
+    .await
+}
+
+/// Forgets which events were a profile's before a place in the log: retention has deleted them there.
+pub async fn forget_events_before(tx: &mut Tx, profile: ProfileId, before: u64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM profile_events WHERE profile = $1 AND event_offset < $2";
+    tx.exec(sql, &[(&profile.to_string()).into(), before.cast_signed().into()]).await
+}
+
+/// That two profiles have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    pub profile: ProfileId,
+    pub other: ProfileId,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+}
+
+/// Notes links in both directions.
+pub async fn note_links(tx: &mut Tx, links: &[(ProfileId, ProfileId, Timestamp)]) -> Result<(), StorageError> {
+    static NOTE: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "INSERT INTO profile_links (profile, other, first_at, last_at) VALUES ",
+            4,
+            " ON CONFLICT (profile, other) DO UPDATE SET last_at = excluded.last_at WHERE profile_links.last_at < excluded.last_at",
+        )
+    });
+    let both = links.iter().flat_map(|(one, other, at)| [(*one, *other, *at), (*other, *one, *at)]);
+    // A statement may not touch a row twice.
+    let mut last = std::collections::BTreeMap::new();
+    for (one, other, at) in both {
+        let known = last.entry((one.to_string(), other.to_string())).or_insert(at);
+        *known = (*known).max(at);
+    }
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(last.len() * 4);
+    for ((one, other), at) in &last {
+        values.extend_from_slice(&[one.into(), other.into(), at.0.into(), at.0.into()]);
+    }
+    tx.exec_batch(&NOTE, &values).await?;
+    Ok(())
+}
+
+/// With whom these profiles have to do, the latest first.
+pub async fn links(tx: &mut Tx, profiles: &BTreeSet<ProfileId>, limit: usize) -> Result<Vec<Link>, StorageError> {
+    static LINKS: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new("SELECT profile, other, first_at, last_at FROM profile_links WHERE profile IN (VALUES ", 1, ")")
+    });
+    let keys = texts(profiles);
+    let mut found = tx
+        .rows_batch(&LINKS, &values(&keys), |row| {
+            Ok(Link { profile: row.id(0)?, other: row.id(1)?, first_at: row.timestamp(2)?, last_at: row.timestamp(3)? })
+        })
+        .await?;
+    found.sort_unstable_by_key(|link| std::cmp::Reverse((link.last_at, link.other)));
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// The audiences that these profiles belong to; one that belongs to none may be left out.
+pub async fn load_memberships(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, Memberships)>, StorageError> {
+    static LOAD: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("SELECT profile, memberships FROM profile_audiences WHERE profile IN (VALUES ", 1, ")"));
+    let keys = texts(profiles);
+    tx.rows_batch(&LOAD, &values(&keys), |row| Ok((row.id(0)?, row.json(1)?))).await
+}
+
+/// Puts memberships in place of what was there, and when they must be looked at again.
+pub async fn put_memberships(tx: &mut Tx, rows: &[(ProfileId, Memberships, Option<Timestamp>)]) -> Result<(), StorageError> {
+    static PUT: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "INSERT INTO profile_audiences (profile, memberships, changes_at) VALUES ",
+            3,
+            " ON CONFLICT (profile) DO UPDATE SET memberships = excluded.memberships, changes_at = excluded.changes_at",
+        )
+    });
+    let texts: Vec<[String; 2]> = rows.iter().map(|(profile, held, _)| [profile.to_string(), to_json(held)]).collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * 3);
+    for ([profile, held], (_, _, changes_at)) in texts.iter().zip(rows) {
+        values.extend_from_slice(&[profile.into(), held.into(), changes_at.map(|at| at.0).into()]);
+    }
+    tx.exec_batch(&PUT, &values).await?;
+    Ok(())
+}
+
+/// Profiles that something has changed for without an event, because a day has passed.
+pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<BTreeSet<ProfileId>, StorageError> {
+    let sql =
+        "SELECT profile FROM profile_audiences WHERE changes_at IS NOT NULL AND changes_at <= $1 ORDER BY changes_at LIMIT $2";
+    Ok(tx.rows(sql, &[now.0.into(), limit.into()], |row| row.id(0)).await?.into_iter().collect())
+}
+
+fn texts(profiles: &BTreeSet<ProfileId>) -> Vec<String> {
+    profiles.iter().map(ToString::to_string).collect()
+}
+
+fn values(texts: &[String]) -> Vec<Value<'_>> {
+    texts.iter().map(Value::from).collect()
+}

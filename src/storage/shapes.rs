@@ -1,0 +1,36 @@
+//! Questions about what becomes of a source's events as a whole: whether it changed, and to which sources a thing applies.
+
+use std::collections::HashMap;
+
+use super::{StorageError, Tx, columns::unreadable};
+use crate::domain::id::{Id, Kind, SourceKind};
+
+/// Counts every change of a transformation, a tracking plan or their sources, and every new source.
+pub async fn revision(tx: &mut Tx) -> Result<i64, StorageError> {
+    let found = tx.row("SELECT revision FROM revisions WHERE name = 'shapes'", &[], |row| row.int(0)).await?;
+    found.ok_or_else(|| unreadable("the revision of shapes is missing"))
+}
+
+/// The sources that are webhooks.
+pub async fn webhook_sources(tx: &mut Tx) -> Result<Vec<Id<SourceKind>>, StorageError> {
+    tx.rows("SELECT id FROM sources WHERE producer = 'webhook' ORDER BY id", &[], |row| row.id(0)).await
+}
+
+/// Notes a change; part of each.
+pub(super) async fn note_change(tx: &mut Tx) -> Result<(), StorageError> {
+    tx.exec("UPDATE revisions SET revision = revision + 1 WHERE name = 'shapes'", &[]).await?;
+    Ok(())
+}
+
+/// The sources of each thing, from rows of thing and source.
+pub(super) async fn sources_of<K: Kind>(
+    tx: &mut Tx,
+    sql: &'static str,
+) -> Result<HashMap<Id<K>, Vec<Id<SourceKind>>>, StorageError> {
+    let rows = tx.rows(sql, &[], |row| Ok((row.id::<K>(0)?, row.id::<SourceKind>(1)?))).await?;
+    let mut sources: HashMap<Id<K>, Vec<Id<SourceKind>>> = HashMap::new();
+    for (thing, source) in rows {
+        sources.entry(thing).or_default().push(source);
+    }
+    Ok(sources)
+}

@@ -1,0 +1,32 @@
+//! What the profiles stage keeps from one batch to the next. Where this process alone writes, it is exact; else it is thrown away.
+
+use std::collections::HashMap;
+
+use crate::domain::{
+    identity::graph::{Graph, ProfileId},
+    profile::ProfileState,
+};
+
+/// External ids and states that are kept; with more, all are forgotten and read again as they are needed.
+const KEPT_IDS_MAX: usize = 500_000;
+const KEPT_STATES_MAX: usize = 100_000;
+
+/// The part of the identity graph and the states that were last needed.
+#[derive(Default)]
+pub struct KnownProfiles {
+    pub graph: Graph,
+    pub states: HashMap<ProfileId, ProfileState>,
+}
+
+impl KnownProfiles {
+    /// Keeps within the bounds.
+    pub fn bounded(mut self) -> KnownProfiles {
+        if self.graph.len() > KEPT_IDS_MAX {
+            self.graph = Graph::default();
+        }
+        if self.states.len() > KEPT_STATES_MAX {
+            self.states = HashMap::new();
+        }
+        self
+    }
+}

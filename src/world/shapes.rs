@@ -1,0 +1,118 @@
+//! What becomes of each source's events, as the pipeline asks for it at every batch: kept in memory, ready to be applied, and read
+//! again some seconds after a change at most. A node that cannot see whether something changed stands still.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::World;
+use crate::{
+    domain::{
+        id::{Id, SourceKind},
+        time::Timestamp,
+        tracking_plan::{CompiledPlan, TrackingPlan},
+        transformation::{Purpose, Transformation},
+    },
+    sandbox::Program,
+    storage::{StorageError, shapes, tracking_plans, transformations},
+};
+
+/// How old what we know may be before the database is asked whether it changed.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// What is applied to the messages of one source, in this order.
+#[derive(Debug, Default)]
+pub struct Shape {
+    pub filter: Option<Program>,
+    pub transform: Option<Program>,
+    /// What comes is no message yet: only a transformation makes it one.
+    pub is_webhook: bool,
+    /// An error if this version cannot read the plan that an earlier one saved.
+    pub plan: Option<Result<Arc<CompiledPlan>, String>>,
+}
+
+/// The sources to whose messages anything is applied.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    revision: i64,
+    by_source: HashMap<Id<SourceKind>, Shape>,
+}
+
+/// What was read last, and when it was last seen to be so.
+#[derive(Default)]
+pub struct KnownShapes(Mutex<Option<(Timestamp, Arc<Shapes>)>>);
+
+impl Shapes {
+    /// What is applied to a source's messages, if anything is.
+    pub fn of(&self, source: Id<SourceKind>) -> Option<&Shape> {
+        self.by_source.get(&source)
+    }
+
+    fn new(revision: i64, webhooks: Vec<Id<SourceKind>>, transformations: &[Transformation], plans: Vec<TrackingPlan>) -> Shapes {
+        let webhooks = webhooks.into_iter().map(|source| (source, Shape { is_webhook: true, ..Shape::default() }));
+        let mut by_source: HashMap<_, _> = webhooks.collect();
+        for transformation in transformations.iter().filter(|transformation| transformation.disabled_at.is_none()) {
+            for source in &transformation.sources {
+                let shape: &mut Shape = by_source.entry(*source).or_default();
+                let place = match transformation.purpose {
+                    Purpose::Filter => &mut shape.filter,
+                    Purpose::Transform => &mut shape.transform,
+                };
+                *place = Some(Program::of(transformation));
+            }
+        }
+        // A plan that is for no source may take its memory when it is for one.
+        for plan in plans.into_iter().filter(|plan| !plan.sources.is_empty()) {
+            let plan = Arc::new(plan);
+            let compiled = CompiledPlan::new(Arc::clone(&plan)).map(Arc::new);
+            for source in &plan.sources {
+                by_source.entry(*source).or_default().plan = Some(compiled.clone());
+            }
+        }
+        Shapes { revision, by_source }
+    }
+}
+
+impl World {
+    /// What becomes of each source's messages now.
+    pub async fn shapes(&self, now: Timestamp) -> Result<Arc<Shapes>, StorageError> {
+        let known = self.memory.shapes.lock().clone();
+        if let Some((seen_at, shapes)) = &known
+            && *seen_at <= now
+            && now.since(*seen_at) < AGE_MAX
+        {
+            return Ok(Arc::clone(shapes));
+        }
+        // The revision first: what changes while the rest is read is read again next time.
+        let revision = self.storage.read(|tx| Box::pin(async move { shapes::revision(tx).await })).await?;
+        let shapes = match known {
+            Some((_, shapes)) if shapes.revision == revision => shapes,
+            _ => {
+                let read = self.storage.read(|tx| {
+                    Box::pin(async move {
+                        let webhooks = shapes::webhook_sources(tx).await?;
+                        Ok::<_, StorageError>((webhooks, transformations::list(tx).await?, tracking_plans::list(tx).await?))
+                    })
+                });
+                let (webhooks, transformations, plans) = read.await?;
+                Arc::new(Shapes::new(revision, webhooks, &transformations, plans))
+            }
+        };
+        *self.memory.shapes.lock() = Some((now, Arc::clone(&shapes)));
+        Ok(shapes)
+    }
+
+    /// To be called when a transformation or a plan was changed: this node's next batch sees it.
+    pub fn forget_shapes(&self) {
+        *self.memory.shapes.lock() = None;
+    }
+}
+
+impl KnownShapes {
+    /// Nothing panics while it holds the lock, so a poisoned one is still whole.
+    fn lock(&self) -> MutexGuard<'_, Option<(Timestamp, Arc<Shapes>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,187 @@
+//! An operator's programs on a source's events: tried, saved, applied; and whatever goes wrong in one loses nothing.
+
+use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError};
+use serde_json::{Value, json};
+
+use super::shaped::{Sender, asides, goes_on, value};
+use crate::support::{Answer, Installation, each_engine};
+
+#[track_caller]
+fn refused(answer: Answer, status: u16, refusal: &OAuthError, told: &str) {
+    let answer = answer.refused(status, refusal.code.as_str());
+    assert!(answer.text("error_description").contains(told), "{answer:?}");
+}
+
+async fn save(deputy: &Installation, source: &str, purpose: &str, program: &str) -> String {
+    let new = json!({"name": "A program", "purpose": purpose, "program": program, "sources": [source]});
+    deputy.operate("POST", "/transformations", new).await.ok().text("transformation_id")
+}
+
+fn order(user: &str, total: Value) -> Value {
+    json!({"type": "track", "userId": user, "event": "Order Completed", "messageId": format!("m-{user}"),
+        "timestamp": "2026-11-23T10:00:00.000Z", "properties": {"total": total}})
+}
+
+#[tokio::test]
+async fn a_program_is_tried_saved_applied_changed_and_taken_away() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        assert_eq!(goes_on(&shop.send(&[order("a", json!(1))]).await[0]), None, "nothing is to be done: the bytes that came");
+
+        let program = ".properties.total = to_float!(.properties.total) * 2.0\n.userId = upcase!(.userId)";
+        let sample = json!({"purpose": "transform", "program": program, "event": order("a", json!("1.5"))});
+        let tried = deputy.operate("POST", "/transformations/test", sample).await.ok().json();
+        assert_eq!((&tried["events"][0]["properties"]["total"], &tried["events"][0]["userId"]), (&json!(3.0), &json!("A")));
+        assert_eq!(deputy.facts_of("transformation.created.v1").await, Vec::<Value>::new(), "a trial changes nothing");
+
+        let id = save(&deputy, &shop.id, "transform", program).await;
+        let path = format!("/transformations/{id}");
+        let shaped = shop.send(&[order("b", json!("1.5"))]).await.remove(0);
+        let made = goes_on(&shaped).expect("it was changed").remove(0);
+        assert_eq!((&made["userId"], &made["properties"]["total"], &made["messageId"]), (&json!("B"), &json!(3.0), &json!("m-b")));
+        let before = value(&shop.received().await[1]);
+        for member in ["timestamp", "originalTimestamp", "receivedAt", "type", "event"] {
+            assert_eq!(made[member], before[member], "{member}");
+        }
+
+        let changed = deputy.operate("PATCH", &path, json!({"program": ". = null", "name": "Nothing"})).await.ok().json();
+        assert_eq!((&changed["version"], &changed["program"]), (&json!(2), &json!(". = null")));
+        assert_eq!(goes_on(&shop.send(&[order("c", json!(1))]).await[0]), Some(vec![]), "dropped on purpose");
+        let listed = deputy.operate("GET", "/transformations", Value::Null).await.ok().json();
+        assert_eq!(listed["items"], json!([deputy.operate("GET", &path, Value::Null).await.ok().json()]));
+
+        deputy.operate("PATCH", &path, json!({"disabled": true})).await.ok();
+        assert_eq!(goes_on(&shop.send(&[order("d", json!(1))]).await[0]), None, "it is not applied");
+        deputy.operate("PATCH", &path, json!({"disabled": false})).await.ok();
+        assert_eq!(goes_on(&shop.send(&[order("e", json!(1))]).await[0]), Some(vec![]));
+        deputy.operate("DELETE", &path, Value::Null).await.ok();
+        assert_eq!(goes_on(&shop.send(&[order("f", json!(1))]).await[0]), None, "it is gone");
+
+        assert_eq!(deputy.facts_of("transformation.created.v1").await, [json!({"transformation": id, "name": "A program"})]);
+        let versions: Vec<_> =
+            deputy.facts_of("transformation.changed.v1").await.iter().map(|fact| fact["version"].clone()).collect();
+        assert_eq!(versions, [2, 2, 2]);
+        assert_eq!(deputy.facts_of("transformation.deleted.v1").await, [json!({"transformation": id})]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_message_becomes_several_each_with_an_id_of_its_own() {
+    let deputy = Installation::start().await;
+    let shop = Sender::new(&deputy).await;
+    let program = "first = .\nsecond = .\nsecond.event = \"Order Booked\"\nsecond.messageId = \"mine\"\n. = [first, second]";
+    save(&deputy, &shop.id, "transform", program).await;
+    let shaped = shop.send(&[order("a", json!(1)), order("b", json!(2))]).await;
+    let ids: Vec<_> =
+        shaped.iter().flat_map(|shaped| goes_on(shaped).expect("changed")).map(|made| made["messageId"].clone()).collect();
+    assert_eq!(ids, ["m-a-0", "m-a-1", "m-b-0", "m-b-1"], "whatever the program says");
+    // Shaping again, as after a crash, gives the same.
+    assert_eq!(shop.shape(&shop.received().await).await, shaped);
+}
+
+#[tokio::test]
+async fn a_filter_lets_pass_what_it_is_sure_of() {
+    let deputy = Installation::start().await;
+    let shop = Sender::new(&deputy).await;
+    save(&deputy, &shop.id, "filter", "total = float!(.properties.total)\ntotal > 1.0").await;
+    let id = save(&deputy, &shop.id, "transform", ".userId = \"changed\"").await;
+    let shaped = shop.send(&[order("a", json!(2.0)), order("b", json!(0.5)), order("c", json!("much"))]).await;
+    assert_eq!(goes_on(&shaped[0]).expect("it passed, and was changed")[0]["userId"], "changed");
+    assert_eq!((goes_on(&shaped[1]), asides(&shaped[1])), (Some(vec![]), vec![]), "dropped");
+    // It fails, so nothing passes; and nothing is lost.
+    let [(reason, detail)] = asides(&shaped[2])[..] else { panic!("{shaped:?}") };
+    assert!(reason == "filter.failed" && detail.contains("expected float"), "{detail}");
+    assert_eq!((goes_on(&shaped[2]), value(&shaped[2].aside[0].message)["userId"].clone()), (Some(vec![]), json!("c")));
+    deputy.operate("DELETE", &format!("/transformations/{id}"), Value::Null).await.ok();
+    assert_eq!(goes_on(&shop.send(&[order("d", json!(2.0))]).await[0]), None, "what passes is as it came");
+}
+
+#[tokio::test]
+async fn what_a_program_cannot_handle_is_kept_aside_with_the_reason() {
+    let deputy = Installation::start().await;
+    let shop = Sender::new(&deputy).await;
+    let program = "kind = string!(.properties.total)\n\
+        if kind == \"fail\" { .x = to_int!(kind) }\n\
+        if kind == \"nobody\" { del(.userId) }\n\
+        if kind == \"number\" { . = 7 }\n\
+        if kind == \"no type\" { .type = \"buy\" }\n\
+        if kind == \"times\" { .timestamp = \"soon\" }\n\
+        if kind == \"ids\" { .userId = 12 }\n\
+        if kind == \"greedy\" {\n  s = \"ab\"\n"
+        .to_owned()
+        + &"  s = s + s\n".repeat(60)
+        + "  .s = s\n}";
+    save(&deputy, &shop.id, "transform", &program).await;
+    let kinds = ["fine", "fail", "nobody", "number", "no type", "times", "ids", "greedy", "fine again"];
+    let sent: Vec<_> = kinds.iter().map(|kind| order(kind, json!(kind))).collect();
+    let shaped = shop.send(&sent).await;
+    let told: Vec<_> = shaped.iter().map(|shaped| asides(shaped).first().map(|(reason, _)| *reason)).collect();
+    let expected = [
+        None,
+        Some("transformation.failed"),
+        Some("transformation.output"),
+        Some("transformation.output"),
+        Some("transformation.output"),
+        None,
+        None,
+        Some("transformation.stopped"),
+        None,
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(asides(&shaped[2]), [("transformation.output", "event 0 is no message: no_identifier")]);
+    for (place, kind) in kinds.iter().enumerate().filter(|(place, _)| told[*place].is_some()) {
+        let kept = &shaped[place].aside[0];
+        assert_eq!((goes_on(&shaped[place]), &value(&kept.message)["userId"]), (Some(vec![]), &json!(kind)), "as it came");
+    }
+    let made = |place: usize| goes_on(&shaped[place]).expect("it was changed").remove(0);
+    assert_eq!(made(5)["timestamp"], "2026-11-23T10:00:00.000Z", "a time that is none leaves the one that it had");
+    assert_eq!(made(6)["userId"], "12", "numbers are taken as text, as from anybody");
+    assert_eq!(made(8)["userId"], "fine again");
+}
+
+#[tokio::test]
+async fn a_program_that_could_not_be_applied_is_not_saved() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        let new = |program: &str, sources: Value| json!({"name": "A program", "program": program, "sources": sources});
+        let long = format!(".x = \"{}\"", "x".repeat(33_000));
+        for (body, told) in [
+            (new(".a = 1\n.b = nothing", json!([])), "line 2, column 6: call to undefined variable nothing"),
+            (new(".a = now()", json!([])), "line 1, column 6: now is not for transformations"),
+            (new("", json!([])), "1 to 32768 bytes"),
+            (new(&long, json!([])), "1 to 32768 bytes"),
+            (new(".a = 1", json!([shop.id, shop.id])), "more than once"),
+            (new(".a = 1", json!(["src_00000000000000000000000000"])), "There is no source"),
+            (json!({"name": "x", "program": ".a", "purpose": "filter"}), "a filter ends with true or false"),
+            (json!({"name": "", "program": "."}), "name must have"),
+            (json!({"name": "x", "program": ".", "language": "lua"}), "unknown variant `lua`"),
+        ] {
+            refused(deputy.operate("POST", "/transformations", body).await, 400, &ADMIN_VALUE, told);
+        }
+        refused(
+            deputy.operate("POST", "/transformations/test", json!({"program": ""})).await,
+            400,
+            &ADMIN_VALUE,
+            "program must have",
+        );
+        let tried = deputy.operate("POST", "/transformations/test", json!({"program": ".a = nothing"})).await.ok().json();
+        let mistake = &tried["mistakes"][0];
+        assert_eq!((&mistake["line"], &mistake["column"]), (&json!(1), &json!(6)), "{tried}");
+        assert_eq!(deputy.operate("POST", "/transformations/test", json!({"program": ".a = 1"})).await.ok().json(), json!({}));
+
+        let id = save(&deputy, &shop.id, "transform", ".a = 1").await;
+        let another = new(".a = 2", json!([shop.id]));
+        refused(deputy.operate("POST", "/transformations", another).await, 409, &ADMIN_CONFLICT, "has a transformation");
+        let path = format!("/transformations/{id}");
+        refused(deputy.operate("PATCH", &path, json!({"program": "}"})).await, 400, &ADMIN_VALUE, "line 1, column 1");
+        assert_eq!(deputy.operate("GET", &path, Value::Null).await.ok().json()["program"], ".a = 1");
+        refused(deputy.operate("PATCH", "/transformations/trf_unknown", json!({})).await, 404, &ADMIN_NOT_FOUND, "");
+        deputy.operate("DELETE", &path, Value::Null).await.ok();
+        for method in ["GET", "PATCH", "DELETE"] {
+            let body = if method == "PATCH" { json!({"program": ".a = 1"}) } else { Value::Null };
+            refused(deputy.operate(method, &path, body).await, 404, &ADMIN_NOT_FOUND, "");
+        }
+    })
+    .await;
+}
