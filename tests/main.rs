@@ -7,3 +7,4 @@ mod attacks;
 mod clients;
 mod house;
 mod simulation;
+mod pipeline;
