@@ -15,6 +15,7 @@ use super::{
     },
     json::Json,
     resource::ResourceIdentifier,
+    risk::SignalKind,
     scope::Scopes,
     source::Producer,
     time::Timestamp,
@@ -188,6 +189,24 @@ pub enum Fact {
     /// Something is to be done to profiles. It is, where this stands among the events; what it is, storage knows.
     #[serde(rename = "intervention.requested.v1")]
     InterventionRequested { intervention: Id<InterventionKind> },
+    /// An event that speaks against an agent, and that nobody else could have caused.
+    #[serde(rename = "risk.signalled.v1")]
+    RiskSignalled {
+        agent: ClientId,
+        signal: SignalKind,
+        event: Id<EventKind>,
+        /// All that is proven against it, with this.
+        score: u32,
+    },
+    /// The risk of an agent reached what an operator has set: it is refused everything until an operator enables it.
+    #[serde(rename = "risk.agent_suspended.v1")]
+    AgentSuspended { agent: ClientId, score: u32, threshold: u32, events: Vec<Id<EventKind>> },
+    #[serde(rename = "risk.rule_changed.v1")]
+    RiskRuleChanged {
+        /// Absent if nobody is suspended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspend_at: Option<u32>,
+    },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -259,7 +278,11 @@ impl Fact {
             // Of one subject, so that they keep the order in which they were asked for.
             Fact::InterventionRequested { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
-            Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } | Fact::IdentityRulesChanged {} => String::new(),
+            Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
+            Fact::RiskRuleChanged { .. }
+            | Fact::IdentityRulesChanged {}
+            | Fact::PersonInvited { .. }
+            | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }
 }

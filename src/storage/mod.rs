@@ -32,6 +32,7 @@ pub mod definitions;
 pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
+pub mod risk;
 
 mod batch;
 mod columns;
@@ -77,6 +78,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, name: "profile_states", sql: include_str!("../../migrations/0004_profile_states.sql") },
     Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
+    Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
 ];
 
 /// Where the state is kept.

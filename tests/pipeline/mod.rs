@@ -18,6 +18,8 @@ mod sandbox;
 mod transformations;
 /// What a source is to send.
 mod tracking_plan;
+/// What speaks against agents.
+mod risk;
 /// Other services call us.
 mod webhooks;
 

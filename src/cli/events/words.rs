@@ -143,6 +143,12 @@ fn in_words(fact: &Fact) -> String {
         Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
         Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
         Fact::InterventionRequested { intervention } => short(&intervention.to_string()),
+        Fact::RiskSignalled { agent, signal, event, score } => {
+            format!("{}: {} by {}, {score} points", short(agent), signal.as_str(), short(event))
+        }
+        Fact::AgentSuspended { agent, score, threshold, .. } => format!("{}: {score} points of {threshold}", short(agent)),
+        Fact::RiskRuleChanged { suspend_at: Some(points) } => format!("agents are suspended at {points} points"),
+        Fact::RiskRuleChanged { suspend_at: None } => "no agent is suspended".to_owned(),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

@@ -27,6 +27,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::GrantEnded { client, .. }
         | Fact::ClientRegistered { client, .. }
         | Fact::ClientChanged { client, .. } => named(Weight::Binding, None, Some(client)),
+        Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => named(Weight::Binding, None, Some(agent)),
         Fact::PersonCreated { person }
         | Fact::PersonLocked { person }
         | Fact::PersonUnlocked { person }
@@ -46,6 +47,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::InitialAccessTokenIssued { .. }
         | Fact::OperatorCreated { .. }
         | Fact::OperatorRemoved { .. }
+        | Fact::RiskRuleChanged { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }

@@ -18,7 +18,7 @@ use utoipa::{
 };
 
 use super::{
-    clients, definitions, facts, grants, keys, people, profiles, resources, sources, tokens, tracking_plans, transformations,
+    clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
 };
 use crate::{
     domain::{client, source},
@@ -47,6 +47,7 @@ const BEARER: &str = "operator_token";
         profiles::list_tokens, profiles::issue_token, profiles::remove_token,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
+        risk::list, risk::rule, risk::set_rule,
     ),
     components(schemas(Refusal, crate::domain::intervention::Regulation, crate::domain::intervention::Status, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
     modifiers(&Everywhere),

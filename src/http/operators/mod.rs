@@ -18,6 +18,7 @@ mod tokens;
 mod definitions;
 mod profiles;
 mod facts;
+mod risk;
 
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/operators", get(tokens::list_operators).post(tokens::create_operator))
         .route("/admin/v1/operators/{operator_id}", delete(tokens::remove_operator))
         .route("/admin/v1/events", get(facts::list))
+        .route("/admin/v1/risk", get(risk::list))
+        .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))
         .route("/admin/v1/openapi.json", get(document::serve))
         .route("/admin", any(nothing))
         .route("/admin/", any(nothing))
