@@ -52,7 +52,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
 
 /// A reference for whoever asks about one request.
 async fn identify(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().and_then(|id| HeaderValue::from_str(&id.0).ok());
+    let id = request.extensions().get::<RequestId>().and_then(|id| HeaderValue::from_str(&id.0.to_string()).ok());
     let mut response = next.run(request).await;
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
