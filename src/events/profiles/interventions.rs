@@ -15,8 +15,9 @@ use crate::{
             graph::{Cause, Change, Graph, ProfileId},
             split::{self, Merge, SplitError},
         },
-        intervention::{Intervention, NamedId, Regulation, Status},
+        intervention::{Intervention, NamedId, Regulation, Status, USER_IDS_MAX},
         profile::Collection,
+        refusal::{ADMIN_VALUE, OAuthError},
         time::Timestamp,
     },
     keys::secrets::Secrets,
@@ -73,15 +74,39 @@ pub async fn take_away(
     Ok(request(world, actor, Intervention::TakeAway(NamedId::of(&id)), Some(profile), now).await?)
 }
 
-/// Asks what a person, or the law for them, demands. The ids are as `ExternalId` has them.
+/// Asks what people, or the law for them, demand.
+///
+/// # Errors
+/// `admin.value` if nobody is named, too many are, or one by what can be nobody's id.
 pub async fn regulate(
     world: &World,
     actor: Actor,
     regulation: Regulation,
-    user_ids: Vec<String>,
+    user_ids: &[String],
     now: Timestamp,
-) -> Result<Asked, StorageError> {
-    request(world, actor, Intervention::Regulate { regulation, user_ids }, None, now).await
+) -> Result<Asked, OAuthError> {
+    if user_ids.is_empty() || user_ids.len() > USER_IDS_MAX {
+        return Err(ADMIN_VALUE.because(format!("user_ids must name 1 to {USER_IDS_MAX} people.")));
+    }
+    let normal = |text: &String| Some(person(text)?.value().to_owned());
+    let user_ids: Option<Vec<String>> = user_ids.iter().map(normal).collect();
+    let user_ids = user_ids.ok_or_else(|| ADMIN_VALUE.because("user_ids has one that can be nobody's."))?;
+    Ok(request(world, actor, Intervention::Regulate { regulation, user_ids }, None, now).await?)
+}
+
+/// An intervention, and how far it has come.
+pub async fn find(world: &World, id: Id<InterventionKind>) -> Result<Option<Asked>, StorageError> {
+    world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, id).await })).await
+}
+
+/// The regulations after one, the oldest first.
+pub async fn regulations(world: &World, after: Option<Id<InterventionKind>>, limit: i64) -> Result<Vec<Asked>, StorageError> {
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    world.storage.read(move |tx| Box::pin(async move { interventions::regulations(tx, &after, limit).await })).await
+}
+
+fn person(user_id: &str) -> Option<ExternalId> {
+    ExternalId::new(Collection::Users, ExternalIdType::USER_ID, user_id)
 }
 
 async fn component(world: &World, profile: ProfileId) -> Result<Option<(Graph, Vec<Merge>)>, StorageError> {
@@ -219,7 +244,7 @@ impl Work {
     }
 
     async fn regulate(&self, tx: &mut Tx, regulation: Regulation, user_id: &str) -> Result<(), StorageError> {
-        let Some(id) = ExternalId::new(Collection::Users, ExternalIdType::USER_ID, user_id) else { return Ok(()) };
+        let Some(id) = person(user_id) else { return Ok(()) };
         let (digest, here) = (forgotten::digest(&self.secrets, &id), self.cause.offset);
         if regulation == Regulation::Unsuppress {
             interventions::take_in_from(tx, &digest, here).await?;

@@ -18,8 +18,8 @@ use crate::{
     domain::{
         event::Actor,
         id::{Id, InterventionKind, ProfileKind, ProfileTokenKind},
-        identity::external_id::{ExternalId, ExternalIdType},
-        intervention::{Intervention, Regulation, Status, USER_IDS_MAX},
+        identity::external_id::ExternalId,
+        intervention::{Intervention, Regulation, Status},
         profile::Collection,
         refusal::{ADMIN_CONFLICT, ADMIN_CURSOR, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
         time::Timestamp,
@@ -208,13 +208,7 @@ pub(super) async fn regulate(
     State(world): State<Arc<World>>,
     Body(new): Body<NewRegulation>,
 ) -> Result<Response, OAuthError> {
-    if new.user_ids.is_empty() || new.user_ids.len() > USER_IDS_MAX {
-        return Err(ADMIN_VALUE.because(format!("user_ids must name 1 to {USER_IDS_MAX} people.")));
-    }
-    let normal = |text: &String| ExternalId::new(Collection::Users, ExternalIdType::USER_ID, text).map(|id| id.value().to_owned());
-    let user_ids: Option<Vec<String>> = new.user_ids.iter().map(normal).collect();
-    let user_ids = user_ids.ok_or_else(|| ADMIN_VALUE.because("user_ids has one that can be nobody's."))?;
-    let asked = interventions::regulate(&world, Actor::Operator(operator), new.regulation, user_ids, world.now()).await?;
+    let asked = interventions::regulate(&world, Actor::Operator(operator), new.regulation, &new.user_ids, world.now()).await?;
     Ok(answer(StatusCode::ACCEPTED, &intervention(asked)))
 }
 
@@ -229,10 +223,7 @@ pub(super) async fn list_regulations(
     // The cursor is the last regulation's identifier, which is no secret to an operator.
     let after: Option<Id<InterventionKind>> = page.cursor.as_deref().map(str::parse).transpose().map_err(|_| ADMIN_CURSOR)?;
     let limit = page.limit.map_or(REGULATIONS_MAX, i64::from).clamp(1, REGULATIONS_MAX);
-    let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let load =
-        world.storage.read(move |tx| Box::pin(async move { crate::storage::interventions::regulations(tx, &after, limit).await }));
-    let rows: Vec<Asked> = load.await?;
+    let rows = interventions::regulations(&world, after, limit).await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == limit);
     let next_cursor = rows.last().filter(|_| is_full).map(|last| last.id.to_string());
     Ok(answer(StatusCode::OK, &Regulations { items: rows.into_iter().map(intervention).collect(), next_cursor }))
@@ -246,8 +237,8 @@ pub(super) async fn show_regulation(
     State(world): State<Arc<World>>,
     Named(id): Named<Id<InterventionKind>>,
 ) -> Result<Response, OAuthError> {
-    let find = world.storage.read(move |tx| Box::pin(async move { crate::storage::interventions::find(tx, id).await }));
-    Ok(answer(StatusCode::OK, &intervention(find.await?.ok_or(ADMIN_NOT_FOUND)?)))
+    let found = interventions::find(&world, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+    Ok(answer(StatusCode::OK, &intervention(found)))
 }
 
 /// Lists the tokens of the Profile API.
