@@ -18,6 +18,7 @@
 //! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
 //! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
 //! - **audience**: the profiles of which a condition holds.
+//! - **intervention**: what is done to profiles besides what events do; a **regulation** is one that a person, or the law, demands.
 //! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
 //! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
 //! - **kept aside**: not going on, with the reason, and not lost.
@@ -51,3 +52,4 @@ pub mod audience;
 pub mod risk;
 pub mod event;
 pub mod identity;
+pub mod intervention;

@@ -143,7 +143,7 @@ impl Judge {
         let signalled = Fact::RiskSignalled { agent: agent.clone(), signal: signal.kind, event: signal.event, score };
         self.record(tx, signalled).await?;
         let Some(threshold) = rule.reached(state, signal.at) else { return Ok(()) };
-        if !clients::hold(tx, agent).await?.is_some_and(|client| !client.is_disabled()) {
+        if clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
             return Ok(());
         }
         clients::set_disabled(tx, agent, Some(self.now)).await?;

@@ -108,7 +108,7 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
         };
         let events = ids_of(&deputy, "grant.ended.v1").await;
         let suspended = json!({"agent": client_id, "score": 100, "threshold": 80, "events": events});
-        assert_eq!(deputy.facts_of("risk.agent_suspended.v1").await, [suspended.clone()]);
+        assert_eq!(deputy.facts_of("risk.agent_suspended.v1").await, std::slice::from_ref(&suspended));
 
         deputy.crash().await;
         deputy.settle().await;

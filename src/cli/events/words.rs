@@ -135,6 +135,14 @@ fn in_words(fact: &Fact) -> String {
         Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
             format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
         }
+        Fact::ComputedTraitCreated { computed_trait, key } => format!("{} “{key}”", short(&computed_trait.to_string())),
+        Fact::ComputedTraitDeleted { computed_trait } => short(&computed_trait.to_string()),
+        Fact::AudienceCreated { audience, key } => format!("{} “{key}”", short(&audience.to_string())),
+        Fact::AudienceDeleted { audience } => short(&audience.to_string()),
+        Fact::IdentityRulesChanged {} => String::new(),
+        Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
+        Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
+        Fact::InterventionRequested { intervention } => short(&intervention.to_string()),
         Fact::RiskSignalled { agent, signal, event, score } => {
             format!("{}: {} by {}, {score} points", short(agent), signal.as_str(), short(event))
         }

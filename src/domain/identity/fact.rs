@@ -52,6 +52,14 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }
         // A profile is in an audience by what happened, and that alone is its history.
+        | Fact::ComputedTraitCreated { .. }
+        | Fact::ComputedTraitDeleted { .. }
+        | Fact::AudienceCreated { .. }
+        | Fact::AudienceDeleted { .. }
+        | Fact::IdentityRulesChanged {}
+        | Fact::ProfileTokenIssued { .. }
+        | Fact::ProfileTokenRemoved { .. }
+        | Fact::InterventionRequested { .. }
         | Fact::AudienceEntered { .. }
         | Fact::AudienceLeft { .. }
         | Fact::TransformationCreated { .. }
