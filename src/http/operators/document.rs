@@ -21,7 +21,7 @@ use super::{
     clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
 };
 use crate::{
-    domain::{client, source},
+    domain::{client, intervention, source},
     world::World,
 };
 
@@ -49,7 +49,10 @@ const BEARER: &str = "operator_token";
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
         risk::list, risk::rule, risk::set_rule,
     ),
-    components(schemas(Refusal, crate::domain::intervention::Regulation, crate::domain::intervention::Status, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
+    components(schemas(
+        Refusal, intervention::Regulation, intervention::Status, client::Origin, client::GrantType,
+        client::AuthMethod, client::ApplicationType, source::Producer,
+    )),
     modifiers(&Everywhere),
 )]
 struct Document;
