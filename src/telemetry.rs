@@ -5,6 +5,7 @@
 //! Nothing here ever sees a token, a code, a phone number or a body: spans carry method, route, status and trace id only.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,17 +13,20 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TraceId, TracerProvider};
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, SdkTracerProvider};
 use tracing::field::Empty;
-use tracing::{Span, Subscriber, error_span};
+use tracing::{Event, Instrument, Span, Subscriber, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use url::Url;
 
@@ -79,49 +83,71 @@ impl Drop for Telemetry {
     }
 }
 
+/// By what a request is found again in lines, in traces and by whoever was shown it: 32 hexadecimal digits, not all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId([u8; 16]);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl TraceId {
+    /// `None` for the one that means that there is no trace.
+    fn known(id: opentelemetry::trace::TraceId) -> Option<TraceId> {
+        (id != opentelemetry::trace::TraceId::INVALID).then(|| TraceId(id.to_bytes()))
+    }
+}
+
+tokio::task_local! {
+    /// The trace of the request that this task works on, for its lines.
+    static CURRENT: TraceId;
+}
+
 /// One request as logs, traces and metrics see it.
 #[derive(Debug)]
 pub struct RequestTrace {
-    /// Run the request inside it (`Instrument`), so that each of its lines carries the trace id.
-    pub span: Span,
-    /// 32 hexadecimal digits: the caller's trace if it sent one, else a new one. Fit to be shown as a reference.
-    pub trace_id: String,
+    /// The caller's trace if it sent one, else a new one. Fit to be shown as a reference.
+    pub trace_id: TraceId,
+    /// For the collector; without one it is none and costs nothing.
+    span: Span,
     method: &'static str,
-    is_exported: bool,
 }
 
 impl RequestTrace {
     /// Begins the trace of a request, continuing the one that a `traceparent` header names.
     pub fn begin(method: &Method, headers: &HeaderMap) -> RequestTrace {
-        // The level is that of errors so that no log_level hides the span, and with it the trace id of the lines inside. A field
-        // costs when it gets its value: the lines need one, the others are for a collector.
-        let span = error_span!(
+        let span = info_span!(
             "request",
-            trace_id = Empty,
-            otel.kind = Empty,
+            otel.kind = "server",
             http.request.method = Empty,
             http.route = Empty,
             http.response.status_code = Empty
         );
-        let mut caller = TraceId::INVALID;
+        let mut known = None;
         if headers.contains_key("traceparent") {
             let context = TraceContextPropagator::new().extract(&Headers(headers));
-            caller = context.span().span_context().trace_id();
+            known = TraceId::known(context.span().span_context().trace_id());
             // Refused when no traces are sent: then there is nothing to connect.
             let _ = span.set_parent(context);
         }
-        let exported = span.context().span().span_context().trace_id();
-        let known = [exported, caller].into_iter().find(|id| *id != TraceId::INVALID);
-        let trace_id = known.unwrap_or_else(|| RandomIdGenerator::default().new_trace_id()).to_string();
-        span.record("trace_id", trace_id.as_str());
-        RequestTrace { span, trace_id, method: known_method(method), is_exported: exported != TraceId::INVALID }
+        if !span.is_disabled() {
+            known = TraceId::known(span.context().span().span_context().trace_id()).or(known);
+        }
+        let trace_id = known.unwrap_or_else(|| TraceId(RandomIdGenerator::default().new_trace_id().to_bytes()));
+        RequestTrace { trace_id, span, method: known_method(method) }
+    }
+
+    /// Runs the request's work, so that each of its lines carries the trace id.
+    pub fn cover<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self.trace_id, work.instrument(self.span.clone()))
     }
 
     /// Ends it with what came of it. `route` is the pattern that matched, never the path, so that metrics stay bounded.
     pub fn end(self, route: Option<&str>, status: StatusCode, took: Duration) {
         let route = route.unwrap_or("unmatched");
-        if self.is_exported {
-            self.span.record("otel.kind", "server");
+        if !self.span.is_disabled() {
             self.span.record("http.request.method", self.method);
             self.span.record("http.route", route);
             self.span.record("http.response.status_code", status.as_u16());
@@ -229,16 +255,47 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ink == Ink::Colour);
     let lines = match settings.log_format {
-        LogFormat::Text => lines.with_ansi(ink == Ink::Colour).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => lines.fmt_fields(TracedFields(DefaultFields::new())).boxed(),
+        LogFormat::Json => lines.event_format(TracedJson(Format::default().json().flatten_event(true))).boxed(),
     };
+    // Lines know their trace without a span, and a span that nobody asks for is never made.
+    let lines = lines.with_filter(settings.log_level.to_filter().and(filter_fn(|seen| seen.is_event())));
     let spans = traces.map(|provider| {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("deputy"));
         layer.with_filter(LevelFilter::INFO)
     });
-    tracing_subscriber::registry().with(lines.with_filter(settings.log_level.to_filter())).with(spans)
+    tracing_subscriber::registry().with(lines).with(spans)
+}
+
+/// What a line of text says, and whose trace it belongs to.
+struct TracedFields(DefaultFields);
+
+impl<'w> FormatFields<'w> for TracedFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer.by_ref(), fields)?;
+        CURRENT.try_with(|trace_id| write!(writer, " trace_id={trace_id}")).unwrap_or(Ok(()))
+    }
+}
+
+/// A line of JSON, with the trace that it belongs to as its last member.
+struct TracedJson(Format<Json>);
+
+impl<S, N> FormatEvent<S, N> for TracedJson
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Ok(trace_id) = CURRENT.try_with(|trace_id| *trace_id) else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let object = line.strip_suffix("}\n").ok_or(fmt::Error)?;
+        writeln!(writer, "{object},\"trace_id\":\"{trace_id}\"}}")
+    }
 }
 
 /// The method by name; unknown ones share one, since a stranger chooses them.
@@ -273,6 +330,8 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::{Arc, Mutex};
 
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -302,8 +361,8 @@ mod tests {
         let writer = lines.clone();
         let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), Ink::Plain, None), || {
             let request = RequestTrace::begin(&Method::GET, headers);
-            request.span.in_scope(|| tracing::warn!(target: "deputy::http", "seen"));
-            request.trace_id
+            let _ = request.cover(async { tracing::warn!(target: "deputy::http", "seen") }).now_or_never();
+            request.trace_id.to_string()
         });
         let text = String::from_utf8(lines.0.lock().expect("no test panics while writing").clone()).expect("lines are UTF-8");
         (trace_id, text)
@@ -322,7 +381,7 @@ mod tests {
     fn json_lines_are_json() {
         let (trace_id, text) = lines_of_a_request("log_format = \"json\"", &headers());
         let line: serde_json::Value = serde_json::from_str(&text).expect("one JSON object");
-        assert_eq!((line["message"].as_str(), line["span"]["trace_id"].as_str()), (Some("seen"), Some(trace_id.as_str())));
+        assert_eq!((line["message"].as_str(), line["trace_id"].as_str()), (Some("seen"), Some(trace_id.as_str())));
     }
 
     #[test]
@@ -357,7 +416,7 @@ mod tests {
         let traces = provider(settings.otlp_endpoint.as_ref().expect("it is set")).expect("an exporter");
         tracing::subscriber::with_default(subscriber(&settings, std::io::sink, Ink::Plain, Some(&traces)), || {
             let request = RequestTrace::begin(&Method::POST, &headers());
-            assert_eq!(request.trace_id, TRACE_ID);
+            assert_eq!(request.trace_id.to_string(), TRACE_ID);
             request.end(Some("/token"), StatusCode::OK, Duration::from_millis(1));
         });
         drop(Telemetry { traces: Some(traces) });

@@ -15,7 +15,7 @@ use super::Failure;
 use super::limit::Answers;
 use super::load::{Load, Pace};
 use super::process::{Process, Question};
-use super::report::{Contest, Figures, Memory, Report};
+use super::report::{Contest, Figures, HalfLoad, Memory, Report};
 
 /// How long and how often is measured.
 pub struct Course {
@@ -77,7 +77,7 @@ pub fn run(course: &Course) -> Result<(), Failure> {
 }
 
 impl Course {
-    /// All servers in turn, round after round; then Deputy alone at half of what it bore.
+    /// All servers in turn, round after round; then Deputy, and the limit beside it, at half of what Deputy bore.
     async fn contest(&self, title: &'static str, runners: &[Runner], path: impl Fn(&Runner) -> &Load) -> Result<Contest, Failure> {
         let mut rounds: Vec<Vec<Figures>> = runners.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
@@ -89,8 +89,11 @@ impl Course {
         let results: Vec<_> =
             runners.iter().zip(&rounds).map(|(runner, rounds)| (runner.process.name.clone(), Figures::median(rounds))).collect();
         let requests_per_s = results[0].1.requests_per_s / 2.0;
-        let half_load = measure(&runners[0], path(&runners[0]), self.half_load, Pace::Steady { requests_per_s }).await?;
-        Ok(Contest { title, results, half_load })
+        let mut half_load = Vec::new();
+        for runner in &runners[..2] {
+            half_load.push(measure(runner, path(runner), self.half_load, Pace::Steady { requests_per_s }).await?);
+        }
+        Ok(Contest { title, results, half_load: HalfLoad { requests_per_s, ours: half_load[0], limit: half_load[1] } })
     }
 }
 

@@ -27,8 +27,14 @@ pub struct Contest {
     pub title: &'static str,
     /// Deputy, the limit, and the peer if it is installed.
     pub results: Vec<(String, Figures)>,
-    /// Deputy, asked half as often as it bore.
-    pub half_load: Figures,
+    pub half_load: HalfLoad,
+}
+
+/// Both asked half as often as Deputy bore: what the disk and the machine add to every answer is in the limit's figures too.
+pub struct HalfLoad {
+    pub requests_per_s: f64,
+    pub ours: Figures,
+    pub limit: Figures,
 }
 
 pub struct Memory {
@@ -94,8 +100,9 @@ impl Contest {
         for ((name, theirs), aim) in self.results[1..].iter().zip(aims) {
             aim.judge(out, &format!("times {name}"), ours / theirs.requests_per_cpu_s)?;
         }
-        let Figures { requests_per_s, p99_ms, .. } = self.half_load;
-        Aim::Below(HALF_LOAD_P99_AIM_MS).judge(out, &format!("ms p99 at half load, {requests_per_s:.0} requests/s"), p99_ms)
+        let HalfLoad { requests_per_s, ours, limit } = self.half_load;
+        let what = format!("ms p99 at half load, {requests_per_s:.0} requests/s (the limit: {:.2})", limit.p99_ms);
+        Aim::Below(HALF_LOAD_P99_AIM_MS).judge(out, &what, ours.p99_ms)
     }
 }
 
@@ -106,6 +113,6 @@ impl Aim {
             Aim::Below(bound) => (value < *bound, format!("below {bound}")),
         };
         let verdict = if is_reached { "reached" } else { "missed" };
-        writeln!(out, "  {value:8.2} {what:50} aim {aim}: {verdict}")
+        writeln!(out, "  {value:8.2} {what:56} aim {aim}: {verdict}")
     }
 }

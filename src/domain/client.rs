@@ -2,9 +2,9 @@
 //!
 //! Metadata words are those of [RFC 7591 §2](https://www.rfc-editor.org/rfc/rfc7591#section-2).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::{
@@ -18,16 +18,16 @@ use super::{
 
 const CLIENT_ID_BYTES_MAX: usize = 2_000;
 
-/// What a client calls itself: an identifier that we made, or the URL of its metadata document.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a client calls itself: an identifier that we made, or the URL of its metadata document. Clones share it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ClientId(String);
+pub struct ClientId(Arc<str>);
 
 impl ClientId {
     /// Printable ASCII, as [RFC 6749 Appendix A.1](https://www.rfc-editor.org/rfc/rfc6749#appendix-A.1) has it; `None` otherwise.
     pub fn parse(text: &str) -> Option<ClientId> {
         let valid = !text.is_empty() && text.len() <= CLIENT_ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-        valid.then(|| ClientId(text.to_owned()))
+        valid.then(|| ClientId(text.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -50,7 +50,7 @@ impl ClientId {
 
 impl From<Id<ClientKind>> for ClientId {
     fn from(id: Id<ClientKind>) -> ClientId {
-        ClientId(id.to_string())
+        ClientId(id.to_string().into())
     }
 }
 impl TryFrom<String> for ClientId {
@@ -62,7 +62,12 @@ impl TryFrom<String> for ClientId {
 }
 impl From<ClientId> for String {
     fn from(id: ClientId) -> String {
-        id.0
+        id.as_str().to_owned()
+    }
+}
+impl Serialize for ClientId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 impl fmt::Display for ClientId {

@@ -11,11 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::time::Timestamp;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// The characters behind the underscore.
 const TEXT_CHARS: usize = 26;
+const PREFIX_CHARS: usize = 3;
 
 /// A kind of thing that has identifiers.
 pub trait Kind {
-    /// The text before the underscore.
+    /// The text before the underscore, of three letters.
     const PREFIX: &'static str;
 }
 
@@ -140,10 +142,8 @@ impl<K: Kind> Id<K> {
         let mut bytes = [0u8; 16];
         bytes[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
-        Id(
-            u128::from_be_bytes(*uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).as_uuid().as_bytes()),
-            PhantomData,
-        )
+        let form = uuid::Builder::from_bytes(bytes).with_variant(uuid::Variant::RFC4122).with_version(uuid::Version::SortRand);
+        Id(u128::from_be_bytes(*form.as_uuid().as_bytes()), PhantomData)
     }
 
     /// The `n`th identifier after this one, of the same moment: for many things made at once, from one draw of random bits.
@@ -164,14 +164,30 @@ impl<K: Kind> Id<K> {
     }
 }
 
+/// An identifier as text, where it stands.
+struct Text([u8; PREFIX_CHARS + 1 + TEXT_CHARS]);
+
+impl Text {
+    fn of<K: Kind>(id: Id<K>) -> Text {
+        const { assert!(K::PREFIX.len() == PREFIX_CHARS) };
+        let mut text = [b'_'; PREFIX_CHARS + 1 + TEXT_CHARS];
+        text[..PREFIX_CHARS].copy_from_slice(K::PREFIX.as_bytes());
+        let mut rest = id.0;
+        for character in text[PREFIX_CHARS + 1..].iter_mut().rev() {
+            *character = ALPHABET[rest as usize & 31];
+            rest >>= 5;
+        }
+        Text(text)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("prefixes and the alphabet are ASCII")
+    }
+}
+
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0u8; TEXT_CHARS];
-        for (place, character) in text.iter_mut().enumerate() {
-            let shift = 5 * (TEXT_CHARS - 1 - place);
-            *character = ALPHABET[(self.0 >> shift) as usize & 31];
-        }
-        write!(f, "{}_{}", K::PREFIX, std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+        f.write_str(Text::of(*self).as_str())
     }
 }
 
@@ -232,7 +248,7 @@ impl<K: Kind> fmt::Debug for Id<K> {
 }
 impl<K: Kind> Serialize for Id<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {

@@ -4,7 +4,9 @@
 //! [RFC 9728 §1.2](https://www.rfc-editor.org/rfc/rfc9728#section-1.2). A client may spell an identifier with another case in
 //! scheme and host, or with one trailing slash more or less; the audience is always spelled as the resource itself spells it.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::{
@@ -17,10 +19,10 @@ use super::{
 
 const IDENTIFIER_BYTES_MAX: usize = 2_000;
 
-/// A resource identifier, spelled as it was given.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// A resource identifier, spelled as it was given. Clones share it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ResourceIdentifier(String);
+pub struct ResourceIdentifier(Arc<str>);
 
 impl ResourceIdentifier {
     /// Reads an identifier: an absolute URI with a host, without fragment or userinfo.
@@ -32,7 +34,7 @@ impl ResourceIdentifier {
             && url.password().is_none()
             && text.len() <= IDENTIFIER_BYTES_MAX
             && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if clean { Ok(ResourceIdentifier(text.to_owned())) } else { Err(RESOURCE_MALFORMED) }
+        if clean { Ok(ResourceIdentifier(text.into())) } else { Err(RESOURCE_MALFORMED) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -55,7 +57,12 @@ impl TryFrom<String> for ResourceIdentifier {
 }
 impl From<ResourceIdentifier> for String {
     fn from(identifier: ResourceIdentifier) -> String {
-        identifier.0
+        identifier.as_str().to_owned()
+    }
+}
+impl Serialize for ResourceIdentifier {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -99,13 +106,12 @@ impl Resource {
     pub fn closure(&self, scopes: &Scopes) -> Scopes {
         let mut reached = scopes.clone();
         loop {
-            let implied =
-                reached.iter().filter_map(|word| self.definition(word)).flat_map(|d| d.implies.iter().map(String::as_str));
-            let wider = reached.union(&Scopes::of(implied));
-            if wider == reached {
+            let implied = reached.iter().filter_map(|word| self.definition(word)).flat_map(|definition| &definition.implies);
+            let missing = Scopes::of(implied.map(String::as_str).filter(|word| !reached.contains(word)));
+            if missing.is_empty() {
                 return reached;
             }
-            reached = wider;
+            reached = reached.union(&missing);
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         time::Timestamp,
     },
     log::{
-        Claim, Entry, LogError, Record,
+        APPEND_BYTES_MAX, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
     world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, seen::SeenIndex},
@@ -36,6 +36,8 @@ use crate::{
 pub const CONSUMER: &str = "dedup";
 /// What one batch reads: with what is added to it, it still fits one commit.
 const READ_BYTES_MAX: usize = 2 << 20;
+/// What the log adds to each record, at most.
+const RECORD_BYTES: usize = 64;
 /// The source of the facts that are our own.
 const OWN: &str = "deputy";
 
@@ -82,13 +84,22 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, S
     }
     catch_up(world, input, start, cursor, end).await?;
 
-    let batch = world.log.read(topic, claim.partition, cursor, READ_BYTES_MAX).await?;
-    let judged = judge(world, batch.entries, now).await?;
-    world.log.commit(EVENTS, judged.outputs, claim.at(batch.next)).await?;
+    let mut read_bytes_max = READ_BYTES_MAX;
+    let (judged, next) = loop {
+        let batch = world.log.read(topic, claim.partition, cursor, read_bytes_max).await?;
+        let judged = judge(world, batch.entries, now).await?;
+        let bytes: usize = judged.outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum();
+        // Transformations may make much of little; what comes of one event always fits.
+        if bytes <= APPEND_BYTES_MAX || read_bytes_max == 1 {
+            break (judged, batch.next);
+        }
+        read_bytes_max = (read_bytes_max / 4).max(1);
+    };
+    world.log.commit(EVENTS, judged.outputs, claim.at(next)).await?;
     metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
     metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
     metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
-    let (number, next) = (*number, batch.next);
+    let number = *number;
     aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
     Ok(true)
 }
@@ -142,13 +153,11 @@ async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Jud
     for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
         match (verdict, shaped.remove(&place)) {
             (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
-            (Verdict::First, Some(facts)) => {
-                judged.outputs.extend(facts.into_iter().map(|fact| output_of(world, fact, entry.at, now)))
-            }
+            (Verdict::First, Some(outputs)) => judged.outputs.extend(outputs),
             (Verdict::Again, _) => judged.duplicates += 1,
             (Verdict::Conflict { .. }, _) => {
                 judged.conflicts += 1;
-                judged.outputs.extend(conflict(&entry).map(|fact| output_of(world, fact, entry.at, now)));
+                judged.outputs.extend(conflict(&entry).map(|fact| by_us(world, fact, entry.at, now)));
             }
         }
     }
@@ -161,38 +170,50 @@ async fn shape(
     entries: &[Entry],
     verdicts: &[Verdict],
     now: Timestamp,
-) -> Result<HashMap<usize, Vec<Fact>>, StageError> {
+) -> Result<HashMap<usize, Vec<Record>>, StageError> {
     let shapes = world.shapes(now).await?;
-    let mut messages = Vec::new();
+    if shapes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut events = Vec::new();
     for (place, (entry, verdict)) in entries.iter().zip(verdicts).enumerate() {
-        let Head::Received { source, .. } = Head::of(entry) else { continue };
-        let is_shaped = *verdict == Verdict::First && source.parse().is_ok_and(|source| shapes.of(source).is_some());
-        if let (true, Ok(Event { fact: Fact::EventReceived { source, message_id, message }, .. })) =
-            (is_shaped, serde_json::from_slice(&entry.payload))
-        {
-            messages.push((place, source, message_id, message));
+        let (Verdict::First, Head::Received { source, .. }) = (verdict, Head::of(entry)) else { continue };
+        let source = source.parse::<Id<SourceKind>>().ok().filter(|source| shapes.of(*source).is_some());
+        if let (Some(source), Ok(event)) = (source, serde_json::from_slice::<Event>(&entry.payload)) {
+            events.push((place, source, event));
         }
     }
-    let received: Vec<_> = messages.iter().map(|(_, source, _, message)| Received { source: *source, message }).collect();
+    let received: Vec<_> = events.iter().filter_map(|(_, _, event)| Received::of(&event.fact)).collect();
     let shaped = shaping::apply(world, &received, now).await?;
-    let facts = messages.iter().zip(shaped).filter_map(|((place, source, message_id, _), shaped)| {
-        let Shaped { goes_on, violations, aside } = shaped;
-        let mut facts = match goes_on {
-            GoesOn::Itself if violations.is_empty() && aside.is_empty() => return None,
-            GoesOn::Itself => vec![message_of(*source, message_id, entries[*place].payload.as_slice())?],
-            GoesOn::These(messages) => messages.into_iter().map(|message| received_again(*source, message_id, message)).collect(),
-        };
-        facts.extend(violations.into_iter().map(|message| received_again(*source, message_id, message)));
-        facts.extend(aside.into_iter().map(|kept| Fact::EventKeptAside {
-            source: kept.source,
-            message_id: message_id.clone(),
-            reason: kept.reason.as_str().to_owned(),
-            detail: Some(kept.detail),
-            message: kept.message,
-        }));
-        Some((*place, facts))
+    let of_each = events.iter().zip(shaped).filter_map(|((place, source, event), shaped)| {
+        let is_untouched = shaped.goes_on == GoesOn::Itself && shaped.violations.is_empty() && shaped.aside.is_empty();
+        if is_untouched { None } else { Some((*place, outputs(world, &entries[*place], *source, event, shaped, now))) }
     });
-    Ok(facts.collect())
+    Ok(of_each.collect())
+}
+
+/// What is published of one event.
+fn outputs(world: &World, entry: &Entry, source: Id<SourceKind>, event: &Event, shaped: Shaped, now: Timestamp) -> Vec<Record> {
+    let Shaped { goes_on, violations, aside } = shaped;
+    let mut outputs = match goes_on {
+        GoesOn::Itself => vec![output(entry.payload.clone(), entry.at)],
+        GoesOn::These(messages) => {
+            let is_one = messages.len() == 1;
+            let made = messages.into_iter().map(|message| {
+                // One event that was changed is still that event.
+                let id = if is_one { event.id } else { world.id(now) };
+                output_of(&Event { id, at: event.at, actor: event.actor.clone(), fact: received(source, message) })
+            });
+            made.collect()
+        }
+    };
+    outputs.extend(violations.into_iter().map(|message| by_us(world, received(source, message), entry.at, now)));
+    outputs.extend(aside.into_iter().map(|kept| {
+        let (message_id, reason) = (message_id(&kept.message), kept.reason.as_str().to_owned());
+        let fact = Fact::EventKeptAside { source, message_id, reason, detail: Some(kept.detail), message: kept.message };
+        by_us(world, fact, entry.at, now)
+    }));
+    outputs
 }
 
 fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
@@ -219,33 +240,31 @@ fn conflict(entry: &Entry) -> Option<Fact> {
     Some(Fact::EventKeptAside { source, message_id, reason: "conflict".to_owned(), detail: None, message })
 }
 
-/// A message that was made of another one, under the id that it was given.
-fn received_again(source: Id<SourceKind>, message_id: &str, message: Json) -> Fact {
+fn received(source: Id<SourceKind>, message: Json) -> Fact {
+    Fact::EventReceived { source, message_id: message_id(&message), message }
+}
+
+/// The id that a message says.
+fn message_id(message: &Json) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Named {
         message_id: String,
     }
-    let named = serde_json::from_str(message.as_str()).map_or_else(|_| message_id.to_owned(), |Named { message_id }| message_id);
-    Fact::EventReceived { source, message_id: named, message }
-}
-
-/// The message that an entry holds.
-fn message_of(source: Id<SourceKind>, message_id: &str, payload: &[u8]) -> Option<Fact> {
-    let event: Event = serde_json::from_slice(payload).ok()?;
-    match event.fact {
-        Fact::EventReceived { message, .. } => Some(Fact::EventReceived { source, message_id: message_id.to_owned(), message }),
-        _ => None,
-    }
+    serde_json::from_str(message.as_str()).map(|Named { message_id }| message_id).unwrap_or_default()
 }
 
 fn output(payload: Vec<u8>, at: Timestamp) -> Record {
     Record::new(ORGANIZATION.as_bytes(), payload, at)
 }
 
-fn output_of(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
-    let event = Event { id: world.id(now), at, actor: Actor::Deputy, fact };
-    output(serde_json::to_vec(&event).expect("our own events serialise to JSON"), at)
+fn output_of(event: &Event) -> Record {
+    output(serde_json::to_vec(event).expect("our own events serialise to JSON"), event.at)
+}
+
+/// What we say of an event, and not its source.
+fn by_us(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
+    output_of(&Event { id: world.id(now), at, actor: Actor::Deputy, fact })
 }
 
 /// What dedup looks at in a fact.

@@ -1,11 +1,12 @@
 //! Request bodies: read within a bound on size and time, and of the media type that the endpoint reads.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, header},
 };
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 
@@ -65,7 +66,12 @@ pub(crate) enum Unread {
 
 /// A body of at most so many bytes, if it comes in time.
 pub(crate) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Unread> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
+    let mut reading = pin!(Limited::new(body, bytes_max).collect());
+    // Nearly always the body came with the head, and needs no timer.
+    let collected = match reading.as_mut().now_or_never() {
+        Some(collected) => Ok(collected),
+        None => tokio::time::timeout(BODY_TIMEOUT, reading).await,
+    };
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),

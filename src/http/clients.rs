@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
-use super::{address::Address, body, error::Refused, layers::any_origin};
+use super::{address::Address, body, error::Refused, layers::AnyOrigin};
 use crate::{
     domain::{
         client::ClientId,
@@ -24,7 +23,10 @@ use crate::{
 
 /// How long others may keep our metadata, in seconds.
 const METADATA_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
+/// Room for the answer of the token endpoint, so that it need not grow; most are half as long.
+const ANSWER_BYTES: usize = 2048;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(crate) fn router() -> Router<Arc<World>> {
@@ -34,7 +36,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/revoke", post(revoke))
         .route("/userinfo", get(userinfo).post(userinfo))
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
-        .layer(from_fn(any_origin))
+        .layer(AnyOrigin)
 }
 
 /// Every form of the discovery address that clients try for an issuer with this path; all others are 404.
@@ -45,7 +47,7 @@ pub(crate) fn discovery(issuer_path: &str) -> Router<Arc<World>> {
     if !issuer_path.is_empty() {
         router = router.route(&format!("{issuer_path}/.well-known/openid-configuration"), get(metadata));
     }
-    router.method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin))
+    router.method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(AnyOrigin)
 }
 
 async fn metadata(State(world): State<Arc<World>>) -> Response {
@@ -53,14 +55,17 @@ async fn metadata(State(world): State<Arc<World>>) -> Response {
     (headers, metadata::document(&world).to_string()).into_response()
 }
 
-async fn token(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
-    let body = body::form(&headers, body).await?;
-    let answered = token::respond(&world, authorization(&headers), &body, world.now()).await;
+async fn token(State(world): State<Arc<World>>, request: Request) -> Result<Response, OAuthError> {
+    let (head, body) = request.into_parts();
+    let body = body::form(&head.headers, body).await?;
+    let answered = token::respond(&world, authorization(&head.headers), &body, world.now()).await;
     let answer = match answered {
         Ok(answer) => answer,
         Err(refusal) => return Ok(refused_client(refusal, &body)),
     };
-    Ok(json(StatusCode::OK, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
+    let mut json_bytes = Vec::with_capacity(ANSWER_BYTES);
+    serde_json::to_writer(&mut json_bytes, &answer).expect("our own types serialise to JSON");
+    Ok(json(StatusCode::OK, json_bytes))
 }
 
 async fn register(
@@ -96,9 +101,10 @@ fn refused_client(refusal: OAuthError, form: &[u8]) -> Response {
 
 /// A JSON answer that nobody may keep.
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let headers =
-        [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE), (header::PRAGMA, HeaderValue::from_static("no-cache"))];
-    (status, headers, body).into_response()
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().extend([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE), (header::PRAGMA, NO_CACHE)]);
+    response
 }
 
 /// The Authorization header. Of two, neither is believed: the caller finds the credentials malformed.

@@ -1,15 +1,23 @@
 //! What happens to every request and response: admission within a bound, a trace, and what browsers may do across origins.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::{
+    TryFutureExt as _,
+    future::{BoxFuture, Either, MapOk},
+};
 use tokio::sync::Semaphore;
-use tracing::Instrument as _;
+use tower::{Layer, Service};
 
 use super::{error::Refused, probes, producers};
 use crate::{
@@ -18,16 +26,28 @@ use crate::{
         refusal::OVERLOADED,
     },
     protocol::record_refusal,
-    telemetry::RequestTrace,
+    telemetry::{RequestTrace, TraceId},
     world::World,
 };
 
-/// How many requests are worked on at once.
+/// Lets a request in, or tells it to come again; traces it; puts its refusal on record.
 #[derive(Clone)]
 pub(crate) struct Admission {
     world: Arc<World>,
+    /// How many requests may be worked on besides.
     places: Arc<Semaphore>,
 }
+
+/// A service behind an [`Admission`].
+#[derive(Clone)]
+pub(crate) struct Admitted<S> {
+    admission: Admission,
+    inner: S,
+}
+
+/// By what a person and an operator talk about one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestId(pub(crate) TraceId);
 
 impl Admission {
     pub(crate) fn new(world: &Arc<World>) -> Admission {
@@ -35,33 +55,60 @@ impl Admission {
     }
 }
 
-/// The reference by which a person and an operator talk about one request.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(pub(crate) String);
+impl<S> Layer<S> for Admission {
+    type Service = Admitted<S>;
 
-/// Lets a request in, or tells it to come again; traces it; puts its refusal on record.
-pub(crate) async fn admit(State(admission): State<Admission>, mut request: Request, next: Next) -> Response {
-    let place = admission.places.try_acquire();
-    // Whether the process is alive is asked above all when it is busy.
-    if place.is_err() && !probes::is_probe(request.uri().path()) {
-        metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
-        let is_producer = request.extensions().get::<MatchedPath>().is_some_and(|route| producers::is_theirs(route.as_str()));
-        return if is_producer { producers::refusal(&admission.world, OVERLOADED) } else { OVERLOADED.into_response() };
+    fn layer(&self, inner: S) -> Admitted<S> {
+        Admitted { admission: self.clone(), inner }
     }
-    let started = Instant::now();
-    let trace = RequestTrace::begin(request.method(), request.headers());
-    request.extensions_mut().insert(RequestId(trace.trace_id.clone()));
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).instrument(trace.span.clone()).await;
-    if let Some(refused) = response.extensions().get::<Refused>() {
-        let route = route.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-        let (code, reason) = (refused.code.as_str().to_owned(), refused.reason.to_owned());
-        let fact = Fact::RequestRefused { route, client: refused.client.clone(), code, reason };
-        let event = admission.world.event(admission.world.now(), Actor::Anonymous, fact);
-        record_refusal(&admission.world, refused.code, refused.reason, event).await;
+}
+
+impl<S> Service<Request> for Admitted<S>
+where
+    S: Service<Request, Response = Response, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response, S::Error>>, BoxFuture<'static, Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
-    trace.end(route.as_ref().map(MatchedPath::as_str), response.status(), started.elapsed());
-    response
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let place = Arc::clone(&self.admission.places).try_acquire_owned();
+        // Whether the process is alive is asked above all when it is busy.
+        if place.is_err() && !probes::is_probe(request.uri().path()) {
+            metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
+            let is_producer = request.extensions().get::<MatchedPath>().is_some_and(|route| producers::is_theirs(route.as_str()));
+            let told = if is_producer { producers::refusal(&self.admission.world, OVERLOADED) } else { OVERLOADED.into_response() };
+            return Either::Left(ready(Ok(told)));
+        }
+        let started = Instant::now();
+        let trace = RequestTrace::begin(request.method(), request.headers());
+        request.extensions_mut().insert(RequestId(trace.trace_id));
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let answering = trace.cover(self.inner.call(request));
+        let world = Arc::clone(&self.admission.world);
+        Either::Right(Box::pin(async move {
+            let _place = place;
+            let response = answering.await?;
+            let route = route.as_ref().map(MatchedPath::as_str);
+            if let Some(refused) = response.extensions().get::<Refused>() {
+                put_on_record(&world, refused, route).await;
+            }
+            trace.end(route, response.status(), started.elapsed());
+            Ok(response)
+        }))
+    }
+}
+
+async fn put_on_record(world: &World, refused: &Refused, route: Option<&str>) {
+    let route = route.unwrap_or("unmatched").to_owned();
+    let (code, reason) = (refused.code.as_str().to_owned(), refused.reason.to_owned());
+    let fact = Fact::RequestRefused { route, client: refused.client.clone(), code, reason };
+    let event = world.event(world.now(), Actor::Anonymous, fact);
+    record_refusal(world, refused.code, refused.reason, event).await;
 }
 
 const ALLOWED_HEADERS: HeaderValue =
@@ -73,21 +120,54 @@ const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
 const ANY_ORIGIN: (HeaderName, HeaderValue) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 
 /// Lets clients that run in a browser call. No cookie is ever read behind this layer, so any origin may.
-pub(crate) async fn any_origin(request: Request, next: Next) -> Response {
-    let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let is_cross_origin = request.headers().contains_key(header::ORIGIN);
-    if is_preflight {
-        let headers = [
-            ANY_ORIGIN,
-            (header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
-            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_S),
-        ];
-        return (StatusCode::NO_CONTENT, headers).into_response();
+#[derive(Clone, Copy)]
+pub(crate) struct AnyOrigin;
+
+/// A service behind [`AnyOrigin`].
+#[derive(Clone)]
+pub(crate) struct OpenToAnyOrigin<S>(S);
+
+impl<S> Layer<S> for AnyOrigin {
+    type Service = OpenToAnyOrigin<S>;
+
+    fn layer(&self, inner: S) -> OpenToAnyOrigin<S> {
+        OpenToAnyOrigin(inner)
     }
-    let mut response = next.run(request).await;
-    if is_cross_origin {
-        response.headers_mut().extend([ANY_ORIGIN, (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS)]);
+}
+
+impl<S> Service<Request> for OpenToAnyOrigin<S>
+where
+    S: Service<Request, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response, S::Error>>, MapOk<S::Future, fn(Response) -> Response>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
     }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let headers = request.headers();
+        if request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+            return Either::Left(ready(Ok(preflight())));
+        }
+        let open = if headers.contains_key(header::ORIGIN) { expose } else { std::convert::identity };
+        Either::Right(self.0.call(request).map_ok(open))
+    }
+}
+
+fn preflight() -> Response {
+    let headers = [
+        ANY_ORIGIN,
+        (header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_S),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+fn expose(mut response: Response) -> Response {
+    response.headers_mut().extend([ANY_ORIGIN, (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS)]);
     response
 }

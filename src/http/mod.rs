@@ -51,6 +51,6 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(probes::router())
         .fallback(people::nothing)
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
-        .layer(axum::middleware::from_fn_with_state(layers::Admission::new(world), layers::admit))
+        .layer(layers::Admission::new(world))
         .with_state(Arc::clone(world))
 }

@@ -10,7 +10,6 @@ use axum::{
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -20,7 +19,7 @@ use super::{
     address::Address,
     body::{self, Unread},
     clients::authorization,
-    layers::any_origin,
+    layers::AnyOrigin,
 };
 use crate::{
     domain::call::Call,
@@ -50,7 +49,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/v1/{call}/", post(receive))
         .route("/v1/projects/{write_key}/settings", get(settings))
         .method_not_allowed_fallback(|| async { REQUEST_METHOD })
-        .layer(from_fn(any_origin))
+        .layer(AnyOrigin)
 }
 
 /// Whether this route's callers are producers.

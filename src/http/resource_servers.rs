@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::from_fn,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -15,7 +13,7 @@ use axum::{
 use super::{
     body,
     clients::{authorization, json},
-    layers::any_origin,
+    layers::AnyOrigin,
 };
 use crate::{
     domain::refusal::{OAuthError, REQUEST_METHOD},
@@ -25,14 +23,14 @@ use crate::{
 };
 
 pub(crate) fn router() -> Router<Arc<World>> {
-    let keys =
-        Router::new().route("/jwks", get(jwks)).method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(from_fn(any_origin));
+    let keys = Router::new().route("/jwks", get(jwks)).method_not_allowed_fallback(|| async { REQUEST_METHOD }).layer(AnyOrigin);
     Router::new().route("/introspect", post(introspect)).merge(keys).method_not_allowed_fallback(|| async { REQUEST_METHOD })
 }
 
-async fn introspect(State(world): State<Arc<World>>, headers: HeaderMap, body: Body) -> Result<Response, OAuthError> {
-    let body = body::form(&headers, body).await?;
-    let answer = introspection::respond(&world, authorization(&headers), &body, world.now()).await?;
+async fn introspect(State(world): State<Arc<World>>, request: Request) -> Result<Response, OAuthError> {
+    let (head, body) = request.into_parts();
+    let body = body::form(&head.headers, body).await?;
+    let answer = introspection::respond(&world, authorization(&head.headers), &body, world.now()).await?;
     Ok(json(StatusCode::OK, answer.told.into_bytes()))
 }
 

@@ -21,6 +21,9 @@ use crate::domain::{
 /// The largest token that is looked at, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
+/// Room for claims, so that they need not grow; most are half as long.
+const CLAIMS_BYTES: usize = 1024;
+
 /// What is signed; becomes the JOSE `typ`, so that no token passes for another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenType {
@@ -64,7 +67,8 @@ impl SigningKey {
             TokenType::AccessToken => &self.access_token_header,
             TokenType::IdToken => &self.id_token_header,
         };
-        let payload = serde_json::to_vec(claims).expect("our own claims serialise to JSON");
+        let mut payload = Vec::with_capacity(CLAIMS_BYTES);
+        serde_json::to_writer(&mut payload, claims).expect("our own claims serialise to JSON");
         let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 400);
         token.push_str(header);
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);

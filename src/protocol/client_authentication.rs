@@ -99,12 +99,9 @@ pub async fn authenticate(
     now: Timestamp,
 ) -> Result<Authenticated, OAuthError> {
     let presented = read(parameters, authorization)?;
-    let (client, secret) = match &presented.credentials {
-        Credentials::Secret { candidates, .. } => match pick(world, candidates).await? {
-            Some((client, secret)) => (client, Some(secret)),
-            None => return Err(CLIENT_UNKNOWN),
-        },
-        _ => (find(world, &presented.client_id, now).await?, None),
+    let (client, knows_secret) = match &presented.credentials {
+        Credentials::Secret { candidates, .. } => pick(world, candidates).await?.ok_or(CLIENT_UNKNOWN)?,
+        Credentials::None | Credentials::Assertion(_) => (find(world, &presented.client_id, now).await?, false),
     };
     if let Some(named) = parameters.get("client_id")
         && named != client.id.as_str()
@@ -113,14 +110,8 @@ pub async fn authenticate(
     }
     check_method(&client, &presented.credentials)?;
     let assertion = match &presented.credentials {
-        Credentials::None => None,
-        Credentials::Secret { .. } => {
-            let digest = world.secrets.digest(Purpose::ClientSecret, secret.as_deref().unwrap_or_default());
-            if client.secret_digest != Some(digest) {
-                return Err(CLIENT_SECRET_WRONG);
-            }
-            None
-        }
+        Credentials::Secret { .. } if !knows_secret => return Err(CLIENT_SECRET_WRONG),
+        Credentials::None | Credentials::Secret { .. } => None,
         Credentials::Assertion(assertion) => Some(client_assertion::verify(world, &client, assertion, now).await?),
     };
     if client.is_disabled() { Err(CLIENT_DISABLED) } else { Ok(Authenticated { client, proof: UnspentProof(assertion) }) }
@@ -166,7 +157,7 @@ pub fn basic(header: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
         return Err(CLIENT_CREDENTIALS_MALFORMED);
     }
     let raw = (id.to_owned(), secret.to_owned());
-    if !decoded.contains(['%', '+']) {
+    if !decoded.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(vec![raw]);
     }
     Ok(vec![(form_decode(id), form_decode(secret)), raw])
@@ -179,16 +170,16 @@ fn form_decode(text: &str) -> String {
         .map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
-/// The client that one of the pairs names, with its secret; the pair whose secret is right, if one is.
-async fn pick(world: &World, candidates: &[(String, String)]) -> Result<Option<(Arc<Client>, String)>, OAuthError> {
+/// The client that one of the pairs names, and whether the pair has its secret; the pair that has, if one does.
+async fn pick(world: &World, candidates: &[(String, String)]) -> Result<Option<(Arc<Client>, bool)>, OAuthError> {
     let mut named = None;
     for (id, secret) in candidates {
         let Some(id) = ClientId::parse(id) else { continue };
         let Some(client) = world.storage.client(&id).await? else { continue };
         if client.secret_digest == Some(world.secrets.digest(Purpose::ClientSecret, secret)) {
-            return Ok(Some((client, secret.clone())));
+            return Ok(Some((client, true)));
         }
-        named.get_or_insert((client, secret.clone()));
+        named.get_or_insert((client, false));
     }
     Ok(named)
 }

@@ -99,7 +99,7 @@ pub fn verified_token(world: &World, token: &str) -> Option<Arc<VerifiedToken>> 
         return Some(known);
     }
     let verified = Arc::new(VerifiedToken::new(world.keys.verify_access_token(token)?));
-    world.memory.verified_tokens.insert(hash, Arc::clone(&verified));
+    world.memory.verified_tokens.keep(hash, Arc::clone(&verified));
     Some(verified)
 }
 

@@ -24,6 +24,8 @@ use crate::domain::transformation::Purpose;
 const STEPS_MAX: u32 = 200_000;
 /// The largest event that a program may make, in bytes: as large as one that comes in.
 const EVENT_BYTES_MAX: usize = 32 * 1024;
+/// All events that it makes of one: they go on in one commit, which has a bound.
+const EVENTS_BYTES_MAX: usize = 1024 * 1024;
 /// Mistakes that are told of one program.
 const MISTAKES_MAX: usize = 10;
 /// An error in the program's own words, in characters.
@@ -129,15 +131,22 @@ fn events(value: Value) -> Reply {
         return Reply::Failed(format!("the program made {} events of one; {EVENTS_OF_ONE_MAX} is the most", values.len()));
     }
     let mut events = Vec::with_capacity(values.len());
+    let mut bytes = 0;
     for value in &values {
         match serde_json::value::to_raw_value(value) {
-            Ok(event) if event.get().len() <= EVENT_BYTES_MAX => events.push(event),
+            Ok(event) if event.get().len() <= EVENT_BYTES_MAX => {
+                bytes += event.get().len();
+                events.push(event);
+            }
             Ok(event) => {
                 let bytes = event.get().len();
                 return Reply::Failed(format!("the program made an event of {bytes} bytes; {EVENT_BYTES_MAX} is the most"));
             }
             Err(error) => return Reply::Failed(format!("the program made something that is no JSON: {error}")),
         }
+    }
+    if bytes > EVENTS_BYTES_MAX {
+        return Reply::Failed(format!("the program made {bytes} bytes of one event; {EVENTS_BYTES_MAX} is the most"));
     }
     Reply::Events(events)
 }

@@ -13,11 +13,11 @@ use url::Url;
 use crate::{
     config::Settings,
     domain::{time::Timestamp, token::VerifiedToken},
-    world::{shapes::KnownShapes, sources::KnownSources},
+    world::{lately::Lately, shapes::KnownShapes, sources::KnownSources},
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
-const VERIFIED_TOKENS_MAX: u64 = 16_384;
+const VERIFIED_TOKENS_MAX: usize = 16_384;
 /// Key sets of clients, at some kilobytes each.
 const CLIENT_KEYS_MAX: u64 = 1_024;
 /// Refusals that are put on record in a second at most; the rest are counted.
@@ -38,7 +38,7 @@ pub const INGEST_BYTES_MAX: usize = 16 << 20;
 /// Rates and caches of one process.
 pub struct Memory {
     /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
-    pub verified_tokens: moka::sync::Cache<[u8; 32], Arc<VerifiedToken>>,
+    pub verified_tokens: Lately<Arc<VerifiedToken>>,
     /// The keys at clients' `jwks_uri`, and when they were asked for; `None` where they could not be read then.
     pub client_keys: moka::sync::Cache<Url, (Timestamp, Option<Arc<JwkSet>>)>,
     pub registrations: Registrations,
@@ -106,7 +106,7 @@ impl Memory {
         let per_minute = NonZeroU32::new(settings.registrations_per_minute_max).unwrap_or(NonZeroU32::MIN);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Memory {
-            verified_tokens: moka::sync::Cache::new(VERIFIED_TOKENS_MAX),
+            verified_tokens: Lately::new(VERIFIED_TOKENS_MAX),
             client_keys: moka::sync::Cache::new(CLIENT_KEYS_MAX),
             registrations: Registrations::new(per_minute),
             recorded_refusals: governor::RateLimiter::direct(governor::Quota::per_second(RECORDED_REFUSALS_PER_SECOND)),

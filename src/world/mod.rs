@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod lately;
 pub mod memory;
 pub mod seen;
 pub mod profiles;
@@ -40,6 +41,9 @@ pub const RECEIVED: &str = "received";
 pub const EVENTS: &str = "events";
 /// Whose events these are. An installation has one organisation so far; ids count within it.
 pub const ORGANIZATION: &str = "deputy";
+
+/// Room for an event, so that it need not grow; most are half as long.
+const EVENT_BYTES: usize = 1024;
 
 /// What a background stage found to do, so that its loop knows whether to go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +121,7 @@ impl World {
 
 /// An event as the log carries it: the events of one subject keep their order.
 pub fn record(event: &Event) -> Record {
-    let payload = serde_json::to_vec(event).expect("our own events serialise to JSON");
+    let mut payload = Vec::with_capacity(EVENT_BYTES);
+    serde_json::to_writer(&mut payload, event).expect("our own events serialise to JSON");
     Record::new(event.fact.subject().as_bytes(), payload, event.at)
 }

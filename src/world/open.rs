@@ -30,7 +30,7 @@ use crate::{
     },
     outbound::{Outbound, OutboundPolicy},
     sandbox::Sandbox,
-    storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
+    storage::{Database, MIGRATIONS, Storage, StorageError, leases, signing_keys},
 };
 
 #[cfg(not(feature = "kafka"))]
@@ -41,8 +41,6 @@ const WITHOUT_KAFKA: LogError = LogError::Invalid("this binary was built without
 pub enum OpenError {
     #[error("the data folder {} cannot be used: {source}; name one that this user may write to by the setting `data_dir`", path.display())]
     DataFolder { path: PathBuf, source: io::Error },
-    #[error("it is not known which file this program runs from: {0}")]
-    Executable(io::Error),
     #[error("{0}")]
     Storage(#[from] StorageError),
     #[error("the log in {place}: {source}")]
@@ -68,6 +66,9 @@ pub struct Outside {
     pub sandbox: Sandbox,
 }
 
+/// The executable that runs, as it was when it was started: also when an update has put another one in its place.
+const RUNNING: &str = "/proc/self/exe";
+
 impl Outside {
     /// The operating system's clock, randomness and disk, and the network.
     pub fn real(settings: &Settings) -> Result<Outside, OpenError> {
@@ -75,14 +76,13 @@ impl Outside {
         let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
-        let executable = std::env::current_exe().map_err(OpenError::Executable)?;
         Ok(Outside {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             disk: Arc::new(disk),
             seen_disk: Arc::new(seen_disk),
             outbound: Outbound::new(policy),
-            sandbox: Sandbox::new(executable),
+            sandbox: Sandbox::new(RUNNING.into()),
         })
     }
 }
@@ -140,6 +140,13 @@ impl World {
         }
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the log could not be closed");
+        }
+        if !self.storage.is_exclusive() {
+            let node = self.node.clone();
+            let release = self.storage.write(move |tx| Box::pin(async move { leases::release(tx, &node).await }));
+            if let Err(error) = release.await {
+                tracing::warn!(%error, "other nodes wait until this one's leases have run out");
+            }
         }
         self.storage.close().await;
     }
@@ -200,12 +207,12 @@ fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
         let retention = Retention { age: Some(World::seconds(seconds)), bytes_max: (bytes_max > 0).then_some(bytes_max) };
         TopicSettings { partitions, retention }
     };
+    let (partitions, facts_bytes_max) = (settings.log_partitions, settings.facts_retention_bytes_max);
     let events = |partitions| topic(partitions, settings.events_retention_s, settings.events_retention_bytes_max);
-    let facts = topic(settings.log_partitions, settings.facts_retention_s, settings.facts_retention_bytes_max);
     HashMap::from([
-        (FACTS.to_owned(), facts),
-        (RECEIVED.to_owned(), events(settings.log_partitions)),
-        // One order for all: profiles are made in it.
+        (FACTS.to_owned(), topic(partitions, settings.facts_retention_s, facts_bytes_max)),
+        (RECEIVED.to_owned(), events(partitions)),
+        // One for each organisation would have something to do, and there is one.
         (EVENTS.to_owned(), events(1)),
     ])
 }

@@ -45,6 +45,11 @@ pub struct Shapes {
 pub struct KnownShapes(Mutex<Option<(Timestamp, Arc<Shapes>)>>);
 
 impl Shapes {
+    /// Whether there is nothing to be done for any source.
+    pub fn is_empty(&self) -> bool {
+        self.by_source.is_empty()
+    }
+
     /// What is applied to a source's messages, if anything is.
     pub fn of(&self, source: Id<SourceKind>) -> Option<&Shape> {
         self.by_source.get(&source)

@@ -2,8 +2,12 @@
 
 /// The contract of the log, on each of its two kinds.
 mod log;
-/// A server whose log is on Kafka.
+/// A server on Kafka.
 mod kafka;
+/// The process, killed again and again.
+mod kills;
+/// Each event once.
+mod dedup;
 /// The tracking API.
 mod ingest;
 /// A source, and what becomes of what it sends.
@@ -14,5 +18,16 @@ mod sandbox;
 mod transformations;
 /// What a source is to send.
 mod tracking_plan;
+/// What speaks against agents.
+mod risk;
 /// Other services call us.
 mod webhooks;
+
+/// An organisation that sends and asks.
+mod space;
+/// Whose the events are, and what they add up to.
+mod profiles;
+/// How profiles are asked for.
+mod profile_api;
+/// Who asks to be forgotten.
+mod privacy;

@@ -3,6 +3,7 @@
 use deputy::{
     domain::json::Json,
     events::shaping::{GoesOn, Received, Shaped, apply},
+    world::{EVENTS, RECEIVED},
 };
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::support::{Answer, Installation};
 /// A source, and the write key with which it sends.
 pub struct Sender<'i> {
     pub id: String,
-    write_key: String,
+    pub write_key: String,
     deputy: &'i Installation,
 }
 
@@ -45,9 +46,33 @@ impl<'i> Sender<'i> {
 
     /// All that came in from this source.
     pub async fn received(&self) -> Vec<Json> {
-        let facts = self.deputy.facts_of("event.received.v1").await;
-        facts.iter().filter(|fact| fact["source"] == *self.id).map(|fact| Json::of(&fact["message"])).collect()
+        let records = topic(self.deputy, RECEIVED).await;
+        let events = records.iter().map(|record| serde_json::from_str::<Value>(record).expect("events are JSON"));
+        let own = events.filter(|event| event["data"]["source"] == *self.id);
+        own.map(|event| Json::of(&event["data"]["message"])).collect()
     }
+}
+
+/// All records of a topic, as they stand there.
+pub async fn topic(deputy: &Installation, topic: &str) -> Vec<String> {
+    let log = &deputy.world().log;
+    let mut records = Vec::new();
+    for partition in 0..log.partitions(topic).await.expect("the topic is there") {
+        let (mut next, end) = log.bounds(topic, partition).await.expect("the partition is there");
+        while next < end {
+            let batch = log.read(topic, partition, next, 1 << 20).await.expect("the log is whole");
+            records.extend(batch.entries.iter().map(|entry| String::from_utf8_lossy(&entry.payload).into_owned()));
+            next = batch.next;
+        }
+    }
+    records
+}
+
+/// What every consumer reads of customers' events, after all that runs by itself has run.
+pub async fn published(deputy: &Installation) -> Vec<Value> {
+    deputy.settle().await;
+    let events = topic(deputy, EVENTS).await.into_iter().map(|text| serde_json::from_str(&text).expect("events are JSON"));
+    events.filter(|event: &Value| event["type"].as_str().is_some_and(|name| name.starts_with("event."))).collect()
 }
 
 /// What goes on in place of the message; `None` for the message itself.

@@ -3,7 +3,7 @@
 use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError};
 use serde_json::{Value, json};
 
-use super::shaped::{Sender, asides, goes_on, value};
+use super::shaped::{Sender, asides, goes_on, published, value};
 use crate::support::{Answer, Installation, each_engine};
 
 #[track_caller]
@@ -78,6 +78,63 @@ async fn one_message_becomes_several_each_with_an_id_of_its_own() {
     assert_eq!(ids, ["m-a-0", "m-a-1", "m-b-0", "m-b-1"], "whatever the program says");
     // Shaping again, as after a crash, gives the same.
     assert_eq!(shop.shape(&shop.received().await).await, shaped);
+}
+
+#[tokio::test]
+async fn everything_that_came_of_a_message_is_published_once() {
+    each_engine(async |deputy| {
+        let (shop, plain) = (Sender::new(&deputy).await, Sender::new(&deputy).await);
+        let program = "kind = string!(.properties.total)\nif kind == \"fail\" { .x = to_int!(kind) }\n\
+            if kind == \"drop\" { abort }\nif kind == \"two\" { one = .\n. = [one, .] } else { .userId = \"changed\" }";
+        save(&deputy, &shop.id, "transform", program).await;
+        plain.send(&[order("before", json!("as it came"))]).await;
+        shop.send(&["fine", "two", "drop", "fail"].map(|kind| order(kind, json!(kind)))).await;
+        // The SDK sends it again, and differently: neither comes through.
+        shop.send(&[order("two", json!("two")), order("fine", json!("another"))]).await;
+        plain.send(&[order("after", json!("as it came"))]).await;
+
+        let mut published = published(&deputy).await;
+        published.sort_by_key(|event| (event["type"].to_string(), event["data"]["message_id"].to_string()));
+        let told: Vec<_> =
+            published.iter().map(|event| (event["type"].as_str().unwrap_or_default(), &event["data"]["message_id"])).collect();
+        let expected = [
+            ("event.kept_aside.v1", json!("m-fail")),
+            ("event.kept_aside.v1", json!("m-fine")),
+            ("event.received.v1", json!("m-after")),
+            ("event.received.v1", json!("m-before")),
+            ("event.received.v1", json!("m-fine")),
+            ("event.received.v1", json!("m-two-0")),
+            ("event.received.v1", json!("m-two-1")),
+        ];
+        assert_eq!(told, expected.each_ref().map(|(name, id)| (*name, id)));
+        let aside = &published[0];
+        assert_eq!(published[1]["data"]["reason"], "conflict");
+        assert_eq!((&aside["data"]["reason"], &aside["actor"]), (&json!("transformation.failed"), &json!("deputy")));
+        assert_eq!((&aside["data"]["message"]["userId"], &aside["data"]["source"]), (&json!("fail"), &json!(shop.id)));
+        assert_eq!(published[4]["data"]["message"]["userId"], "changed");
+        assert_eq!(published[5]["actor"], json!({"source": shop.id}), "it is still the source's");
+        let ids: std::collections::BTreeSet<_> = published.iter().map(|event| event["id"].to_string()).collect();
+        assert_eq!(ids.len(), published.len(), "each has an id of its own");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn much_is_made_of_little_and_still_all_of_it_is_published() {
+    let deputy = Installation::start().await;
+    let shop = Sender::new(&deputy).await;
+    // Each message becomes twenty of some thirty thousand bytes: more in one batch than one commit may hold.
+    let mut program = "pad = \"0123456789abcdef\"\n".to_owned() + &"pad = pad + pad\n".repeat(10) + ".pad = pad\none = .\n. = [";
+    program += &"one, ".repeat(20);
+    save(&deputy, &shop.id, "transform", &(program + "one]")).await;
+    let sent: Vec<_> = (0..40).map(|number| order(&number.to_string(), json!(number))).collect();
+    for part in sent.chunks(20) {
+        let batch = json!({"writeKey": shop.write_key, "batch": part});
+        Answer::of(deputy.http.post(format!("{}/v1/batch", deputy.issuer)).json(&batch)).await.ok();
+    }
+    let published = published(&deputy).await;
+    assert_eq!(published.len(), 40 * 21);
+    assert!(published.iter().all(|event| event["type"] == "event.received.v1"));
 }
 
 #[tokio::test]

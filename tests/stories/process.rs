@@ -1,85 +1,23 @@
 //! `deputy serve` as a process: what it says when it cannot start, how it stops, and what a `kill -9` costs.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpListener},
+    io::Read as _,
+    net::TcpListener,
     path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Answer, RESOURCE, installation};
-
-/// The binary, told to serve these data at this address.
-fn serve(data: &Path, address: SocketAddr) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deputy"));
-    command.arg("serve").env_clear().current_dir(data.parent().unwrap_or(data)).stderr(Stdio::piped());
-    command
-        .env("DEPUTY_DATA_DIR", data)
-        .env("DEPUTY_LISTEN", address.to_string())
-        .env("DEPUTY_ISSUER", format!("http://{address}"));
-    command
-}
-
-/// An address that was free just now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
-/// A server that runs; killed when it is dropped.
-struct Running {
-    child: Child,
-    lines: BufReader<ChildStderr>,
-    issuer: String,
-}
-
-impl Running {
-    fn start(data: &Path, address: SocketAddr) -> Running {
-        let mut child = serve(data, address).spawn().expect("the binary runs");
-        let mut lines = BufReader::new(child.stderr.take().expect("it was asked for"));
-        let mut line = String::new();
-        while !line.contains("serving") {
-            line.clear();
-            assert!(lines.read_line(&mut line).expect("its lines are text") > 0, "it ended before it served");
-        }
-        Running { child, lines, issuer: format!("http://{address}") }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("it is ours to kill");
-        self.child.wait().expect("it was ours");
-    }
-
-    async fn operate(&self, data: &Path, path: &str, body: Value) -> Value {
-        let token = std::fs::read_to_string(data.join("operator.token")).expect("the first start wrote a token");
-        let request = http().post(format!("{}/admin/v1{path}", self.issuer)).bearer_auth(token.trim()).json(&body);
-        Answer::of(request).await.ok().json()
-    }
-
-    async fn token(&self, client: &Value) -> Answer {
-        let (id, secret) = (client["client_id"].as_str().expect("text"), client["client_secret"].as_str());
-        let form = [("grant_type", "client_credentials"), ("resource", RESOURCE)];
-        Answer::of(http().post(format!("{}/token", self.issuer)).basic_auth(id, secret).form(&form)).await
-    }
-
-    async fn is_active(&self, resource: &Value, token: &str) -> bool {
-        installation::is_active(&installation::introspect(&http(), &self.issuer, resource, token).await.ok())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone, if the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn http() -> reqwest::Client {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client")
-}
+use crate::support::{
+    Answer, RESOURCE,
+    serving::{Running, free_address, http, serve, signal},
+};
 
 /// Runs to its end; the exit code and what it said.
 fn refusal_to_start(mut command: Command) -> (Option<i32>, String) {
@@ -211,7 +149,7 @@ async fn kill_9_loses_nothing_that_was_answered() {
     assert!(running.is_active(&resource, &kept).await, "the key, the grant and the client are there");
     assert!(!running.is_active(&resource, &revoked).await, "what was revoked stays revoked");
     running.token(&client).await.ok();
-    let facts = events(folder.path());
+    let facts = records(folder.path(), "facts");
     let count = |name: &str| facts.iter().filter(|fact| fact["type"] == name).count();
     assert!(count("token.issued.v1") >= 2, "promise 1: {facts:?}");
     running.kill();
@@ -222,10 +160,10 @@ async fn kill_9_loses_no_event_that_was_taken() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     let running = Running::start(folder.path(), address);
     let source = running.operate(folder.path(), "/sources", json!({"name": "A source"})).await;
-    let issuer = running.issuer.clone();
+    let (issuer, count) = (running.issuer.clone(), Arc::new(AtomicUsize::new(0)));
     let senders: Vec<_> = (0..8)
         .map(|sender| {
-            let (issuer, write_key) = (issuer.clone(), source["write_key"].clone());
+            let (issuer, write_key, count) = (issuer.clone(), source["write_key"].clone(), Arc::clone(&count));
             tokio::spawn(async move {
                 let (http, mut taken) = (http(), Vec::new());
                 for number in 0..10_000 {
@@ -233,7 +171,10 @@ async fn kill_9_loses_no_event_that_was_taken() {
                     let batch = json!([{"type": "track", "event": "E", "userId": "ada", "messageId": id}]);
                     let body = json!({"writeKey": write_key, "batch": batch}).to_string();
                     match http.post(format!("{issuer}/v1/batch")).body(body).send().await {
-                        Ok(answer) if answer.status().is_success() => taken.push(id),
+                        Ok(answer) if answer.status().is_success() => {
+                            taken.push(id);
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
                         // Whatever was answered otherwise, or not at all, is sent again by its sender.
                         _ => break,
                     }
@@ -243,7 +184,8 @@ async fn kill_9_loses_no_event_that_was_taken() {
         })
         .collect();
     // In the middle of it.
-    while events(folder.path()).len() < 200 {
+    while count.load(Ordering::Relaxed) < 200 {
+        assert!(!senders.iter().all(tokio::task::JoinHandle::is_finished), "they end when the server does");
         tokio::task::yield_now().await;
     }
     running.kill();
@@ -252,10 +194,21 @@ async fn kill_9_loses_no_event_that_was_taken() {
         taken.extend(sender.await.expect("no sender panics"));
     }
     Running::start(folder.path(), address).kill();
-    let kept: std::collections::HashSet<_> =
-        events(folder.path()).into_iter().filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned())).collect();
+    let kept: std::collections::HashSet<_> = records(folder.path(), "received")
+        .into_iter()
+        .filter_map(|fact| Some(fact["data"]["message_id"].as_str()?.to_owned()))
+        .collect();
     let lost: Vec<_> = taken.iter().filter(|id| !kept.contains(*id)).collect();
     assert!(taken.len() > 100 && lost.is_empty(), "of {} taken these are gone: {lost:?}", taken.len());
+}
+
+#[tokio::test]
+async fn a_process_runs_programs_in_a_child_of_its_own() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let running = Running::start(folder.path(), address);
+    let trial = json!({"program": ".n = 2", "event": {"n": 1}});
+    let tried = running.operate(folder.path(), "/transformations/test", trial).await;
+    assert_eq!(tried, json!({"events": [{"n": 2}]}));
 }
 
 #[tokio::test]
@@ -273,26 +226,21 @@ async fn sigterm_finishes_what_is_in_flight() {
     for request in requests {
         answers.push(request.await.expect("no request panics").ok().text("client_id"));
     }
-    let pid = i32::try_from(running.child.id()).expect("a process identifier");
-    assert_eq!(terminate(pid), 0);
+    signal("-TERM", running.child.id());
     let mut said = String::new();
     running.lines.read_to_string(&mut said).expect("its lines are text");
     assert!(running.child.wait().expect("it was ours").success(), "{said}");
     assert!(said.contains("stopping"), "{said}");
-    let registered: Vec<_> = events(folder.path()).into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
+    let registered: Vec<_> =
+        records(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
     assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
 }
 
-/// Sends SIGTERM by the command that every Unix has.
-fn terminate(pid: i32) -> i32 {
-    Command::new("kill").args(["-TERM", &pid.to_string()]).status().ok().and_then(|status| status.code()).unwrap_or(-1)
-}
-
-/// The facts in the log of a data folder, read beside the server.
-fn events(data: &Path) -> Vec<Value> {
+/// The records of a topic in the log of a data folder, read beside the server.
+fn records(data: &Path, topic: &str) -> Vec<Value> {
     use deputy::log::{disk::RealDisk, embedded::reader::Reader};
     let mut reader = Reader::open(std::sync::Arc::new(RealDisk::at(&data.join("log")))).expect("the log is readable");
     reader.refresh().expect("the log is whole");
-    let entries = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole").entries;
+    let entries = reader.read(topic, 0, 0, usize::MAX).expect("the log is whole").entries;
     entries.iter().map(|entry| serde_json::from_slice(&entry.payload).expect("facts are JSON")).collect()
 }

@@ -186,11 +186,17 @@ impl Installation {
 
     /// Runs every background stage until it rests.
     pub async fn settle(&self) {
-        for stage in STAGES {
-            let world = self.world();
-            while (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name))
-                == Progress::Advanced
-            {}
+        let world = self.world();
+        let mut is_moving = true;
+        // What a later stage writes may be for an earlier one.
+        while std::mem::take(&mut is_moving) {
+            for stage in STAGES {
+                let step =
+                    || async { (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name)) };
+                while step().await == Progress::Advanced {
+                    is_moving = true;
+                }
+            }
         }
     }
 
@@ -247,12 +253,17 @@ impl Installation {
     /// Every fact on record, the oldest first.
     pub async fn facts(&self) -> Vec<Value> {
         self.settle().await;
+        self.topic(FACTS).await
+    }
+
+    /// Everything that the topic holds now, partition by partition.
+    pub async fn topic(&self, name: &str) -> Vec<Value> {
         let log = &self.world().log;
         let mut facts = Vec::new();
-        for partition in 0..log.partitions(FACTS).await.expect("the log answers") {
-            let (mut next, end) = log.bounds(FACTS, partition).await.expect("the partition exists");
+        for partition in 0..log.partitions(name).await.expect("the log answers") {
+            let (mut next, end) = log.bounds(name, partition).await.expect("the partition exists");
             while next < end {
-                let batch = log.read(FACTS, partition, next, 1 << 20).await.expect("the log is whole");
+                let batch = log.read(name, partition, next, 1 << 20).await.expect("the log is whole");
                 next = batch.next;
                 let payloads = batch.entries.into_iter().map(|entry| entry.payload);
                 facts.extend(payloads.map(|payload| serde_json::from_slice::<Value>(&payload).expect("facts are JSON")));

@@ -7,6 +7,8 @@ pub mod postgres;
 pub mod kafka;
 /// An installation: start it, restart it, read its facts.
 pub mod installation;
+/// The server in a process of its own.
+pub mod serving;
 /// A person with a browser.
 pub mod person;
 /// Software that asks for tokens.

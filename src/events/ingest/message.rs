@@ -86,25 +86,28 @@ pub(super) struct Envelope<'m> {
     pub(super) context: Option<&'m RawValue>,
     pub(super) integrations: Option<&'m RawValue>,
     pub(super) write_key: Option<&'m RawValue>,
-    /// The messages of a batch; of no meaning in a message itself.
-    pub(super) batch: Option<&'m RawValue>,
     rest: Vec<(Cow<'m, str>, &'m RawValue)>,
     has_too_many: bool,
     /// What the members take up.
     bytes: usize,
 }
 
-/// What may stand in a batch: a message, or anything else.
-pub(super) enum Item<'m> {
-    Message(Envelope<'m>),
-    Other,
+/// A request that is a batch: what stands around its messages, and these if there are any.
+pub(super) struct Batch<'m> {
+    pub(super) outer: Envelope<'m>,
+    pub(super) items: Option<Vec<Item<'m>>>,
 }
+
+/// What stands in a batch: a message's envelope; `None` for what is no object.
+pub(super) struct Item<'m>(pub(super) Option<Envelope<'m>>);
 
 /// What all messages of one request have in common.
 pub(super) struct Common<'m> {
     /// What the request's path says, where it is for one kind of call.
     pub(super) call: Option<Call>,
     pub(super) received_at: Timestamp,
+    /// The same as text.
+    pub(super) received_at_text: &'m str,
     pub(super) sent_at: Option<&'m RawValue>,
     pub(super) context: Option<&'m RawValue>,
     pub(super) integrations: Option<&'m RawValue>,
@@ -127,7 +130,7 @@ pub(super) struct Message<'m> {
     timestamp: Timestamp,
     original_timestamp: Option<&'m RawValue>,
     sent_at: Option<&'m RawValue>,
-    received_at: Timestamp,
+    received_at: &'m str,
     context: Option<Merged<'m>>,
     integrations: Option<Merged<'m>>,
     rest: Vec<(Cow<'m, str>, &'m RawValue)>,
@@ -160,7 +163,7 @@ impl<'m> Message<'m> {
             timestamp: corrected(original_timestamp, sent_at, received_at),
             original_timestamp,
             sent_at,
-            received_at,
+            received_at: common.received_at_text,
             context: context(envelope.context, common),
             integrations: Merged::of(envelope.integrations, common.integrations, None),
             rest: envelope.rest,
@@ -196,8 +199,16 @@ pub fn remade(made: &RawValue, message_id: String, happened_at: Timestamp, recei
     envelope.message_id = None;
     let (said, original_timestamp, sent_at) = (envelope.timestamp, envelope.original_timestamp.take(), envelope.sent_at.take());
     let own_context = envelope.context;
-    let nothing =
-        Common { call: None, received_at, sent_at: None, context: None, integrations: None, browser_address: None, address: "" };
+    let nothing = Common {
+        call: None,
+        received_at,
+        received_at_text: &received_at.to_iso_8601(),
+        sent_at: None,
+        context: None,
+        integrations: None,
+        browser_address: None,
+        address: "",
+    };
     let message = Message::of(envelope, &nothing)?;
     let timestamp = word(said).and_then(|text| Timestamp::parse_iso_8601(&text)).unwrap_or(happened_at);
     let context = Merged::of(own_context, None, None);
@@ -231,7 +242,7 @@ impl Serialize for Message<'_> {
                 map.serialize_entry(name, time)?;
             }
         }
-        map.serialize_entry("receivedAt", &self.received_at.to_iso_8601())?;
+        map.serialize_entry("receivedAt", self.received_at)?;
         for (name, merged) in [("context", &self.context), ("integrations", &self.integrations)] {
             if let Some(merged) = merged {
                 map.serialize_entry(name, merged)?;
@@ -311,7 +322,6 @@ impl<'m> Envelope<'m> {
             "context" => &mut self.context,
             "integrations" => &mut self.integrations,
             "writeKey" => &mut self.write_key,
-            "batch" => &mut self.batch,
             // Ours to say.
             "receivedAt" => return,
             _ => return self.note_rest(name, value),
@@ -339,10 +349,36 @@ impl<'de> Deserialize<'de> for Item<'de> {
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Envelope<'de>, D::Error> {
-        match Item::deserialize(deserializer)? {
-            Item::Message(envelope) => Ok(envelope),
-            Item::Other => Err(D::Error::custom("not an object")),
+        let Item(envelope) = Item::deserialize(deserializer)?;
+        envelope.ok_or_else(|| D::Error::custom("not an object"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Batch<'de>, D::Error> {
+        struct BatchVisitor;
+
+        impl<'de> Visitor<'de> for BatchVisitor {
+            type Value = Batch<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a batch")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Batch<'de>, A::Error> {
+                let mut batch = Batch { outer: Envelope::default(), items: None };
+                while let Some(Name(name)) = map.next_key()? {
+                    if name == "batch" {
+                        batch.items = Some(map.next_value()?);
+                    } else {
+                        batch.outer.note(name, map.next_value()?);
+                    }
+                }
+                Ok(batch)
+            }
         }
+
+        deserializer.deserialize_map(BatchVisitor)
     }
 }
 
@@ -360,35 +396,35 @@ impl<'de> Visitor<'de> for ItemVisitor {
         while let Some(Name(name)) = map.next_key()? {
             envelope.note(name, map.next_value()?);
         }
-        Ok(Item::Message(envelope))
+        Ok(Item(Some(envelope)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Item<'de>, A::Error> {
         while sequence.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 
     fn visit_unit<E>(self) -> Result<Item<'de>, E> {
-        Ok(Item::Other)
+        Ok(Item(None))
     }
 }

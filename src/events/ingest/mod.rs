@@ -26,7 +26,7 @@ use tokio::sync::SemaphorePermit;
 
 use self::{
     authority::Caller,
-    message::{Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
+    message::{Batch, Common, Envelope, Item, MESSAGE_BYTES_MAX, Message, Unfit},
 };
 use crate::{
     domain::{
@@ -46,6 +46,8 @@ const BATCH_MESSAGES_MAX: usize = 2_500;
 /// What the log adds to each record, at most, and what an event adds to its message.
 const RECORD_BYTES: usize = 64;
 const EVENT_BYTES: usize = 1024;
+/// What most records take up; a larger one grows.
+const PAYLOAD_BYTES: usize = 1536;
 /// How long a request waits for others to become durable before it is told to come again.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long an SDK is told to stay away. Shorter waits use up the tries that it has; from 300 s on, they are cut to that.
@@ -83,10 +85,12 @@ pub fn wait(world: &World) -> Duration {
 /// Takes a request in. When it is answered, every message in it that makes sense is durable.
 pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Result<(), OAuthError> {
     let text = std::str::from_utf8(request.body).map_err(|_| TRACKING_JSON)?;
-    let mut outer: Envelope<'_> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    let items = match request.call {
-        Some(_) => None,
-        None => Some(batch(outer.batch)?),
+    let (mut outer, items) = match request.call {
+        Some(_) => (serde_json::from_str(text).map_err(|error| malformed(&error))?, None),
+        None => {
+            let Batch { outer, items } = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+            (outer, Some(items.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?))
+        }
     };
     let source = authority::source(world, &request.caller, write_key(&outer, items.as_deref()).as_deref(), now).await?;
     let address = request.address.to_canonical().to_string();
@@ -94,13 +98,14 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     let common = Common {
         call: request.call,
         received_at: now,
+        received_at_text: &now.to_iso_8601(),
         sent_at: outer.sent_at.filter(|_| is_batch),
         context: outer.context.take_if(|_| is_batch),
         integrations: outer.integrations.take_if(|_| is_batch),
         browser_address: (source.producer == Producer::Browser).then_some(address.as_str()),
         address: &address,
     };
-    let items = items.unwrap_or_else(|| vec![Item::Message(outer)]);
+    let items = items.unwrap_or_else(|| vec![Item(Some(outer))]);
     let records = records(world, &request.caller, &source, items, &common, soundness::is_plain(text))?;
     if records.is_empty() {
         return Ok(());
@@ -114,12 +119,6 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// The messages of a batch.
-fn batch(batch: Option<&RawValue>) -> Result<Vec<Item<'_>>, OAuthError> {
-    let batch = batch.ok_or_else(|| TRACKING_JSON.because("The request has no batch."))?;
-    serde_json::from_str(batch.get()).map_err(|error| malformed(&error))
-}
-
 fn malformed(error: &serde_json::Error) -> OAuthError {
     // The words of the library may quote what was sent; where it is says enough.
     TRACKING_JSON.because(format!("The request body is not JSON of this API: line {}, column {}.", error.line(), error.column()))
@@ -128,10 +127,7 @@ fn malformed(error: &serde_json::Error) -> OAuthError {
 /// The write key that the body names: beside the batch, or, as some old SDKs have it, in its messages.
 fn write_key<'m>(outer: &Envelope<'m>, items: Option<&[Item<'m>]>) -> Option<Cow<'m, str>> {
     let of = |envelope: &Envelope<'m>| message::identifier(envelope.write_key).ok().flatten();
-    of(outer).or_else(|| match items?.first()? {
-        Item::Message(first) => of(first),
-        Item::Other => None,
-    })
+    of(outer).or_else(|| items?.first()?.0.as_ref().and_then(of))
 }
 
 /// The records of all messages that make sense; the others are counted.
@@ -146,17 +142,19 @@ fn records(
     common: &Common<'_>,
     is_plain: bool,
 ) -> Result<Vec<Record>, OAuthError> {
-    let actor = match caller {
+    // The same in every record, and so written once.
+    let actor = raw(&match caller {
         Caller::Client(client) => Actor::Client(client.clone()),
         Caller::Nobody | Caller::WriteKey(_) => Actor::Source(source.id),
-    };
+    });
+    let written = Written { actor: &actor, source: &raw(&source.id) };
     let first_id: Id<EventKind> = world.id(common.received_at);
     let mut records = Vec::with_capacity(items.len().min(BATCH_MESSAGES_MAX));
     let mut bytes = 0;
     for (place, item) in items.into_iter().enumerate() {
         let id = first_id.nth(place as u64);
         let made =
-            if place < BATCH_MESSAGES_MAX { record(id, &actor, source.id, item, common, is_plain) } else { Err(Unfit::Surplus) };
+            if place < BATCH_MESSAGES_MAX { record(id, &written, source.id, item, common, is_plain) } else { Err(Unfit::Surplus) };
         match made {
             Ok(record) => {
                 bytes += record.payload.len() + RECORD_BYTES;
@@ -169,10 +167,20 @@ fn records(
     if bytes > APPEND_BYTES_MAX { Err(TRACKING_TOO_LARGE) } else { Ok(records) }
 }
 
+/// What all records of a request say alike.
+struct Written<'r> {
+    actor: &'r RawValue,
+    source: &'r RawValue,
+}
+
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("our own types serialise to JSON")
+}
+
 /// The message as the log carries it: the form of `domain::event::Event`, written without reading the message again.
 fn record(
     id: Id<EventKind>,
-    actor: &Actor,
+    written: &Written<'_>,
     source: Id<SourceKind>,
     item: Item<'_>,
     common: &Common<'_>,
@@ -182,24 +190,25 @@ fn record(
     struct Received<'r, 'm> {
         id: Id<EventKind>,
         at: Timestamp,
-        actor: &'r Actor,
+        actor: &'r RawValue,
         r#type: &'static str,
         data: Data<'r, 'm>,
     }
     #[derive(Serialize)]
     struct Data<'r, 'm> {
-        source: Id<SourceKind>,
+        source: &'r RawValue,
         message_id: &'r str,
         message: &'r Message<'m>,
     }
-    let Item::Message(envelope) = item else { return Err(Unfit::Form) };
+    let Item(Some(envelope)) = item else { return Err(Unfit::Form) };
     let mut message = Message::of(envelope, common)?;
     if message.message_id.is_empty() {
         message.message_id = Cow::Owned(id.to_string());
     }
-    let data = Data { source, message_id: &message.message_id, message: &message };
-    let received = Received { id, at: common.received_at, actor, r#type: "event.received.v1", data };
-    let payload = serde_json::to_vec(&received).expect("what was read as JSON serialises to JSON");
+    let data = Data { source: written.source, message_id: &message.message_id, message: &message };
+    let received = Received { id, at: common.received_at, actor: written.actor, r#type: "event.received.v1", data };
+    let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+    serde_json::to_writer(&mut payload, &received).expect("what was read as JSON serialises to JSON");
     if payload.len() > MESSAGE_BYTES_MAX + EVENT_BYTES {
         return Err(Unfit::TooLarge);
     }

@@ -16,10 +16,9 @@ mod output;
 /// What a plan says of a message, as a message.
 mod violation;
 
-use serde::Serialize;
-
 use crate::{
     domain::{
+        event::Fact,
         id::{Id, SourceKind},
         json::Json,
         time::Timestamp,
@@ -29,11 +28,24 @@ use crate::{
     world::{StageError, World, shapes::Shape, shapes::Shapes},
 };
 
+/// Violations that are told of all that was made of one message.
+const VIOLATIONS_MAX: usize = 20;
+
 /// A message that came in, in the form that `events::ingest` gives it.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'m> {
     pub source: Id<SourceKind>,
     pub message: &'m Json,
+}
+
+impl<'m> Received<'m> {
+    /// The message of a fact, if it is one that came in.
+    pub fn of(fact: &'m Fact) -> Option<Received<'m>> {
+        match fact {
+            Fact::EventReceived { source, message, .. } => Some(Received { source: *source, message }),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a message.
@@ -56,7 +68,7 @@ pub enum GoesOn {
 }
 
 /// Something that does not go on and is not lost.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeptAside {
     pub source: Id<SourceKind>,
     pub reason: Reason,
@@ -67,25 +79,18 @@ pub struct KeptAside {
 }
 
 /// Why something is kept aside. The words are the labels of a metric, and so a promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    #[serde(rename = "filter.failed")]
     FilterFailed,
-    #[serde(rename = "transformation.failed")]
     TransformationFailed,
     /// The program was stopped at a bound of time or memory.
-    #[serde(rename = "transformation.stopped")]
     TransformationStopped,
     /// What the program made is no message.
-    #[serde(rename = "transformation.output")]
     TransformationOutput,
     /// A webhook's source has no transformation that makes messages of what comes.
-    #[serde(rename = "webhook.unmapped")]
     WebhookUnmapped,
-    #[serde(rename = "plan.blocked")]
     PlanBlocked,
     /// This version cannot read the plan that was saved.
-    #[serde(rename = "plan.unreadable")]
     PlanUnreadable,
 }
 
@@ -216,7 +221,8 @@ fn follow(plan: &CompiledPlan, received: Received<'_>, shaped: &mut Shaped) {
             }
         };
         let judgement = plan.judge(&value);
-        let told = judgement.violations.iter().enumerate();
+        let room = VIOLATIONS_MAX.saturating_sub(shaped.violations.len());
+        let told = judgement.violations.iter().enumerate().take(room);
         shaped.violations.extend(told.map(|(place, violation)| violation::message(plan, &value, violation, place)));
         match judgement.decision {
             Decision::Allowed => going_on.push(message),

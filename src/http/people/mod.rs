@@ -116,7 +116,7 @@ pub(crate) async fn nothing(State(world): State<Arc<World>>, request: Request) -
 }
 
 fn request_id(request: &Request) -> String {
-    request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+    request.extensions().get::<RequestId>().map(|id| id.0.to_string()).unwrap_or_default()
 }
 
 /// Turns every refusal into what the person sees of it.

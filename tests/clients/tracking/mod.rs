@@ -125,7 +125,7 @@ fn deputy(folder: &Path, issuer: &str) -> Command {
 fn messages(folder: &Path) -> BTreeMap<String, Value> {
     let mut reader = Reader::open(std::sync::Arc::new(RealDisk::at(&folder.join("data/log")))).expect("the log is readable");
     reader.refresh().expect("the log is whole");
-    let read = reader.read("facts", 0, 0, usize::MAX).expect("the log is whole");
+    let read = reader.read("received", 0, 0, usize::MAX).expect("the log is whole");
     let facts = read.entries.iter().map(|entry| serde_json::from_slice::<Value>(&entry.payload).expect("facts are JSON"));
     let received = facts.filter(|fact| fact["type"] == "event.received.v1").map(|fact| fact["data"]["message"].clone());
     received.map(|message| (message["messageId"].as_str().expect("every message has an id").to_owned(), message)).collect()

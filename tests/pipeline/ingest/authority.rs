@@ -100,7 +100,7 @@ async fn an_access_token_of_ours_writes() {
         taken(&with_token(&deputy, &good, &page(Some(key(&bound)))).await);
         taken(&with_token(&deputy, &good, &page(None)).await);
         taken(&with_token(&deputy, &foreign, &page(Some(key(&open)))).await);
-        let fact = deputy.facts().await.into_iter().rfind(|fact| fact["type"] == "event.received.v1").expect("it is on record");
+        let fact = deputy.topic("received").await.pop().expect("it is on record");
         assert_eq!(fact["actor"]["client"], stranger.client_id);
         for (header, body, status, code, reason) in [
             (None, page(Some(key(&bound))), 401, "invalid_token", "tracking.token_needed"),

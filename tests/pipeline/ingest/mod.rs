@@ -7,18 +7,19 @@ mod authority;
 /// Too much at once, and trouble of our own.
 mod pressure;
 
+use deputy::world::RECEIVED;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use crate::support::{Answer, Installation};
 
 /// The write key of a source.
-fn key(source: &Value) -> &str {
+pub(super) fn key(source: &Value) -> &str {
     source["write_key"].as_str().expect("a source has a write key")
 }
 
 /// Posts a body as JSON, without a header of any kind.
-fn post(deputy: &Installation, path: &str, body: &Value) -> RequestBuilder {
+pub(super) fn post(deputy: &Installation, path: &str, body: &Value) -> RequestBuilder {
     deputy.http.post(format!("{}{path}", deputy.issuer)).body(body.to_string())
 }
 
@@ -38,5 +39,5 @@ fn refused(answer: &Answer, status: u16, code: &str) {
 
 /// The messages on record, the oldest first.
 async fn messages(deputy: &Installation) -> Vec<Value> {
-    deputy.facts_of("event.received.v1").await.into_iter().map(|data| data["message"].clone()).collect()
+    deputy.topic(RECEIVED).await.into_iter().map(|event| event["data"]["message"].clone()).collect()
 }

@@ -1,0 +1,234 @@
+//! Dedup: every event once, whatever is sent again, and wherever the power fails.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use deputy::{
+    config::Settings,
+    domain::{
+        event::{Actor, Event, Fact, received_subject},
+        id::{Id, SourceKind},
+        json::Json,
+        time::Timestamp,
+    },
+    events::dedup,
+    log::{Log, Record, disk::simulated::SimulatedDisk},
+    outbound::{Outbound, OutboundPolicy},
+    sandbox::Sandbox,
+    world::{EVENTS, Progress, RECEIVED, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
+};
+use serde_json::{Value, json};
+
+use super::ingest::{key, post};
+use crate::support::{Answer, Installation, each_engine};
+
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+/// Everything that the topic holds, in order.
+async fn published(log: &dyn Log) -> Vec<Value> {
+    let (mut next, end) = log.bounds(EVENTS, 0).await.expect("it has a partition");
+    let mut events = Vec::new();
+    while next < end {
+        let batch = log.read(EVENTS, 0, next, 1 << 20).await.expect("the log is whole");
+        events.extend(batch.entries.iter().map(|entry| serde_json::from_slice(&entry.payload).expect("events are JSON")));
+        next = batch.next;
+    }
+    events
+}
+
+/// The names of the customer events that went on, and how often.
+fn counted(events: &[Value]) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for event in events.iter().filter(|event| event["type"] == "event.received.v1") {
+        *counted.entry(event["data"]["message_id"].as_str().expect("text").to_owned()).or_default() += 1;
+    }
+    counted
+}
+
+fn aside<'e>(events: &'e [Value], reason: &str) -> Vec<&'e Value> {
+    events.iter().filter(|event| event["type"] == "event.kept_aside.v1" && event["data"]["reason"] == reason).collect()
+}
+
+async fn send(deputy: &Installation, source: &Value, message_id: &str, sent_at: &str, total: u32) {
+    let track = json!({"type": "track", "userId": "u", "event": "Order", "messageId": message_id, "timestamp": "2026-11-23T00:00:00Z",
+        "properties": {"total": total}});
+    let batch = json!({"writeKey": key(source), "sentAt": sent_at, "batch": [track]});
+    Answer::of(post(deputy, "/v1/batch", &batch)).await.ok();
+}
+
+#[tokio::test]
+async fn an_event_that_is_sent_again_counts_once_within_its_source() {
+    each_engine(async |deputy| {
+        let (shop, app) = (deputy.source(json!({})).await, deputy.source(json!({})).await);
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 1).await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:09Z", 1).await;
+        deputy.settle().await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:01:00Z", 1).await;
+        // Another source may well use the same id: nobody can burn somebody else's.
+        send(&deputy, &app, "m1", "2026-11-23T00:00:01Z", 1).await;
+        deputy.settle().await;
+        let events = published(&*deputy.world().log).await;
+        assert_eq!(counted(&events), BTreeMap::from([("m1".to_owned(), 2)]));
+        assert!(aside(&events, "conflict").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_that_comes_again_with_another_payload_is_kept_aside() {
+    each_engine(async |deputy| {
+        let shop = deputy.source(json!({})).await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 1).await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 2).await;
+        deputy.settle().await;
+        let events = published(&*deputy.world().log).await;
+        let kept = aside(&events, "conflict");
+        assert_eq!(counted(&events), BTreeMap::from([("m1".to_owned(), 1)]));
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0]["data"]["message"]["properties"]["total"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_seen_is_known_after_a_crash_and_without_the_index() {
+    let mut deputy = Installation::start().await;
+    let shop = deputy.source(json!({})).await;
+    send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 1).await;
+    deputy.settle().await;
+    deputy.crash().await;
+    send(&deputy, &shop, "m1", "2026-11-23T00:00:02Z", 1).await;
+    send(&deputy, &shop, "m2", "2026-11-23T00:00:02Z", 1).await;
+    deputy.settle().await;
+    // The index is only a cache: the log makes it anew.
+    let world = Arc::clone(deputy.world());
+    tokio::task::spawn_blocking(move || world.seen.forget_all()).await.expect("it ends").expect("the folder is there");
+    send(&deputy, &shop, "m1", "2026-11-23T00:00:03Z", 1).await;
+    send(&deputy, &shop, "m3", "2026-11-23T00:00:03Z", 1).await;
+    deputy.settle().await;
+    let once = ["m1", "m2", "m3"].map(|id| (id.to_owned(), 1));
+    assert_eq!(counted(&published(&*deputy.world().log).await), BTreeMap::from(once));
+}
+
+/// A machine that loses its power at any write: its disks forget what was not synced.
+struct Machine {
+    disk: SimulatedDisk,
+    seen_disk: SimulatedDisk,
+    settings: Settings,
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Machine {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = configuration(folder.path());
+        Machine { disk: SimulatedDisk::new(seed), seen_disk: SimulatedDisk::new(!seed), settings, folder }
+    }
+
+    async fn start(&self) -> Option<Arc<World>> {
+        self.disk.restart();
+        self.seen_disk.restart();
+        let outside = Outside {
+            clock: Arc::new(SimulatedClock::at(NOW)),
+            entropy: Arc::new(SeededEntropy::new(7)),
+            disk: Arc::new(self.disk.clone()),
+            seen_disk: Arc::new(self.seen_disk.clone()),
+            outbound: Outbound::simulated(OutboundPolicy::PublicOnly).0,
+            sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
+        };
+        World::open_with(self.settings.clone(), outside).await.ok()
+    }
+
+    async fn lose_power(&self, world: Arc<World>) {
+        world.storage.crash().await;
+        self.disk.power_off();
+        self.seen_disk.power_off();
+        drop(world);
+    }
+}
+
+fn configuration(folder: &Path) -> Settings {
+    let lines = format!("data_dir = {:?}", folder.display().to_string());
+    Settings::parse("the test's configuration", &lines).expect("the configuration is good")
+}
+
+fn record(message_id: &str) -> Record {
+    let source: Id<SourceKind> = Id::from_bytes([1; 16]);
+    let message = Json::parse(json!({"type": "track", "messageId": message_id}).to_string()).expect("it is JSON");
+    let subject = received_subject(source, message_id);
+    let fact = Fact::EventReceived { source, message_id: message_id.to_owned(), message };
+    let event = Event { id: Id::from_bytes([2; 16]), at: NOW, actor: Actor::Source(source), fact };
+    Record::new(subject.as_bytes(), serde_json::to_vec(&event).expect("events serialise"), NOW)
+}
+
+/// Lets dedup work until there is nothing to do; `false` if the power failed meanwhile.
+async fn work_off(world: &World) -> bool {
+    for _ in 0..100 {
+        match dedup::step(world, NOW).await {
+            Ok(Progress::Idle) => return true,
+            Ok(Progress::Advanced) => {}
+            Err(_) => return false,
+        }
+    }
+    panic!("dedup does not come to an end")
+}
+
+/// The power fails at the n-th operation of the log's disk, or of the index's, for every n that there is.
+#[tokio::test]
+async fn wherever_the_power_fails_each_event_is_published_once() {
+    for is_index in [false, true] {
+        let mut operations = 0;
+        loop {
+            let machine = Machine::new(operations);
+            let world = machine.start().await.expect("it starts");
+            let sent = ["a", "b", "a", "c", "b", "d"].map(record).to_vec();
+            world.log.append(RECEIVED, sent.clone()).await.expect("the disk works");
+            let disk = if is_index { &machine.seen_disk } else { &machine.disk };
+            disk.power_off_after(operations);
+            let is_done = work_off(&world).await;
+            machine.lose_power(world).await;
+
+            // Whoever was not answered sends again; and the same failure may meet the recovery.
+            let world = machine.start().await.expect("it starts again");
+            world.log.append(RECEIVED, sent.clone()).await.expect("the disk works");
+            disk.power_off_after(operations);
+            work_off(&world).await;
+            machine.lose_power(world).await;
+            let world = machine.start().await.expect("it starts once more");
+            assert!(work_off(&world).await, "nothing fails any longer");
+            let once = ["a", "b", "c", "d"].map(|id| (id.to_owned(), 1));
+            assert_eq!(counted(&published(&*world.log).await), BTreeMap::from(once), "operation {operations}, index {is_index}");
+            world.close().await;
+            assert!(machine.folder.path().exists());
+            if is_done {
+                break;
+            }
+            operations += 1;
+        }
+        assert!(operations > 1, "the power failed at no operation");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_made_anew_from_the_log() {
+    let machine = Machine::new(3);
+    let world = machine.start().await.expect("it starts");
+    world.log.append(RECEIVED, vec![record("a"), record("b")]).await.expect("the disk works");
+    assert!(work_off(&world).await);
+    world.close().await;
+    drop(world);
+    let run = |name: &String| machine.seen_disk.contents(name).is_some_and(|bytes| !bytes.is_empty());
+    let names = deputy::log::disk::Disk::list(&machine.seen_disk).expect("the disk works");
+    for name in names.iter().filter(|name| run(name)) {
+        let mut bytes = machine.seen_disk.contents(name).expect("it is there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        machine.seen_disk.put(name, bytes);
+    }
+    let world = machine.start().await.expect("it starts");
+    world.log.append(RECEIVED, vec![record("a"), record("c")]).await.expect("the disk works");
+    // The damage is told once, and then the index is there again.
+    while !work_off(&world).await {}
+    let once = ["a", "b", "c"].map(|id| (id.to_owned(), 1));
+    assert_eq!(counted(&published(&*world.log).await), BTreeMap::from(once));
+    world.close().await;
+}
