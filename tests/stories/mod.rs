@@ -12,5 +12,7 @@ mod nodes;
 /// An operator runs an installation through the admin API.
 mod operator;
 
-/// A person: an account, sessions, a password, consent, and what acts for them.
+/// A person: an account, sessions, a password.
 mod person;
+/// A person decides what acts for them.
+mod consent;

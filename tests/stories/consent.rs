@@ -1,0 +1,158 @@
+//! A person is asked by an app, decides, and ends what it may do.
+
+use serde_json::json;
+
+use crate::support::{
+    Answer, RESOURCE, each_engine,
+    person::{field, fields},
+};
+
+#[tokio::test]
+async fn a_person_sees_who_asks_narrows_and_ends_it() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let url = agent.authorization_url("notes:read notes:write", &[]);
+        let sign_in = ada.open(&url).await.page().ok();
+        assert!(sign_in.body.contains("Notes agent") && sign_in.body.contains("agent.example"), "{}", sign_in.body);
+        let page = ada.sign_in_on(&sign_in).await.page().ok();
+        for told in [
+            "Nobody vouches for its name.",
+            "Read your notes",
+            "Write and change your notes",
+            RESOURCE,
+            "agent.example",
+            "10 minutes",
+            "until <time",
+        ] {
+            assert!(page.body.contains(told), "{told}: {}", page.body);
+        }
+        assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("'self' https://agent.example;")));
+
+        let form = [("seal", &*field(&page, "seal")), ("scope", "notes:read"), ("decision", "allow")];
+        let code = ada.submit("/consent", &form).await.parameter("code").expect("a code");
+        let tokens = agent.redeem(&code, &[]).await.ok();
+        assert_eq!(tokens.text("scope"), "notes:read");
+
+        let account = ada.open("/account").await.page();
+        assert!(account.body.contains("Notes agent") && account.body.contains("Read your notes"), "{}", account.body);
+        assert!(!account.body.contains("Write and change"), "{}", account.body);
+        // Allowed before, so not asked again; until it is ended.
+        let silent = agent.authorization_url("notes:read", &[]);
+        ada.open(&silent).await.parameter("code").expect("a code");
+        let form = [("seal", &*field(&account, "seal")), ("grant", &*field(&account, "grant"))];
+        let page = ada.submit("/account/apps/end", &form).await.page().ok();
+        assert!(page.body.contains("Nothing acts for you"), "{}", page.body);
+        agent.refresh(&tokens.text("refresh_token")).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.last_reason().await, "refresh.ended");
+        assert!(ada.open(&silent).await.page().body.contains("name=\"decision\""), "it has to ask again");
+        let ended = deputy.facts_of("grant.ended.v1").await;
+        assert_eq!((ended.len(), &ended[0]["cause"]), (1, &json!("person")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_app_ended_leaves_the_others() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, one, two) = (deputy.person("ada").await, deputy.agent().await, deputy.service("notes:read").await);
+        let kept = one.authorize(&ada, "notes:read").await;
+        let ended = one.authorize(&ada, "notes:write").await;
+        two.client_credentials(&[]).await.ok();
+        let account = ada.open("/account").await.page();
+        let grants = fields(&account, "grant");
+        assert_eq!(grants.len(), 2, "{}", account.body);
+        let gid = ended.claims()["gid"].as_str().expect("a grant").to_owned();
+        ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &gid)]).await.page().ok();
+        one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
+        one.refresh(kept.refresh_token()).await.ok();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_account_can_be_used_on_the_consent_page() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let grace = deputy.person("grace").await;
+        ada.sign_in().await.ok();
+        let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let page = ada.submit("/sign-out", &[("seal", &field(&consent, "seal"))]).await.page().ok();
+        assert!(page.body.contains("Notes agent") && page.body.contains("name=\"password\""), "{}", page.body);
+        let form = [("seal", &*field(&page, "seal")), ("login", "grace"), ("password", &grace.password)];
+        let consent = ada.submit("/sign-in", &form).await.page();
+        assert!(consent.body.contains("<bdi>grace</bdi>"), "{}", consent.body);
+        let code = ada.allow_on(&consent).await.parameter("code").expect("a code");
+        agent.redeem(&code, &[]).await.ok();
+        let consents = deputy.facts_of("consent.given.v1").await;
+        let people = deputy.facts_of("person.created.v1").await;
+        assert_eq!(consents[0]["person"], people[1]["person"], "it is grace who allowed it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_sent_as_a_form_goes_on_as_a_link() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let request = agent.authorization_request("notes:read");
+        let form: Vec<(&str, &str)> = request.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let page = ada.submit("/authorize", &form).await.page().ok();
+        let consent = ada.sign_in_on(&page).await.page();
+        assert_eq!(ada.allow_on(&consent).await.parameter("state").as_deref(), Some("the state"));
+        let twice = [form.as_slice(), &[("client_id", "x")]].concat();
+        ada.submit("/authorize", &twice).await.page().refused_on_page(400, "request.parameter_repeated");
+        let long = "x".repeat(13 * 1024);
+        ada.submit("/authorize", &[("state", &*long)]).await.page().refused_on_page(413, "request.too_large");
+        deputy.get(&format!("/authorize?state={long}")).await.refused_on_page(413, "request.too_large");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_does_anything_without_signing_in_and_a_form_of_ours() {
+    each_engine(async |deputy| {
+        let ada = deputy.person("ada").await;
+        let paths = ["/consent", "/account/apps/end", "/account/sessions/end", "/account/sessions/end-others", "/account/password"];
+        for path in paths {
+            deputy.post(path, &[("seal", "x"), ("decision", "allow")]).await.refused_on_page(403, "session.missing");
+        }
+        ada.sign_in().await.ok();
+        for path in paths.into_iter().chain(["/sign-out", "/sign-in"]) {
+            let nothing = [("seal", ""), ("decision", "allow"), ("grant", "gra_x"), ("session", "ses_x")];
+            ada.submit(path, &nothing).await.page().refused_on_page(400, "form.expired");
+            assert_eq!(deputy.last_reason().await, "form.expired");
+        }
+        assert!(ada.open("/account").await.page().body.contains("Signed in as"), "nothing has changed");
+        for path in ["/", "/account", "/account/sessions", "/invitation/none"] {
+            let request = deputy.http.delete(format!("{}{path}", deputy.issuer));
+            Answer::of(request).await.refused(405, "method_not_allowed");
+            assert_eq!(deputy.last_reason().await, "request.method");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_choice_on_the_page_is_refused() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        ada.sign_in().await.ok();
+        let consent = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let seal = field(&consent, "seal");
+        ada.submit("/consent", &[("seal", &seal)]).await.page().refused_on_page(400, "request.parameter_missing");
+        let account = field(&ada.open("/account").await.page(), "seal");
+        for (path, name) in [("/account/apps/end", "grant"), ("/account/sessions/end", "session")] {
+            let answer = ada.submit(path, &[("seal", &*account), (name, "nonsense")]).await.page();
+            answer.refused_on_page(400, "request.parameter_missing");
+        }
+        let url = ada.submit("/consent", &[("seal", &*seal), ("decision", "refuse")]).await;
+        assert_eq!(url.parameter("error").as_deref(), Some("access_denied"));
+        assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
+    })
+    .await;
+}
