@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Installation, kafka};
 
 fn on_kafka() -> String {
-    format!("log = \"kafka://{}/{}\"\nlog_partitions = 3", kafka::brokers(), kafka::prefix())
+    format!("log = \"kafka://{}/{}\"\nlog_partitions = 2", kafka::brokers(), kafka::prefix())
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn facts_are_on_record_once_across_restart_and_crash() {
             }
             assert_eq!(deputy.facts_of("token.issued.v1").await.len(), expected, "after it came back");
         }
-        assert_eq!(deputy.world().log.partitions(deputy::world::FACTS).await, Ok(3));
+        assert_eq!(deputy.world().log.partitions(deputy::world::FACTS).await, Ok(2));
         let facts = deputy.facts().await;
         let ids: std::collections::BTreeSet<String> = facts.iter().map(|fact| fact["id"].to_string()).collect();
         assert_eq!(ids.len(), facts.len(), "no fact is there twice");
@@ -39,7 +39,7 @@ async fn operators_read_the_facts() {
     deputy.resource().await;
     let count = deputy.facts().await.len();
     let mut read = 0;
-    for partition in 0..3 {
+    for partition in 0..2 {
         let mut from = 0;
         loop {
             let page =

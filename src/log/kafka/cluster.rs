@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How long the brokers have for an answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long until a topic that was just made is known to have leaders.
-const BIRTH_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long for what happens once, at a start or when work changes hands, and for which no request waits: a topic is made and gets
+/// leaders, a claim is taken.
+pub(super) const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that is about to change.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// What a record takes up beside its payload, at most: key, headers, the batch's own.
@@ -125,7 +126,7 @@ impl Cluster {
             CURSORS => new.set("cleanup.policy", "compact").set("segment.bytes", "1048576").set("min.cleanable.dirty.ratio", "0.1"),
             _ => new.set("cleanup.policy", "delete").set("retention.ms", &age).set("retention.bytes", &bytes),
         };
-        let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT));
+        let options = AdminOptions::new().request_timeout(Some(CHANGE_TIMEOUT)).operation_timeout(Some(CHANGE_TIMEOUT));
         let made = self.admin.create_topics([&new], &options).await.map_err(unavailable)?;
         match made.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
@@ -142,7 +143,7 @@ impl Cluster {
             if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0 && partition.error().is_none()) {
                 return u16::try_from(partitions.len()).map_err(|_| LogError::Invalid("the topic has more than 65535 partitions"));
             }
-            if begun.elapsed() > BIRTH_TIMEOUT {
+            if begun.elapsed() > CHANGE_TIMEOUT {
                 return Err(unavailable(format!("the topic {name} has no leader")));
             }
             pause(LOOK_PAUSE);

@@ -40,6 +40,7 @@ use crate::domain::time::Timestamp;
 use appends::Appends;
 use claims::Claims;
 use cluster::Cluster;
+use futures_util::future::try_join_all;
 use group::{Groups, Share};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -156,12 +157,12 @@ impl Log for Kafka {
             check_topic(&topic)?;
             cluster.partitions(&topic).await?;
             let membership = groups.join(&consumer, &topic).await?;
-            let mut held = Vec::new();
-            for (partition, turn) in membership.assigned() {
+            let (claims, consumer, topic) = (&claims, &consumer, &topic);
+            let held = membership.assigned().into_iter().map(|(partition, turn)| {
                 let share = Share { group: membership.clone(), turn };
-                held.push(claims.hold(&consumer, &Cursor::input(&topic, partition), Some(share)).await?);
-            }
-            Ok(held)
+                async move { claims.hold(consumer, &Cursor::input(topic, partition), Some(share)).await }
+            });
+            try_join_all(held).await
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::{Cursor, LogError, Position, Record};
 use super::appends::{configured, position};
-use super::cluster::{ANSWER_TIMEOUT, CURSORS, Cluster, pause};
+use super::cluster::{ANSWER_TIMEOUT, CHANGE_TIMEOUT, CURSORS, Cluster, pause};
 use super::cursors;
 use super::group::Share;
 use super::unavailable;
@@ -70,7 +70,7 @@ impl Transactor {
         let begun = Instant::now();
         while let Err(error) = producer.init_transactions(ANSWER_TIMEOUT) {
             let is_retriable = matches!(&error, KafkaError::Transaction(cause) if cause.is_retriable());
-            if !is_retriable || begun.elapsed() > ANSWER_TIMEOUT {
+            if !is_retriable || begun.elapsed() > CHANGE_TIMEOUT || cluster.check_open().is_err() {
                 return Err(unavailable(error));
             }
         }
