@@ -30,5 +30,5 @@ pub(super) fn messages(origin: &Json, made: &[Box<RawValue>]) -> Result<Vec<Json
         let told = |unfit: Unfit| format!("event {place} is no message: {}", unfit.as_str());
         remade(event, id, happened_at, received_at).map_err(told)
     };
-    made.iter().map(AsRef::as_ref).enumerate().map(message).collect()
+    made.iter().map(|event| &**event).enumerate().map(message).collect()
 }
