@@ -1,10 +1,9 @@
 //! A person is asked by an app, decides, and ends what it may do.
 
-use deputy::domain::event::Actor;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
-    Answer, CALLBACK, Installation, Person, RESOURCE, each_engine, each_engine_with,
+    Answer, RESOURCE, each_engine, each_engine_with,
     person::{field, fields},
 };
 

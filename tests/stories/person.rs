@@ -4,7 +4,7 @@ use deputy::{domain::event::Actor, protocol::people};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, CALLBACK, Installation, Person, RESOURCE, each_engine, each_engine_with,
+    Answer, CALLBACK, Installation, Person, each_engine, each_engine_with,
     person::{field, fields},
 };
 
