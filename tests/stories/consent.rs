@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    Answer, RESOURCE, each_engine, each_engine_with,
+    Answer, RESOURCE, each_engine,
     person::{field, fields},
 };
 
