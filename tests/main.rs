@@ -5,5 +5,6 @@ mod stories;
 mod rfc;
 mod attacks;
 mod clients;
+mod pipeline;
 mod house;
 mod simulation;

@@ -10,11 +10,12 @@ use super::{
     client::{ClientId, GrantType, Origin},
     grant::EndCause,
     id::{
-        AudienceKind, EventKind, GrantKind, Id, KeyKind, OperatorKind, PersonKind, ProfileKind, ResourceKind, SessionKind,
-        SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
+        AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind,
+        ProfileKind, ProfileTokenKind, ResourceKind, SessionKind, SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
     },
     json::Json,
     resource::ResourceIdentifier,
+    risk::SignalKind,
     scope::Scopes,
     source::Producer,
     time::Timestamp,
@@ -171,6 +172,41 @@ pub enum Fact {
         /// What the source sent, in the source's words, with times and ids in one form: see `events::ingest`.
         message: Json,
     },
+    #[serde(rename = "computed_trait.created.v1")]
+    ComputedTraitCreated { computed_trait: Id<ComputedTraitKind>, key: String },
+    #[serde(rename = "computed_trait.deleted.v1")]
+    ComputedTraitDeleted { computed_trait: Id<ComputedTraitKind> },
+    #[serde(rename = "audience.created.v1")]
+    AudienceCreated { audience: Id<AudienceKind>, key: String },
+    #[serde(rename = "audience.deleted.v1")]
+    AudienceDeleted { audience: Id<AudienceKind> },
+    #[serde(rename = "identity_rules.changed.v1")]
+    IdentityRulesChanged {},
+    #[serde(rename = "profile_token.issued.v1")]
+    ProfileTokenIssued { profile_token: Id<ProfileTokenKind>, name: String },
+    #[serde(rename = "profile_token.removed.v1")]
+    ProfileTokenRemoved { profile_token: Id<ProfileTokenKind> },
+    /// Something is to be done to profiles. It is, where this stands among the events; what it is, storage knows.
+    #[serde(rename = "intervention.requested.v1")]
+    InterventionRequested { intervention: Id<InterventionKind> },
+    /// An event that speaks against an agent, and that nobody else could have caused.
+    #[serde(rename = "risk.signalled.v1")]
+    RiskSignalled {
+        agent: ClientId,
+        signal: SignalKind,
+        event: Id<EventKind>,
+        /// All that is proven against it, with this.
+        score: u32,
+    },
+    /// The risk of an agent reached what an operator has set: it is refused everything until an operator enables it.
+    #[serde(rename = "risk.agent_suspended.v1")]
+    AgentSuspended { agent: ClientId, score: u32, threshold: u32, events: Vec<Id<EventKind>> },
+    #[serde(rename = "risk.rule_changed.v1")]
+    RiskRuleChanged {
+        /// Absent if nobody is suspended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspend_at: Option<u32>,
+    },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -232,8 +268,21 @@ impl Fact {
             Fact::EventReceived { source, message_id, .. } | Fact::EventKeptAside { source, message_id, .. } => {
                 received_subject(*source, message_id)
             }
+            Fact::ComputedTraitCreated { computed_trait, .. } | Fact::ComputedTraitDeleted { computed_trait } => {
+                computed_trait.to_string()
+            }
+            Fact::AudienceCreated { audience, .. } | Fact::AudienceDeleted { audience } => audience.to_string(),
+            Fact::ProfileTokenIssued { profile_token, .. } | Fact::ProfileTokenRemoved { profile_token } => {
+                profile_token.to_string()
+            }
+            // Of one subject, so that they keep the order in which they were asked for.
+            Fact::InterventionRequested { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
-            Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
+            Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
+            Fact::RiskRuleChanged { .. }
+            | Fact::IdentityRulesChanged {}
+            | Fact::PersonInvited { .. }
+            | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }
 }

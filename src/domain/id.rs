@@ -126,6 +126,20 @@ impl Kind for AudienceKind {
     const PREFIX: &'static str = "aud";
 }
 
+/// An intervention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InterventionKind {}
+impl Kind for InterventionKind {
+    const PREFIX: &'static str = "itv";
+}
+
+/// A token for the Profile API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProfileTokenKind {}
+impl Kind for ProfileTokenKind {
+    const PREFIX: &'static str = "pat";
+}
+
 /// A request, for logs and error pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestKind {}

@@ -18,9 +18,11 @@
 //! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
 //! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
 //! - **audience**: the profiles of which a condition holds.
+//! - **intervention**: what is done to profiles besides what events do; a **regulation** is one that a person, or the law, demands.
 //! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
 //! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
 //! - **kept aside**: not going on, with the reason, and not lost.
+//! - **risk**: what speaks against an agent; a **signal** is one event that does, **proven** if nobody else could have caused it.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -47,5 +49,7 @@ pub mod condition;
 pub mod computed_trait;
 pub mod profile;
 pub mod audience;
+pub mod risk;
 pub mod event;
 pub mod identity;
+pub mod intervention;

@@ -431,6 +431,17 @@ pub const TRACKING_TOKEN_STALE: OAuthError = OAuthError::new(
 pub const TRACKING_BUSY: OAuthError =
     OAuthError::new(Code::TooManyRequests, "tracking.busy", "More events come in than can be taken at once. Send this again.");
 
+// The Profile API.
+pub const PROFILE_TOKEN: OAuthError = OAuthError::new(
+    Code::InvalidClient,
+    "profile.token",
+    "Send a token of the Profile API as the user name of Authorization: Basic.",
+);
+pub const PROFILE_NOT_FOUND: OAuthError = OAuthError::new(Code::NotFound, "profile.not_found", "Profile was not found.");
+pub const PROFILE_VALUE: OAuthError = OAuthError::new(Code::InvalidRequest, "profile.value", "A value is not acceptable.");
+pub const PROFILE_RATE: OAuthError =
+    OAuthError::new(Code::TooManyRequests, "profile.rate", "This space is asked more often than 100 times in a second.");
+
 // The admin api.
 pub const ADMIN_NOT_FOUND: OAuthError = OAuthError::new(Code::NotFound, "admin.not_found", "There is no such thing.");
 pub const ADMIN_CONFLICT: OAuthError = OAuthError::new(Code::Conflict, "admin.conflict", "It exists already.");
@@ -586,6 +597,10 @@ pub const ALL: &[&OAuthError] = &[
     &TRACKING_TOKEN_NEEDED,
     &TRACKING_TOKEN_STALE,
     &TRACKING_BUSY,
+    &PROFILE_TOKEN,
+    &PROFILE_NOT_FOUND,
+    &PROFILE_VALUE,
+    &PROFILE_RATE,
     &ADMIN_NOT_FOUND,
     &ADMIN_CONFLICT,
     &ADMIN_VALUE,

@@ -5,3 +5,4 @@ pub mod ingest;
 pub mod shaping;
 pub mod dedup;
 pub mod profiles;
+pub mod risk;

@@ -21,6 +21,8 @@ pub(crate) mod resource_servers;
 pub(crate) mod producers;
 /// For other services: webhooks.
 pub(crate) mod webhooks;
+/// For an organisation's own software: the Profile API.
+pub(crate) mod profiles;
 /// For operators: the admin API.
 pub(crate) mod operators;
 /// For those who run the process: health and metrics.
@@ -41,6 +43,7 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(clients::router())
         .merge(resource_servers::router())
         .merge(producers::router())
+        .merge(profiles::router())
         .merge(webhooks::router())
         .merge(operators::router())
         .merge(assets::router());

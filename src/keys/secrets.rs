@@ -43,6 +43,9 @@ pub enum Purpose {
     Attempt,
     Form,
     Cursor,
+    ProfileToken,
+    /// An external id whose events are left out.
+    LeftOut,
     WebhookSecret,
 }
 
@@ -63,6 +66,8 @@ impl Purpose {
             Purpose::Attempt => "attempt",
             Purpose::Form => "form",
             Purpose::Cursor => "cursor",
+            Purpose::ProfileToken => "profile_token",
+            Purpose::LeftOut => "left_out",
             Purpose::WebhookSecret => "webhook_secret",
         }
     }

@@ -27,10 +27,10 @@ struct Orders {
 /// When the process is to "die".
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum CrashPoint {
-    BeforeCommit,
-    AfterCommit,
+    Before,
+    After,
     /// The commit under way is the one.
-    AfterThisCommit,
+    AfterThis,
 }
 
 /// What becomes of a commit.
@@ -53,19 +53,19 @@ impl Faults {
 
     /// After `commits_spared` more commits the storage dies just before the next: nothing of that survives, and nobody is answered.
     pub fn crash_before_commit(&self, commits_spared: u32) {
-        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::BeforeCommit), commits_spared));
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::Before), commits_spared));
     }
 
     /// After `commits_spared` more commits the storage dies just after the next: all of that survives, and nobody is answered.
     pub fn crash_after_commit(&self, commits_spared: u32) {
-        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::AfterCommit), commits_spared));
+        self.order(|orders| (orders.crash, orders.commits_spared) = (Some(CrashPoint::After), commits_spared));
     }
 
     pub(super) fn before_commit(&self) -> Fate {
         let Some(mut orders) = self.ordered() else { return Fate::Proceeds };
         match (orders.crash, orders.commits_spared.checked_sub(1)) {
-            (Some(CrashPoint::BeforeCommit), None) => return Fate::Crashes,
-            (Some(CrashPoint::AfterCommit), None) => orders.crash = Some(CrashPoint::AfterThisCommit),
+            (Some(CrashPoint::Before), None) => return Fate::Crashes,
+            (Some(CrashPoint::After), None) => orders.crash = Some(CrashPoint::AfterThis),
             (_, Some(left)) => orders.commits_spared = left,
             (_, None) => {}
         }
@@ -86,12 +86,12 @@ impl Faults {
     }
 
     pub(super) fn crashes_after_commit(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterThisCommit))
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::AfterThis))
     }
 
     /// True once the next commit is not to happen; asked before a transaction starts.
     pub(super) fn crashes_now(&self) -> bool {
-        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::BeforeCommit) && orders.commits_spared == 0)
+        self.ordered().is_some_and(|orders| orders.crash == Some(CrashPoint::Before) && orders.commits_spared == 0)
     }
 
     fn order(&self, order: impl FnOnce(&mut Orders)) {

@@ -9,3 +9,9 @@ pub async fn hold(tx: &mut Tx, name: &str, holder: &str, now: Timestamp, expires
                holder = excluded.holder, expires_at = excluded.expires_at WHERE leases.holder = excluded.holder OR leases.expires_at <= $4";
     Ok(tx.exec(sql, &[name.into(), holder.into(), expires_at.0.into(), now.0.into()]).await? == 1)
 }
+
+/// Lets go of everything that the holder holds: who stops in order keeps nobody waiting.
+pub async fn release(tx: &mut Tx, holder: &str) -> Result<(), StorageError> {
+    tx.exec("DELETE FROM leases WHERE holder = $1", &[holder.into()]).await?;
+    Ok(())
+}

@@ -29,6 +29,10 @@ pub mod consumers;
 pub mod identities;
 pub mod profile_states;
 pub mod definitions;
+pub mod profile_records;
+pub mod interventions;
+pub mod profile_tokens;
+pub mod risk;
 
 mod batch;
 mod columns;
@@ -73,6 +77,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "profiles", sql: include_str!("../../migrations/0003_profiles.sql") },
     Migration { number: 4, name: "profile_states", sql: include_str!("../../migrations/0004_profile_states.sql") },
     Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
+    Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
+    Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
 ];
 
 /// Where the state is kept.

@@ -62,6 +62,17 @@ pub async fn events_before(tx: &mut Tx, profile: ProfileId, before: u64, limit: 
     .await
 }
 
+/// The first events of a profile from a place in the log on.
+pub async fn events_from(tx: &mut Tx, profile: ProfileId, from: u64, limit: i64) -> Result<Vec<EventPlace>, StorageError> {
+    let sql = "SELECT event_offset, part FROM profile_events WHERE profile = $1 AND event_offset >= $2 \
+               ORDER BY event_offset LIMIT $3";
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    tx.rows(sql, &[(&profile.to_string()).into(), from.into(), limit.into()], |row| {
+        Ok(EventPlace { offset: row.int(0)?.cast_unsigned(), partition: u16::try_from(row.int(1)?).unwrap_or_default() })
+    })
+    .await
+}
+
 /// Forgets which events were a profile's before a place in the log: retention has deleted them there.
 pub async fn forget_events_before(tx: &mut Tx, profile: ProfileId, before: u64) -> Result<u64, StorageError> {
     let sql = "DELETE FROM profile_events WHERE profile = $1 AND event_offset < $2";
@@ -140,6 +151,14 @@ pub async fn put_memberships(tx: &mut Tx, rows: &[(ProfileId, Memberships, Optio
         values.extend_from_slice(&[profile.into(), held.into(), changes_at.map(|at| at.0).into()]);
     }
     tx.exec_batch(&PUT, &values).await?;
+    Ok(())
+}
+
+/// Has the audiences of this profile looked at as if a day had passed.
+pub async fn look_again(tx: &mut Tx, profile: ProfileId, now: Timestamp) -> Result<(), StorageError> {
+    let sql = "INSERT INTO profile_audiences (profile, memberships, changes_at) VALUES ($1, '{}', $2) \
+               ON CONFLICT (profile) DO UPDATE SET changes_at = excluded.changes_at";
+    tx.exec(sql, &[(&profile.to_string()).into(), now.0.into()]).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jsonwebtoken::jwk::JwkSet;
@@ -53,6 +53,8 @@ pub struct Memory {
     pub sources: KnownSources,
     /// What becomes of each source's messages.
     pub shapes: KnownShapes,
+    /// Questions to the Profile API.
+    pub profile_requests: Rate,
     /// Bytes of customer events that are read, checked and made durable at once.
     pub ingest_bytes: Semaphore,
 }
@@ -101,6 +103,23 @@ fn network(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// What has come within the second that is running, by the world's clock.
+#[derive(Default)]
+pub struct Rate(Mutex<(i64, u32)>);
+
+impl Rate {
+    /// Counts one more. `false` if so many have come in this second already.
+    pub fn admit(&self, per_second_max: u32, now: Timestamp) -> bool {
+        // Nothing panics while it holds the lock, so a poisoned one is still whole.
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.0 != now.seconds() {
+            *counted = (now.seconds(), 0);
+        }
+        counted.1 = counted.1.saturating_add(1);
+        counted.1 <= per_second_max
+    }
+}
+
 impl Memory {
     pub fn new(settings: &Settings) -> Memory {
         let per_minute = NonZeroU32::new(settings.registrations_per_minute_max).unwrap_or(NonZeroU32::MIN);
@@ -115,6 +134,7 @@ impl Memory {
             fetch_permits: Semaphore::new(FETCHES_MAX),
             sources: KnownSources::default(),
             shapes: KnownShapes::default(),
+            profile_requests: Rate::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
         }
     }

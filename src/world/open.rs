@@ -30,7 +30,7 @@ use crate::{
     },
     outbound::{Outbound, OutboundPolicy},
     sandbox::Sandbox,
-    storage::{Database, MIGRATIONS, Storage, StorageError, signing_keys},
+    storage::{Database, MIGRATIONS, Storage, StorageError, leases, signing_keys},
 };
 
 #[cfg(not(feature = "kafka"))]
@@ -140,6 +140,13 @@ impl World {
         }
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the log could not be closed");
+        }
+        if !self.storage.is_exclusive() {
+            let node = self.node.clone();
+            let release = self.storage.write(move |tx| Box::pin(async move { leases::release(tx, &node).await }));
+            if let Err(error) = release.await {
+                tracing::warn!(%error, "other nodes wait until this one's leases have run out");
+            }
         }
         self.storage.close().await;
     }

@@ -18,5 +18,16 @@ mod sandbox;
 mod transformations;
 /// What a source is to send.
 mod tracking_plan;
+/// What speaks against agents.
+mod risk;
 /// Other services call us.
 mod webhooks;
+
+/// An organisation that sends and asks.
+mod space;
+/// Whose the events are, and what they add up to.
+mod profiles;
+/// How profiles are asked for.
+mod profile_api;
+/// Who asks to be forgotten.
+mod privacy;

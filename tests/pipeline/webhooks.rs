@@ -202,9 +202,7 @@ async fn a_call_that_the_service_did_not_sign_is_refused() {
 
         let at = |path: &str| format!("{}{path}", deputy.issuer);
         let url = at(&format!("/v1/webhooks/{}", stripe.source.id));
-        for other in
-            [at("/v1/webhooks/src_unknown"), url.replace(&stripe.source.id, &Sender::new(&deputy).await.id)]
-        {
+        for other in [at("/v1/webhooks/src_unknown"), url.replace(&stripe.source.id, &Sender::new(&deputy).await.id)] {
             Answer::of(deputy.http.post(&other).body(body.clone())).await.refused(404, "not_found");
             assert_eq!(deputy.last_reason().await, WEBHOOK_UNKNOWN.reason, "{other}");
         }

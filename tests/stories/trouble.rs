@@ -1,5 +1,7 @@
 //! Promise 12: when something we need is down we say so, and never with an error that makes a client throw its credentials away.
 
+use std::time::Duration;
+
 use deputy::outbound;
 use serde_json::json;
 
@@ -7,8 +9,17 @@ use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Token
 
 /// Documents that are fetched at once.
 const FETCHES_MAX: usize = 16;
-/// How often to look for something that is about to happen.
-const LOOKS_MAX: usize = 100_000;
+/// How long to look for something that is about to happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn until(has_happened: impl Fn() -> bool) {
+    let looking = async {
+        while !has_happened() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("it happens");
+}
 
 fn is_transient(answer: &Answer) -> bool {
     answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
@@ -119,12 +130,7 @@ async fn too_many_documents_at_once_are_503_for_who_is_new_only() {
             tokio::spawn(deputy.http.get(Agent::known(&deputy, &id).authorization_url("notes:read", &[])).send())
         });
         let silent: Vec<_> = silent.collect();
-        for _ in 0..LOOKS_MAX {
-            if deputy.web.calls().len() == fetched + FETCHES_MAX {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        until(|| deputy.web.calls().len() == fetched + FETCHES_MAX).await;
         let page = Person::new(&deputy, "nobody", "").open(&new.authorization_url("notes:read", &[])).await.page();
         assert!(page.status == 503 && page.body.contains("server.busy") && page.header("retry-after").is_some(), "{page:?}");
         let tokens = Tokens::of(known.refresh(tokens.refresh_token()).await);
@@ -132,12 +138,7 @@ async fn too_many_documents_at_once_are_503_for_who_is_new_only() {
 
         // Whoever waited has gone.
         silent.iter().for_each(tokio::task::JoinHandle::abort);
-        for _ in 0..LOOKS_MAX {
-            if deputy.world().memory.fetch_permits.available_permits() == FETCHES_MAX {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        until(|| deputy.world().memory.fetch_permits.available_permits() == FETCHES_MAX).await;
         new.authorize(&ada, "notes:read").await;
         known.refresh(tokens.refresh_token()).await.ok();
     })

@@ -135,6 +135,20 @@ fn in_words(fact: &Fact) -> String {
         Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
             format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
         }
+        Fact::ComputedTraitCreated { computed_trait, key } => format!("{} “{key}”", short(&computed_trait.to_string())),
+        Fact::ComputedTraitDeleted { computed_trait } => short(&computed_trait.to_string()),
+        Fact::AudienceCreated { audience, key } => format!("{} “{key}”", short(&audience.to_string())),
+        Fact::AudienceDeleted { audience } => short(&audience.to_string()),
+        Fact::IdentityRulesChanged {} => String::new(),
+        Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
+        Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
+        Fact::InterventionRequested { intervention } => short(&intervention.to_string()),
+        Fact::RiskSignalled { agent, signal, event, score } => {
+            format!("{}: {} by {}, {score} points", short(agent), signal.as_str(), short(event))
+        }
+        Fact::AgentSuspended { agent, score, threshold, .. } => format!("{}: {score} points of {threshold}", short(agent)),
+        Fact::RiskRuleChanged { suspend_at: Some(points) } => format!("agents are suspended at {points} points"),
+        Fact::RiskRuleChanged { suspend_at: None } => "no agent is suspended".to_owned(),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

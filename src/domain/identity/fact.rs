@@ -27,6 +27,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::GrantEnded { client, .. }
         | Fact::ClientRegistered { client, .. }
         | Fact::ClientChanged { client, .. } => named(Weight::Binding, None, Some(client)),
+        Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => named(Weight::Binding, None, Some(agent)),
         Fact::PersonCreated { person }
         | Fact::PersonLocked { person }
         | Fact::PersonUnlocked { person }
@@ -46,10 +47,19 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::InitialAccessTokenIssued { .. }
         | Fact::OperatorCreated { .. }
         | Fact::OperatorRemoved { .. }
+        | Fact::RiskRuleChanged { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }
         // A profile is in an audience by what happened, and that alone is its history.
+        | Fact::ComputedTraitCreated { .. }
+        | Fact::ComputedTraitDeleted { .. }
+        | Fact::AudienceCreated { .. }
+        | Fact::AudienceDeleted { .. }
+        | Fact::IdentityRulesChanged {}
+        | Fact::ProfileTokenIssued { .. }
+        | Fact::ProfileTokenRemoved { .. }
+        | Fact::InterventionRequested { .. }
         | Fact::AudienceEntered { .. }
         | Fact::AudienceLeft { .. }
         | Fact::TransformationCreated { .. }

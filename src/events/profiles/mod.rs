@@ -8,6 +8,14 @@
 mod taken;
 /// What a batch comes to.
 mod batch;
+/// What is left out, because somebody asked to be forgotten.
+mod forgotten;
+/// What is done to profiles besides what events do.
+pub mod interventions;
+/// Profiles as they are shown.
+pub mod read;
+/// Who may ask the Profile API.
+pub mod access;
 
 use std::collections::BTreeSet;
 
@@ -60,6 +68,12 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     })
     .await
     .map_err(|error| LogError::Unavailable(error.to_string()))?;
+    if let Some((cause, asked)) = taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
+        interventions::carry_out(world, claim, from, cause, asked, now).await?;
+        return Ok(true);
+    }
+    let (mut taken, next) = before_intervention(taken, read.next);
+    forgotten::leave_out(world, &mut taken).await?;
 
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
     let mut place = world.profiles.lock().await;
@@ -73,7 +87,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     reckon(world, &mut batch).await?;
 
     let (written, known) = batch.finish(world);
-    let (input, next) = (claim.input.clone(), read.next);
+    let input = claim.input.clone();
     let is_ours = world
         .storage
         .write(move |tx| {
@@ -91,6 +105,14 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     }
     *place = known.bounded();
     Ok(true)
+}
+
+/// An intervention is a step of its own, which finds all before it done: the events up to it, and where they end.
+fn before_intervention(mut taken: Vec<Taken>, next: u64) -> (Vec<Taken>, u64) {
+    let Some(place) = taken.iter().position(|event| event.intervention.is_some()) else { return (taken, next) };
+    let next = taken[place].cause.offset;
+    taken.truncate(place);
+    (taken, next)
 }
 
 /// Brings audiences up to date where a window has moved over a day.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         event::{Event, Fact},
+        id::{Id, InterventionKind},
         identity::{fact, graph::Cause, resolve::Subject, rules::Rules},
         profile::{Collection, Impression},
         time::Timestamp,
@@ -22,6 +23,8 @@ pub(super) struct Taken {
     /// When it happened.
     at: Timestamp,
     pub subjects: Vec<Subject>,
+    /// It is no event about anybody, but asks for this.
+    pub intervention: Option<Id<InterventionKind>>,
     /// What it says of the members of a collection.
     traits: Option<(Collection, Map<String, Value>)>,
     /// What was done, and how.
@@ -48,17 +51,29 @@ impl Taken {
     /// What the entry says; `None` if it is of no interest to any profile, or was written by a later version.
     pub(super) fn of(entry: &Entry, rules: &Rules) -> Option<Taken> {
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
+        let cause = |source: String, message_id: String| Cause { offset: entry.offset, at: event.at, source, message_id };
+        if let Fact::InterventionRequested { intervention } = &event.fact {
+            let cause = cause(OWN.to_owned(), event.id.to_string());
+            let intervention = Some(*intervention);
+            return Some(Taken { cause, at: event.at, subjects: Vec::new(), intervention, traits: None, event: None });
+        }
         let subjects = fact::subjects(&event, rules);
         if subjects.is_empty() {
             return None;
         }
-        let cause = |source: String, message_id: String| Cause { offset: entry.offset, at: event.at, source, message_id };
         if let Fact::EventReceived { source, message_id, message } = &event.fact {
             let cause = cause(source.to_string(), message_id.clone());
             let message: Message = serde_json::from_str(message.as_str()).ok()?;
             let at = message.timestamp.as_deref().and_then(Timestamp::parse_iso_8601).unwrap_or(event.at);
             // A clock that is ahead must not win over every later writer.
-            return Some(Taken { cause, at: at.min(event.at), subjects, traits: message.traits(), event: message.event() });
+            return Some(Taken {
+                cause,
+                at: at.min(event.at),
+                subjects,
+                intervention: None,
+                traits: message.traits(),
+                event: message.event(),
+            });
         }
         let cause = cause(OWN.to_owned(), event.id.to_string());
         let Value::Object(fact) = serde_json::to_value(&event.fact).ok()? else { return None };
@@ -74,7 +89,7 @@ impl Taken {
             }
             _ => None,
         };
-        Some(Taken { cause, at: event.at, subjects, traits, event: Some((name, details)) })
+        Some(Taken { cause, at: event.at, subjects, intervention: None, traits, event: Some((name, details)) })
     }
 
     /// What it is to a member of the collection.

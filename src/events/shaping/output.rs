@@ -25,10 +25,10 @@ pub(super) fn messages(origin: &Json, made: &[Box<RawValue>]) -> Result<Vec<Json
     let origin: Origin = serde_json::from_str(origin.as_str()).map_err(|error| format!("the message cannot be read: {error}"))?;
     let received_at = Timestamp::parse_iso_8601(&origin.received_at).ok_or("the message does not say when it was received")?;
     let happened_at = Timestamp::parse_iso_8601(&origin.timestamp).unwrap_or(received_at);
-    let message = |(place, event): (usize, &Box<RawValue>)| {
+    let message = |(place, event): (usize, &RawValue)| {
         let id = if made.len() == 1 { origin.message_id.clone() } else { format!("{}-{place}", origin.message_id) };
         let told = |unfit: Unfit| format!("event {place} is no message: {}", unfit.as_str());
         remade(event, id, happened_at, received_at).map_err(told)
     };
-    made.iter().enumerate().map(message).collect()
+    made.iter().map(AsRef::as_ref).enumerate().map(message).collect()
 }

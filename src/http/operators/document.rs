@@ -17,7 +17,9 @@ use utoipa::{
     },
 };
 
-use super::{clients, facts, grants, keys, people, resources, sources, tokens, tracking_plans, transformations};
+use super::{
+    clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
+};
 use crate::{
     domain::{client, source},
     world::World,
@@ -37,10 +39,17 @@ const BEARER: &str = "operator_token";
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
+        definitions::list_computed_traits, definitions::create_computed_trait, definitions::delete_computed_trait,
+        definitions::list_audiences, definitions::create_audience, definitions::delete_audience,
+        definitions::show_rules, definitions::put_rules,
+        profiles::find, profiles::show, profiles::unmerge, profiles::take_away,
+        profiles::regulate, profiles::list_regulations, profiles::show_regulation,
+        profiles::list_tokens, profiles::issue_token, profiles::remove_token,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
+        risk::list, risk::rule, risk::set_rule,
     ),
-    components(schemas(Refusal, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
+    components(schemas(Refusal, crate::domain::intervention::Regulation, crate::domain::intervention::Status, client::Origin, client::GrantType, client::AuthMethod, client::ApplicationType, source::Producer)),
     modifiers(&Everywhere),
 )]
 struct Document;

@@ -15,7 +15,10 @@ mod tracking_plans;
 mod grants;
 mod keys;
 mod tokens;
+mod definitions;
+mod profiles;
 mod facts;
+mod risk;
 
 use std::sync::Arc;
 
@@ -61,6 +64,19 @@ pub(crate) fn router() -> Router<Arc<World>> {
             "/admin/v1/tracking-plans/{tracking_plan_id}",
             get(tracking_plans::show).patch(tracking_plans::change).delete(tracking_plans::delete),
         )
+        .route("/admin/v1/computed-traits", get(definitions::list_computed_traits).post(definitions::create_computed_trait))
+        .route("/admin/v1/computed-traits/{computed_trait_id}", delete(definitions::delete_computed_trait))
+        .route("/admin/v1/audiences", get(definitions::list_audiences).post(definitions::create_audience))
+        .route("/admin/v1/audiences/{audience_id}", delete(definitions::delete_audience))
+        .route("/admin/v1/identity-rules", get(definitions::show_rules).put(definitions::put_rules))
+        .route("/admin/v1/profiles", get(profiles::find))
+        .route("/admin/v1/profiles/{profile_id}", get(profiles::show))
+        .route("/admin/v1/profiles/{profile_id}/unmerge", post(profiles::unmerge))
+        .route("/admin/v1/profiles/{profile_id}/take-away", post(profiles::take_away))
+        .route("/admin/v1/regulations", get(profiles::list_regulations).post(profiles::regulate))
+        .route("/admin/v1/regulations/{intervention_id}", get(profiles::show_regulation))
+        .route("/admin/v1/profile-tokens", get(profiles::list_tokens).post(profiles::issue_token))
+        .route("/admin/v1/profile-tokens/{profile_token_id}", delete(profiles::remove_token))
         .route("/admin/v1/grants", get(grants::list))
         .route("/admin/v1/grants/{grant_id}", delete(grants::end))
         .route("/admin/v1/keys", get(keys::list))
@@ -69,6 +85,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/operators", get(tokens::list_operators).post(tokens::create_operator))
         .route("/admin/v1/operators/{operator_id}", delete(tokens::remove_operator))
         .route("/admin/v1/events", get(facts::list))
+        .route("/admin/v1/risk", get(risk::list))
+        .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))
         .route("/admin/v1/openapi.json", get(document::serve))
         .route("/admin", any(nothing))
         .route("/admin/", any(nothing))

@@ -18,6 +18,9 @@ pub mod grants;
 pub mod keys;
 pub mod tokens;
 pub mod facts;
+pub mod definitions;
+pub mod profile_tokens;
+pub mod risk;
 pub mod upkeep;
 
 use crate::domain::{

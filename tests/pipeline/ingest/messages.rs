@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use deputy::world::RECEIVED;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ async fn every_call_is_a_fact_of_its_source() {
                 }
             }
         }
-        let fact = deputy.facts().await.pop().expect("there are facts");
+        let fact = deputy.topic(RECEIVED).await.pop().expect("it is on record");
         assert_eq!((&fact["actor"]["source"], &fact["data"]["source"]), (&source["source_id"], &source["source_id"]));
         assert_eq!(fact["data"]["message_id"], fact["id"], "who names none gets ours");
     })
@@ -83,8 +84,8 @@ async fn what_a_source_says_of_its_own_world_keeps_its_bytes() {
     let request = deputy.http.post(format!("{}/v1/track", deputy.issuer)).header("content-type", "text/plain").body(body);
     taken(&Answer::of(request).await);
     let log = &deputy.world().log;
-    let (_, end) = log.bounds("facts", 0).await.expect("the partition exists");
-    let read = log.read("facts", 0, end - 1, 1).await.expect("the log is whole");
+    let (_, end) = log.bounds(RECEIVED, 0).await.expect("the partition exists");
+    let read = log.read(RECEIVED, 0, end - 1, 1).await.expect("the log is whole");
     let payload = String::from_utf8(read.entries[0].payload.clone()).expect("facts are text");
     assert!(payload.contains(properties), "{payload}");
 }

@@ -1,24 +1,29 @@
 //! What only a log has that nodes share.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use deputy::log::Claim;
 
-/// Asks again until the shares are as expected. Bounded by the group's own timeouts.
+/// How long a group may take to come to rest: its own timeouts, several times.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks again until the shares are as expected.
 async fn shares(nodes: &[&Arc<dyn Log>], is_expected: impl Fn(&[Vec<Claim>]) -> bool) -> Vec<Vec<Claim>> {
-    for _ in 0..2_000 {
-        let mut shares = Vec::new();
-        for node in nodes {
-            shares.push(node.claims("profiles", WIDE).await.expect("claimed"));
+    let resting = async {
+        loop {
+            let mut shares = Vec::new();
+            for node in nodes {
+                shares.push(node.claims("profiles", WIDE).await.expect("claimed"));
+            }
+            if is_expected(&shares) {
+                return shares;
+            }
+            // A look at the brokers takes its time; there is nothing better to wait for.
+            nodes[0].bounds(WIDE, 0).await.expect("the brokers answer");
         }
-        if is_expected(&shares) {
-            return shares;
-        }
-        // A look at the brokers takes its time; there is nothing better to wait for.
-        nodes[0].bounds(WIDE, 0).await.expect("the brokers answer");
-    }
-    panic!("the group never came to rest");
+    };
+    tokio::time::timeout(PATIENCE, resting).await.expect("the group comes to rest")
 }
 
 #[tokio::test]

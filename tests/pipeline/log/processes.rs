@@ -103,6 +103,7 @@ fn expected() -> Vec<String> {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "how the victim is told that it is one")]
 async fn killed_between_any_two_writes_it_loses_and_doubles_nothing() {
     if let Ok(place) = std::env::var(VARIABLE) {
         return copy(&place).await;

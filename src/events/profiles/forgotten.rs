@@ -1,0 +1,60 @@
+//! What is left out of profiles: events with an id of somebody who was deleted, from before that, and of somebody who is suppressed.
+//!
+//! An event with such an id is left out whole, whoever else it speaks of: it tells of the person too. The spans are in offsets of the
+//! log, so a replay leaves out what was left out before, and nothing else.
+
+use std::collections::{HashMap, HashSet};
+
+use super::taken::Taken;
+use crate::{
+    domain::{identity::external_id::ExternalId, secret::Digest},
+    keys::secrets::{Purpose, Secrets},
+    storage::{
+        StorageError,
+        interventions::{self, Span},
+    },
+    world::World,
+};
+
+/// What is left out of the events of some ids.
+#[derive(Default)]
+pub(super) struct Forgotten(HashMap<ExternalId, Vec<Span>>);
+
+/// Takes out what is to be left out.
+pub(super) async fn leave_out(world: &World, taken: &mut Vec<Taken>) -> Result<(), StorageError> {
+    let ids = || taken.iter().flat_map(|event| &event.subjects).flat_map(|subject| &subject.ids);
+    let forgotten = Forgotten::of(world, ids()).await?;
+    if !forgotten.0.is_empty() {
+        taken.retain(|event| !event.subjects.iter().any(|subject| forgotten.covers(&subject.ids, event.cause.offset)));
+    }
+    Ok(())
+}
+
+/// By what an id is known among those that are left out.
+pub(super) fn digest(secrets: &Secrets, id: &ExternalId) -> Digest {
+    secrets.digest(Purpose::LeftOut, &format!("{}/{id}", id.collection().as_str()))
+}
+
+impl Forgotten {
+    /// What is left out of these ids' events.
+    pub(super) async fn of<'i>(world: &World, ids: impl Iterator<Item = &'i ExternalId>) -> Result<Forgotten, StorageError> {
+        if !world.storage.read(|tx| Box::pin(async move { interventions::is_any_left_out(tx).await })).await? {
+            return Ok(Forgotten::default());
+        }
+        let ids: HashSet<&ExternalId> = ids.collect();
+        let known: Vec<(Digest, ExternalId)> = ids.into_iter().map(|id| (digest(&world.secrets, id), id.clone())).collect();
+        let digests: Vec<Digest> = known.iter().map(|(digest, _)| *digest).collect();
+        let spans = world.storage.read(move |tx| Box::pin(async move { interventions::left_out(tx, &digests).await })).await?;
+        let mut by_digest: HashMap<[u8; 32], Vec<Span>> = HashMap::new();
+        for span in spans {
+            by_digest.entry(span.digest.0).or_default().push(span);
+        }
+        Ok(Forgotten(known.into_iter().filter_map(|(digest, id)| Some((id, by_digest.remove(&digest.0)?))).collect()))
+    }
+
+    /// Whether an event at this offset that carries these ids is left out.
+    pub(super) fn covers(&self, ids: &[ExternalId], offset: u64) -> bool {
+        let mut spans = ids.iter().filter_map(|id| self.0.get(id)).flatten();
+        spans.any(|span| (span.since..span.until).contains(&offset))
+    }
+}

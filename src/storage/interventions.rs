@@ -1,0 +1,150 @@
+//! Questions about interventions, and about what is left out of profiles for good.
+
+use std::sync::LazyLock;
+
+use super::{
+    Row, StorageError, Tx, Value,
+    batch::Batch,
+    columns::{to_json, unreadable},
+};
+use crate::domain::{
+    id::{Id, InterventionKind},
+    identity::graph::ProfileId,
+    intervention::{Intervention, Status},
+    secret::Digest,
+    time::Timestamp,
+};
+
+/// The end of a span that has none: what a column can hold at most.
+const NEVER: i64 = i64::MAX;
+
+/// An intervention and how far it has come.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub id: Id<InterventionKind>,
+    pub intervention: Intervention,
+    /// The profile that it is about, if it is one.
+    pub profile: Option<ProfileId>,
+    pub status: Status,
+    /// How many of those whom it names are done with.
+    pub done: usize,
+    /// Why it failed.
+    pub error: Option<String>,
+    pub created_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Notes that an intervention was asked for.
+pub async fn insert(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
+    let kind = match asked.intervention {
+        Intervention::Regulate { .. } | Intervention::Forgotten { .. } => "regulation",
+        Intervention::Unmerge { .. } | Intervention::TakeAway(_) => "correction",
+    };
+    let sql = "INSERT INTO interventions (id, kind, detail, profile, status, done, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)";
+    let (id, detail) = (asked.id.to_string(), to_json(&asked.intervention));
+    let profile = asked.profile.map(|profile| profile.to_string());
+    let values =
+        [(&id).into(), kind.into(), (&detail).into(), (&profile).into(), asked.status.as_str().into(), asked.created_at.0.into()];
+    tx.exec(sql, &values).await?;
+    Ok(())
+}
+
+/// The intervention of this identifier.
+pub async fn find(tx: &mut Tx, id: Id<InterventionKind>) -> Result<Option<Asked>, StorageError> {
+    let sql = "SELECT id, detail, profile, status, done, error, created_at, ended_at FROM interventions WHERE id = $1";
+    tx.row(sql, &[(&id.to_string()).into()], read).await
+}
+
+/// A page of regulations, the oldest first, after `after`.
+pub async fn regulations(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Asked>, StorageError> {
+    let sql = "SELECT id, detail, profile, status, done, error, created_at, ended_at FROM interventions \
+               WHERE kind = 'regulation' AND id > $1 ORDER BY id LIMIT $2";
+    tx.rows(sql, &[after.into(), limit.into()], read).await
+}
+
+/// Notes how far it has come.
+pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
+    let sql = "UPDATE interventions SET detail = $2, status = $3, done = $4, error = $5, ended_at = $6 WHERE id = $1";
+    let (id, detail) = (asked.id.to_string(), to_json(&asked.intervention));
+    let values = [
+        (&id).into(),
+        (&detail).into(),
+        asked.status.as_str().into(),
+        i64::try_from(asked.done).unwrap_or(i64::MAX).into(),
+        (&asked.error).into(),
+        asked.ended_at.map(|at| at.0).into(),
+    ];
+    tx.exec(sql, &values).await?;
+    Ok(())
+}
+
+/// Events with an id, in a part of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub digest: Digest,
+    pub since: u64,
+    /// The first offset that is taken in again.
+    pub until: u64,
+}
+
+/// Leaves out what has come with the ids before an offset.
+pub async fn leave_out_before(tx: &mut Tx, ids: &[Digest], offset: u64) -> Result<(), StorageError> {
+    static LEAVE_OUT: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "INSERT INTO left_out (digest, since_offset, until_offset) VALUES ",
+            3,
+            " ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset \
+              WHERE left_out.until_offset < excluded.until_offset",
+        )
+    });
+    let values: Vec<Value<'_>> =
+        ids.iter().flat_map(|id| [(&id.0[..]).into(), 0_i64.into(), offset.cast_signed().into()]).collect();
+    tx.exec_batch(&LEAVE_OUT, &values).await?;
+    Ok(())
+}
+
+/// Leaves out what comes with the id from an offset on, until it is taken in again.
+pub async fn leave_out_from(tx: &mut Tx, id: &Digest, offset: u64) -> Result<(), StorageError> {
+    let sql = "INSERT INTO left_out (digest, since_offset, until_offset) SELECT $1, $2, $3 \
+               WHERE NOT EXISTS (SELECT 1 FROM left_out WHERE digest = $1 AND until_offset = $3) \
+               ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset";
+    tx.exec(sql, &[(&id.0[..]).into(), offset.cast_signed().into(), NEVER.into()]).await?;
+    Ok(())
+}
+
+/// Takes in again what comes with the id from an offset on.
+pub async fn take_in_from(tx: &mut Tx, id: &Digest, offset: u64) -> Result<(), StorageError> {
+    let sql = "UPDATE left_out SET until_offset = $2 WHERE digest = $1 AND until_offset = $3";
+    tx.exec(sql, &[(&id.0[..]).into(), offset.cast_signed().into(), NEVER.into()]).await?;
+    Ok(())
+}
+
+/// Whether anything is left out at all. Most installations never ask for it.
+pub async fn is_any_left_out(tx: &mut Tx) -> Result<bool, StorageError> {
+    Ok(tx.row("SELECT 1 FROM left_out LIMIT 1", &[], |row| row.int(0)).await?.is_some())
+}
+
+/// What is left out of these ids' events.
+pub async fn left_out(tx: &mut Tx, ids: &[Digest]) -> Result<Vec<Span>, StorageError> {
+    static SPANS: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("SELECT digest, since_offset, until_offset FROM left_out WHERE digest IN (VALUES ", 1, ")"));
+    let values: Vec<Value<'_>> = ids.iter().map(|id| (&id.0[..]).into()).collect();
+    tx.rows_batch(&SPANS, &values, |row| {
+        Ok(Span { digest: row.digest(0)?, since: row.int(1)?.cast_unsigned(), until: row.int(2)?.cast_unsigned() })
+    })
+    .await
+}
+
+fn read(row: &Row<'_>) -> Result<Asked, StorageError> {
+    let status = row.text(3)?;
+    Ok(Asked {
+        id: row.id(0)?,
+        intervention: row.json(1)?,
+        profile: row.id_or_null(2)?,
+        status: Status::parse(&status).ok_or_else(|| unreadable(&status))?,
+        done: usize::try_from(row.int(4)?).map_err(|_| unreadable("a count"))?,
+        error: row.text_or_null(5)?,
+        created_at: row.timestamp(6)?,
+        ended_at: row.timestamp_or_null(7)?,
+    })
+}

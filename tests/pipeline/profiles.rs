@@ -1,0 +1,235 @@
+//! Profiles: whose the events are, what they add up to, and how a mistake is taken back.
+
+use deputy::server::STAGES;
+use serde_json::{Value, json};
+
+use super::space::Space;
+use crate::support::{Installation, each_engine};
+
+fn order(user: &str, total: i64) -> Value {
+    json!({"type": "track", "userId": user, "event": "Order Completed", "properties": {"total": total}})
+}
+
+#[tokio::test]
+async fn an_address_that_two_people_use_stays_with_the_first() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let identify = |user: &str| json!([{"type": "identify", "userId": user, "traits": {"email": "jane@example.com"}}]);
+        space.send(identify("abc123")).await;
+        space.send(identify("abc456")).await;
+        assert_eq!(space.ids("users", "user_id:abc123").await, ["email:jane@example.com", "user_id:abc123"]);
+        assert_eq!(space.ids("users", "user_id:abc456").await, ["user_id:abc456"]);
+        assert_eq!(space.ids("users", "email:jane@example.com").await, ["email:jane@example.com", "user_id:abc123"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_signs_in_is_one_person_from_the_first_page_on() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        space
+            .send(json!([
+                {"type": "track", "anonymousId": "phone", "event": "Looked"},
+                {"type": "track", "anonymousId": "desk", "event": "Searched"},
+                {"type": "identify", "anonymousId": "phone", "userId": "ada", "traits": {"plan": "free", "city": "Oslo"}},
+            ]))
+            .await;
+        space
+            .send(json!([
+                {"type": "identify", "anonymousId": "desk", "userId": "ada", "traits": {"plan": "pro"}},
+                {"type": "track", "anonymousId": "desk", "event": "Bought"},
+            ]))
+            .await;
+        let who = "user_id:ada";
+        assert_eq!(space.ids("users", who).await, ["anonymous_id:desk", "anonymous_id:phone", "user_id:ada"]);
+        assert_eq!(space.traits("users", who).await, json!({"plan": "pro", "city": "Oslo"}));
+        assert_eq!(space.events("users", "anonymous_id:desk").await, ["Looked", "Searched", "identify", "identify", "Bought"]);
+        let metadata = space.ask("users", who, "metadata").await.ok().json();
+        assert!(metadata["first_message_id"] != metadata["last_message_id"] && metadata["expires_at"].is_null(), "{metadata}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_events_add_up_to_makes_people_enter_and_leave() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let spent = json!({"key": "spent", "over": {"event": "Order Completed"}, "function": "sum", "property": "total"});
+        let made = deputy.operate("POST", "/computed-traits", spent).await.ok().json();
+        assert_eq!(made["function"], "sum", "{made}");
+        let big = json!({"key": "big", "collection": "users", "condition": {"key": "spent", "at_least": 10}});
+        let audience = deputy.operate("POST", "/audiences", big).await.ok().json();
+        space.send(json!([order("ada", 6)])).await;
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"spent": 6}));
+        space.send(json!([order("ada", 6), order("bob", 9)])).await;
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"spent": 12, "big": true}));
+        assert_eq!(space.traits("users", "user_id:bob").await, json!({"spent": 9}));
+        space.send(json!([order("ada", -5)])).await;
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"spent": 7}));
+        for fact in ["audience.entered.v1", "audience.left.v1"] {
+            let moved = deputy.facts_of(fact).await;
+            assert_eq!(moved.iter().map(|moved| &moved["audience"]).collect::<Vec<_>>(), [&audience["id"]], "{fact}");
+        }
+        let path = format!("/computed-traits/{}", made["id"].as_str().expect("text"));
+        deputy.operate("DELETE", &path, Value::Null).await.ok();
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_is_linked_to_the_person_for_whom_it_acts_and_is_not_them() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        deputy.resource().await;
+        let (person, agent) = (deputy.person("ada").await, deputy.agent().await);
+        agent.authorize(&person, "notes:read").await;
+        space.settle().await;
+        let who = format!("client_id:{}", agent.client_id);
+        assert_eq!(space.ids("agents", &who).await, std::slice::from_ref(&who));
+        assert_eq!(space.traits("agents", &who).await["name"], "Notes agent");
+        let events = space.events("agents", &who).await;
+        assert!(events.contains(&"consent.given.v1".to_owned()) && events.contains(&"token.issued.v1".to_owned()), "{events:?}");
+        let links = space.ask("agents", &who, "links").await.ok().json();
+        assert_eq!((links["data"][0]["to_collection"].as_str(), links["data"].as_array().map(Vec::len)), (Some("users"), Some(1)));
+        let person = format!("user_id:{}", links["data"][0]["external_ids"][0]["id"].as_str().expect("text"));
+        let back = space.ask("users", &person, "links").await.ok().json();
+        assert_eq!(back["data"][0]["external_ids"][0]["id"], agent.client_id.as_str(), "{back}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_merge_that_was_a_mistake_is_taken_back_and_stays_so() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let count = json!({"key": "visits", "over": {"event": "Visit"}, "function": "count"});
+        deputy.operate("POST", "/computed-traits", count).await.ok();
+        let often = json!({"key": "often", "collection": "users", "condition": {"key": "visits", "at_least": 3}});
+        deputy.operate("POST", "/audiences", often).await.ok();
+        let visit = |id: &str| json!({"type": "track", "anonymousId": id, "event": "Visit"});
+        space.send(json!([visit("a"), visit("a"), visit("b")])).await;
+        let joined = json!([{"type": "identify", "userId": "ada", "anonymousId": "a"}, {"type": "identify", "userId": "ada", "anonymousId": "b"}]);
+        space.send(joined.clone()).await;
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"visits": 3, "often": true}));
+
+        let evidence = space.evidence("users", "user_id:ada").await;
+        let (profile, merge) = (evidence["profile_id"].as_str().expect("text"), &evidence["merges"][0]);
+        assert_eq!((evidence["parts"].as_array().map(Vec::len), merge["external_id"].as_str()), (Some(2), Some("anonymous_id:b")));
+        let undo = json!({"edge_offset": merge["edge_offset"], "external_id": merge["external_id"]});
+        let path = format!("/profiles/{profile}/unmerge");
+        let asked = deputy.operate("POST", &path, undo.clone()).await.ok().json();
+        assert_eq!(asked["status"], "INITIALIZED", "{asked}");
+        space.settle().await;
+        let state = format!("/regulations/{}", asked["intervention_id"].as_str().expect("text"));
+        assert_eq!(deputy.operate("GET", &state, Value::Null).await.ok().json()["status"], "FINISHED");
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"visits": 2}), "nobody is in the audience any longer");
+        assert_eq!(space.traits("users", "anonymous_id:b").await, json!({"visits": 1}));
+
+        // The same evidence again does not join them again; and what is not there cannot be taken back.
+        space.send(joined).await;
+        assert_eq!(space.ids("users", "anonymous_id:b").await, ["anonymous_id:b"]);
+        deputy.operate("POST", &path, undo).await.refused(409, "conflict");
+        assert_eq!(deputy.last_reason().await, "admin.conflict");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_away_does_not_come_back() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let identify =
+            json!([{"type": "identify", "userId": "ada", "anonymousId": "tablet", "traits": {"email": "ada@x.example"}}]);
+        space.send(identify.clone()).await;
+        let path =
+            format!("/profiles/{}/take-away", space.evidence("users", "user_id:ada").await["profile_id"].as_str().expect("text"));
+        deputy.operate("POST", &path, json!({"external_id": "anonymous_id:tablet"})).await.ok();
+        space.settle().await;
+        assert_eq!(space.ids("users", "user_id:ada").await, ["email:ada@x.example", "user_id:ada"]);
+        space.send(identify).await;
+        assert_eq!(space.ids("users", "user_id:ada").await, ["email:ada@x.example", "user_id:ada"]);
+        deputy.operate("POST", &path, json!({"external_id": "user_id:ada"})).await.refused(409, "conflict");
+        assert_eq!(deputy.last_reason().await, "admin.conflict");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_batches_counts_everything_once() {
+    each_engine(async |mut deputy| {
+        let token = {
+            let space = Space::of(&deputy).await;
+            let count = json!({"key": "visits", "over": {"event": "Visit"}, "function": "count"});
+            deputy.operate("POST", "/computed-traits", count).await.ok();
+            (space.write_key, space.token)
+        };
+        for round in 0..4 {
+            let body = json!({"batch": (0..5).map(|n| json!({"type": "track", "userId": "ada", "event": "Visit", "messageId": format!("m{round}-{n}")}))
+                .collect::<Vec<_>>(), "writeKey": token.0});
+            for stage in ["dedup", "profiles"] {
+                deputy.http.post(format!("{}/v1/batch", deputy.issuer)).body(body.to_string()).send().await.expect("it is taken");
+                step(&deputy, stage).await;
+                deputy.crash().await;
+            }
+        }
+        deputy.settle().await;
+        let url = format!("{}/v1/spaces/deputy/collections/users/profiles/user_id:ada/traits", deputy.issuer);
+        let told = deputy.http.get(url).basic_auth(&token.1, Some("")).send().await.expect("it answers");
+        assert_eq!(told.json::<Value>().await.expect("JSON")["traits"], json!({"visits": 20}));
+    })
+    .await;
+}
+
+async fn step(deputy: &Installation, name: &str) {
+    let stage = STAGES.iter().find(|stage| stage.name == name).expect("there is such a stage");
+    (stage.step)(deputy.world(), deputy.world().now()).await.expect("it steps");
+}
+
+#[tokio::test]
+async fn what_operators_define_is_checked() {
+    let deputy = Installation::start().await;
+    for (method, path, body) in [
+        ("POST", "/computed-traits", json!({"key": "a.b", "over": {"event": "E"}, "function": "count"})),
+        ("POST", "/computed-traits", json!({"key": "a", "over": {"event": "E"}, "function": "median", "property": "x"})),
+        ("POST", "/computed-traits", json!({"key": "a", "over": {"event": "E"}, "function": "count", "dayz": 3})),
+        ("POST", "/computed-traits", json!({"id": "ctr_1", "key": "a", "over": {"event": "E"}, "function": "count"})),
+        ("POST", "/audiences", json!({"key": "a", "collection": "users", "condition": {"key": "x", "is_like": 1}})),
+        ("POST", "/audiences", json!({"key": "a", "collection": "robots", "condition": {"key": "x", "equals": 1}})),
+        ("PUT", "/identity-rules", json!({"blocked_patterns": [".*"]})),
+        ("PUT", "/identity-rules", json!({"blocked": []})),
+        ("POST", "/profile-tokens", json!({"name": ""})),
+        ("POST", "/regulations", json!({"regulation": "DELETE_ONLY", "user_ids": []})),
+        ("POST", "/regulations", json!({"regulation": "FORGET", "user_ids": ["a"]})),
+    ] {
+        deputy.operate(method, path, body.clone()).await.refused(400, "invalid_request");
+        assert_eq!(deputy.last_reason().await, "admin.value", "{path} {body}");
+    }
+    for (method, path) in [
+        ("DELETE", "/computed-traits/ctr_00000000000000000000000000"),
+        ("DELETE", "/audiences/aud_00000000000000000000000000"),
+        ("DELETE", "/profile-tokens/pat_00000000000000000000000000"),
+        ("GET", "/profiles/prf_00000000000000000000000000"),
+        ("GET", "/profiles?collection=users&external_id=user_id:nobody"),
+        ("GET", "/regulations/itv_00000000000000000000000000"),
+    ] {
+        deputy.operate(method, path, Value::Null).await.refused(404, "not_found");
+        assert_eq!(deputy.last_reason().await, "admin.not_found", "{path}");
+    }
+    for (path, body) in [
+        ("/profiles/prf_00000000000000000000000000/unmerge", json!({"edge_offset": 1, "external_id": "user_id:a"})),
+        ("/profiles/prf_00000000000000000000000000/take-away", json!({"external_id": "user_id:a"})),
+    ] {
+        deputy.operate("POST", path, body).await.refused(404, "not_found");
+        assert_eq!(deputy.last_reason().await, "admin.not_found", "{path}");
+    }
+    let rules = json!({"limits": {"email": {"values_max": 1, "window": "ever"}}, "promoted": ["crm_id"]});
+    assert_eq!(deputy.operate("PUT", "/identity-rules", rules).await.ok().json()["promoted"], json!(["crm_id"]));
+    assert_eq!(deputy.operate("GET", "/identity-rules", Value::Null).await.ok().json()["limits"]["email"]["values_max"], 1);
+    let count = json!({"key": "n", "over": {"event": "E"}, "function": "count"});
+    deputy.operate("POST", "/computed-traits", count.clone()).await.ok();
+    deputy.operate("POST", "/computed-traits", count).await.refused(409, "conflict");
+    let all = deputy.operate("GET", "/computed-traits", Value::Null).await.ok().json();
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(1), "{all}");
+}

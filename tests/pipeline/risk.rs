@@ -1,0 +1,149 @@
+//! Risk: what an agent did is its score, with the events that led to it; and where an operator says so, the score suspends it.
+
+use deputy::domain::refusal::{ADMIN_VALUE, REQUEST_METHOD};
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Installation, each_engine};
+
+async fn set_rule(deputy: &Installation, suspend_at: Value) {
+    deputy.operate("PUT", "/risk/rule", json!({"suspend_at": suspend_at})).await.ok();
+}
+
+/// What speaks against the agents, once every stage rests.
+async fn risks(deputy: &Installation) -> Value {
+    deputy.settle().await;
+    deputy.operate("GET", "/risk", Value::Null).await.ok().json()["items"].clone()
+}
+
+/// Uses a refresh token that was exchanged long ago.
+async fn replay(deputy: &Installation, agent: &Agent<'_>) {
+    let ada = deputy.person(&format!("ada-{}@example.com", deputy.topic("facts").await.len())).await;
+    let first = agent.authorize(&ada, "notes:read").await;
+    agent.refresh(first.refresh_token()).await.ok();
+    deputy.later(61);
+    agent.refresh(first.refresh_token()).await.refused(400, "invalid_grant");
+}
+
+/// The ids of the facts of this type.
+async fn ids_of(deputy: &Installation, name: &str) -> Vec<Value> {
+    deputy.facts().await.iter().filter(|fact| fact["type"] == name).map(|fact| fact["id"].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_replay_raises_the_score_and_by_default_nothing_more() {
+    each_engine(async |mut deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        assert_eq!(risks(&deputy).await, json!([]));
+        replay(&deputy, &agent).await;
+        let told = risks(&deputy).await;
+        let (ended, refused) = (ids_of(&deputy, "grant.ended.v1").await, ids_of(&deputy, "request.refused.v1").await);
+        assert_eq!((&told[0]["client_id"], &told[0]["proven_score"]), (&json!(agent.client_id), &json!(50)));
+        let named = |signal: &str| {
+            let signals = told[0]["signals"].as_array().expect("a list");
+            signals.iter().filter(|told| told["signal"] == signal).map(|told| told["event_id"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((named("refresh_replayed"), named("request_refused")), (ended.clone(), refused));
+        assert_eq!(told[0]["score"], 52, "the refusal is its echo, and small");
+        let fact = json!({"agent": agent.client_id, "signal": "refresh_replayed", "event": ended[0], "score": 50});
+        assert_eq!(deputy.facts_of("risk.signalled.v1").await, [fact]);
+        assert!(deputy.facts_of("risk.agent_suspended.v1").await.is_empty());
+        replay(&deputy, &agent).await;
+
+        // A day halves it; a crash, and stages that run again, change nothing.
+        let told = risks(&deputy).await;
+        deputy.crash().await;
+        assert_eq!(risks(&deputy).await, told);
+        let proven = told[0]["proven_score"].as_u64().expect("a number");
+        deputy.later(86_400);
+        assert_eq!(risks(&deputy).await[0]["proven_score"], proven / 2);
+        assert_eq!(deputy.facts_of("risk.signalled.v1").await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_can_have_an_agent_suspended_by_asking_in_its_name() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        set_rule(&deputy, json!(1)).await;
+        for client_id in [agent.client_id.as_str(), "nobody-at-all"] {
+            for _ in 0..5 {
+                let form = [("grant_type", "refresh_token"), ("client_id", client_id), ("refresh_token", "made up")];
+                deputy.post("/token", &form).await;
+            }
+        }
+        let told = risks(&deputy).await;
+        assert_eq!(told.as_array().map(Vec::len), Some(1), "names that somebody made up are not kept");
+        assert_eq!(
+            (&told[0]["client_id"], &told[0]["score"], &told[0]["proven_score"]),
+            (&json!(agent.client_id), &json!(10), &json!(0))
+        );
+        agent.authorize(&deputy.person("ada@example.com").await, "notes:read").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
+    each_engine(async |mut deputy| {
+        let resource = deputy.resource().await;
+        set_rule(&deputy, json!(80)).await;
+        let (client_id, other_id, tokens) = {
+            let (agent, other) = (deputy.agent().await, deputy.agent().await);
+            let tokens = agent.authorize(&deputy.person("grace@example.com").await, "notes:read").await;
+            let kept = other.authorize(&deputy.person("linus@example.com").await, "notes:read").await;
+            replay(&deputy, &agent).await;
+            deputy.settle().await;
+            assert!(deputy.is_active(&resource, &tokens.access_token).await, "50 is below");
+            replay(&deputy, &agent).await;
+            deputy.settle().await;
+            assert!(!deputy.is_active(&resource, &tokens.access_token).await);
+            assert!(deputy.is_active(&resource, &kept.access_token).await, "another agent's");
+            agent.refresh(tokens.refresh_token()).await.refused(401, "invalid_client");
+            assert_eq!(deputy.last_reason().await, "client.disabled");
+            other.refresh(kept.refresh_token()).await.ok();
+            (agent.client_id, other.client_id, tokens)
+        };
+        let events = ids_of(&deputy, "grant.ended.v1").await;
+        let suspended = json!({"agent": client_id, "score": 100, "threshold": 80, "events": events});
+        assert_eq!(deputy.facts_of("risk.agent_suspended.v1").await, std::slice::from_ref(&suspended));
+
+        deputy.crash().await;
+        deputy.settle().await;
+        assert!(!deputy.is_active(&resource, &tokens.access_token).await);
+        Agent::known(&deputy, &client_id).refresh(tokens.refresh_token()).await.refused(401, "invalid_client");
+
+        deputy.operate("PATCH", &format!("/clients/{client_id}"), json!({"disabled": false})).await.ok();
+        let told = risks(&deputy).await;
+        assert!(told.as_array().expect("a list").iter().all(|told| told["client_id"] != json!(client_id)), "{told}");
+        Agent::known(&deputy, &client_id).refresh(tokens.refresh_token()).await.ok();
+        let agent = Agent::known(&deputy, &client_id);
+        replay(&deputy, &agent).await;
+        deputy.settle().await;
+        agent.refresh(tokens.refresh_token()).await;
+        assert_eq!(deputy.facts_of("risk.agent_suspended.v1").await, [suspended], "it began anew");
+        assert_ne!(client_id, other_id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_rule_is_an_operators_and_off_by_default() {
+    each_engine(async |deputy| {
+        let rule = async || deputy.operate("GET", "/risk/rule", Value::Null).await.ok().json();
+        assert_eq!(rule().await, json!({"suspend_at": null}));
+        set_rule(&deputy, json!(100)).await;
+        assert_eq!(rule().await, json!({"suspend_at": 100}));
+        for body in [json!({"suspend_at": 0}), json!({"suspend_at": 1001}), json!({"suspend_at": "low"}), json!({"revoke_at": 5})] {
+            deputy.operate("PUT", "/risk/rule", body).await.refused(400, ADMIN_VALUE.code.as_str());
+        }
+        assert_eq!(rule().await, json!({"suspend_at": 100}));
+        set_rule(&deputy, Value::Null).await;
+        assert_eq!(deputy.facts_of("risk.rule_changed.v1").await, [json!({"suspend_at": 100}), json!({})]);
+        deputy.operate("POST", "/risk", json!({})).await.refused(405, REQUEST_METHOD.code.as_str());
+        assert_eq!(deputy.last_reason().await, "request.method");
+    })
+    .await;
+}
