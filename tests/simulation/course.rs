@@ -92,9 +92,10 @@ impl Simulation {
     /// Whether an answer tells of trouble that passes. On a healthy machine there is none, and it is always told as what it is.
     pub fn is_trouble(&self, answer: &Answer, fault: Option<&Fault>) -> Checked<bool> {
         let status = answer.status.as_u16();
+        let may_be = fault.is_some() || self.machine.may_be_crowded();
         // What befalls a person on their way back is told to the client that sent them.
         if answer.header("location").is_some_and(|location| location.contains("?error=temporarily_unavailable&")) {
-            return ensure(fault.is_some(), || format!("trouble on a healthy machine: {:?}", answer.headers)).map(|()| true);
+            return ensure(may_be, || format!("trouble on a healthy machine: {:?}", answer.headers)).map(|()| true);
         }
         if status < 400 {
             return Ok(false);
@@ -105,7 +106,7 @@ impl Simulation {
         if !matches!(status, 429 | 503) {
             return ensure(status < 500, || format!("a server's error: {status} {}", answer.body)).map(|()| false);
         }
-        ensure(fault.is_some(), || format!("trouble on a healthy machine: {status} {}", answer.body))?;
+        ensure(may_be, || format!("trouble on a healthy machine: {status} {}", answer.body))?;
         ensure(answer.header("retry-after").is_some(), || format!("trouble without Retry-After: {status} {}", answer.body))?;
         let is_page = answer.body.starts_with("<!");
         ensure(is_page || answer.json()["error"] == "temporarily_unavailable", || {

@@ -44,6 +44,8 @@ const POLLS: usize = 300;
 const CONNECTIONS: [u32; 2] = [4, 1];
 /// About as many commits as all stages make in a step.
 const COMMITS_OF_STAGES: u32 = 5;
+/// How often a request is sent at most.
+const TRIES_MAX: usize = 10;
 /// Steps of one stage that a simulation's facts could need at most.
 const STEPS_MAX: usize = 1000;
 
@@ -178,9 +180,21 @@ impl Machine {
         self.world().now()
     }
 
-    /// Sends one request.
+    /// Sends one request, again while it is told to come again in vain.
     pub async fn call(&self, request: &Request) -> Answer {
+        for _ in 1..TRIES_MAX {
+            let answer = self.calling(request).await;
+            if answer.status.as_u16() != 503 || !self.may_be_crowded() {
+                return answer;
+            }
+        }
         self.calling(request).await
+    }
+
+    /// Whether it may be in trouble without a misfortune: PostgreSQL and the patience with it go by real time, which runs out when
+    /// the tests' machine is crowded.
+    pub fn may_be_crowded(&self) -> bool {
+        self.database.is_some()
     }
 
     /// Sends requests side by side, the first one first, while a fault befalls the machine; then the machine heals. Who hung up
@@ -246,6 +260,7 @@ impl Machine {
                     Ok(Progress::Advanced) if step < STEPS_MAX => {}
                     Ok(Progress::Advanced) => return Err(format!("the stage {} never rests", stage.name)),
                     Ok(Progress::Idle) => break,
+                    Err(_) if step < TRIES_MAX && self.may_be_crowded() => {}
                     Err(error) => return Err(format!("the stage {} fails on a healthy machine: {error}", stage.name)),
                 }
             }
