@@ -91,7 +91,8 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
         let resource = deputy.resource().await;
         set_rule(&deputy, json!(80)).await;
         let (client_id, other_id, tokens) = {
-            let (agent, other) = (deputy.agent().await, deputy.agent().await);
+            let metadata = json!({"client_name": "Another agent", "grant_types": ["authorization_code", "refresh_token"]});
+            let (agent, other) = (deputy.agent().await, Agent::register(&deputy, metadata).await);
             let tokens = agent.authorize(&deputy.person("grace@example.com").await, "notes:read").await;
             let kept = other.authorize(&deputy.person("linus@example.com").await, "notes:read").await;
             replay(&deputy, &agent).await;
