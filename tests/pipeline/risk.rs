@@ -102,7 +102,7 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
             deputy.settle().await;
             assert!(!deputy.is_active(&resource, &tokens.access_token).await);
             assert!(deputy.is_active(&resource, &kept.access_token).await, "another agent's");
-            agent.refresh(tokens.refresh_token()).await.refused(401, "invalid_client");
+            agent.refresh(tokens.refresh_token()).await.refused(400, "unauthorized_client");
             assert_eq!(deputy.last_reason().await, "client.disabled");
             other.refresh(kept.refresh_token()).await.ok();
             (agent.client_id, other.client_id, tokens)
