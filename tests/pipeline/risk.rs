@@ -114,7 +114,7 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
         deputy.crash().await;
         deputy.settle().await;
         assert!(!deputy.is_active(&resource, &tokens.access_token).await);
-        Agent::known(&deputy, &client_id).refresh(tokens.refresh_token()).await.refused(401, "invalid_client");
+        Agent::known(&deputy, &client_id).refresh(tokens.refresh_token()).await.refused(400, "unauthorized_client");
 
         deputy.operate("PATCH", &format!("/clients/{client_id}"), json!({"disabled": false})).await.ok();
         let told = risks(&deputy).await;
@@ -123,7 +123,6 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
         let agent = Agent::known(&deputy, &client_id);
         replay(&deputy, &agent).await;
         deputy.settle().await;
-        agent.refresh(tokens.refresh_token()).await;
         assert_eq!(deputy.facts_of("risk.agent_suspended.v1").await, [suspended], "it began anew");
         assert_ne!(client_id, other_id);
     })
