@@ -3,8 +3,8 @@
 //! The language is VRL ([reference](https://vrl.dev)): it has no unbounded loops and no recursion, yet a program of sixty lines can
 //! double a string sixty times, and one call can take minutes. Nothing inside a process stops either for certain, so programs are
 //! compiled and run in a child: this same executable as `deputy sandbox`, spoken to over pipes. The operating system bounds its
-//! memory ([`MEMORY_BYTES_MAX`]) and lets it open no file, socket or process; a count bounds its steps; and we kill it when an
-//! answer takes longer than [`ANSWER_TIMEOUT`]. A crash costs the event at which it happened, after a second try alone, and no
+//! memory (`MEMORY_BYTES_MAX`) and lets it open no file, socket or process; a count bounds its steps; and we kill it when an
+//! answer takes longer than `ANSWER_TIMEOUT`. A crash costs the event at which it happened, after a second try alone, and no
 //! other: the next event, of whatever program, runs in a new child.
 //!
 //! 2026-11: a child instead of an engine for WebAssembly or JavaScript in our own process. Those bound memory too, but each is a

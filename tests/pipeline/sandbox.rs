@@ -90,16 +90,16 @@ fn doubled(times: usize) -> String {
 
 #[tokio::test]
 async fn an_event_becomes_one_none_or_several() {
-    let sample = "{\"type\":\"track\",\n \"n\":1.0,\"name\":\"caf\u{e9}\"}";
+    let sample = "{\"type\":\"track\",\n \"n\":1.0,\"name\":\"\u{e9}\"}";
     for (text, expected) in [
-        (".n = 2", "[{\"n\":2,\"name\":\"caf\u{e9}\",\"type\":\"track\"}]"),
+        (".n = 2", "[{\"n\":2,\"name\":\"\u{e9}\",\"type\":\"track\"}]"),
         (". = null", "[]"),
         (". = []", "[]"),
         ("if .type == \"track\" { abort }", "[]"),
         (". = [{\"a\": 1}, {\"b\": .n}]", "[{\"a\":1},{\"b\":1.0}]"),
         (
             ".n = to_int!(.name)",
-            "failed: function call error for \"to_int\" at (5:19): Invalid integer \"caf\u{e9}\": invalid digit found in string",
+            "failed: function call error for \"to_int\" at (5:19): Invalid integer \"\u{e9}\": invalid digit found in string",
         ),
         (". = 7", "[7]"),
     ] {
