@@ -3,8 +3,8 @@
 //!
 //! A failure prints its seed and its moves. `DEPUTY_SIMULATION_SEED` repeats one seed, `DEPUTY_SIMULATION_SEEDS` asks for more of
 //! them. Threads that write to disks are real, so how requests fall together into commits may differ between two runs of a seed;
-//! what was asked, and in which order, does not. On PostgreSQL that is so for odd seeds, which have one connection; where there are
-//! several, whoever wins a race decides what is asked next.
+//! what was asked, and in which order, does not. PostgreSQL is a process of its own, and who wins a race there decides what is asked
+//! next: a seed of its has the same misfortunes again, and not every move.
 
 /// Choices that follow from a seed.
 mod random;
