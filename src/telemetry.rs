@@ -262,10 +262,9 @@ where
     };
     // Lines know their trace without a span, and a span that nobody asks for is never made.
     let lines = lines.with_filter(settings.log_level.to_filter().and(filter_fn(|seen| seen.is_event())));
-    let spans = traces.map(|provider| {
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("deputy"));
-        layer.with_filter(LevelFilter::INFO)
-    });
+    // Without a collector the filter has to say that nobody asks: an absent layer alone would let every span be made.
+    let wanted = if traces.is_some() { LevelFilter::INFO } else { LevelFilter::OFF };
+    let spans = traces.map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("deputy"))).with_filter(wanted);
     tracing_subscriber::registry().with(lines).with(spans)
 }
 
@@ -361,6 +360,7 @@ mod tests {
         let writer = lines.clone();
         let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), Ink::Plain, None), || {
             let request = RequestTrace::begin(&Method::GET, headers);
+            assert!(request.span.is_disabled(), "no collector asks for it");
             let _ = request.cover(async { tracing::warn!(target: "deputy::http", "seen") }).now_or_never();
             request.trace_id.to_string()
         });

@@ -46,9 +46,12 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
         return Ok(false);
     }
     let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
-    let sightings: Vec<Sighting> = read.entries.iter().filter_map(Sighting::of).collect();
+    let (entries, next) = (read.entries, read.next);
+    // Reading so many events takes milliseconds: not on a thread that serves requests.
+    let looking = tokio::task::spawn_blocking(move || entries.iter().filter_map(Sighting::of).collect::<Vec<_>>());
+    let sightings = looking.await.map_err(|error| LogError::Unavailable(error.to_string()))?;
     let judge = Judge { entropy: Arc::clone(&world.entropy), now };
-    let (input, next) = (claim.input.clone(), read.next);
+    let input = claim.input.clone();
     let is_ours = world
         .storage
         .write(move |tx| {

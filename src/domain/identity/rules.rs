@@ -211,14 +211,21 @@ fn compiled(settings: &RuleSettings) -> Result<RegexSet, RulesError> {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(refused(format!("it is longer than {PATTERN_BYTES_MAX} bytes")));
         }
-        let alone = build(std::slice::from_ref(pattern)).map_err(|error| refused(error.to_string()))?;
+        let alone = build(std::slice::from_ref(pattern)).map_err(|error| refused(in_a_line(&error)))?;
         // Of such a pattern somebody would hear only from the profiles that are missing.
         if ["jane@example.com", "97980cfea0067", "Zürich 8"].iter().all(|value| alone.is_match(value)) {
             return Err(RulesError::BlocksEverything { pattern: pattern.clone() });
         }
     }
     let all = || settings.blocked_patterns.join(" ");
-    build(&settings.blocked_patterns).map_err(|error| RulesError::Pattern { pattern: all(), reason: error.to_string() })
+    build(&settings.blocked_patterns).map_err(|error| RulesError::Pattern { pattern: all(), reason: in_a_line(&error) })
+}
+
+/// What is wrong with a pattern, without the drawing that points at it.
+fn in_a_line(error: &regex::Error) -> String {
+    let told = error.to_string();
+    let last = told.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
 }
 
 /// `crm_id` as JavaScript writes it: `crmId`.
@@ -242,6 +249,13 @@ mod tests {
 
     fn id(text: &str) -> ExternalId {
         ExternalId::parse(Collection::Users, text).expect("the test writes ids")
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_told_in_a_line() {
+        let settings = RuleSettings { blocked_patterns: vec!["(".to_owned()], ..RuleSettings::default() };
+        let told = Rules::new(settings).expect_err("it is no pattern").to_string();
+        assert_eq!(told, "the blocked pattern \"(\" cannot be used: unclosed group");
     }
 
     #[test]

@@ -34,8 +34,8 @@ use taken::Taken;
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "profiles";
-/// What one batch reads: its transaction holds up other writers for some milliseconds.
-const READ_BYTES_MAX: usize = 1 << 20;
+/// What one batch reads: working it out keeps a thread from serving requests, and its transaction other writers, for some milliseconds.
+const READ_BYTES_MAX: usize = 256 << 10;
 /// Profiles that are looked at together because a day has passed.
 const DUE_MAX: i64 = 200;
 
