@@ -11,10 +11,10 @@ use deputy::world::FACTS;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::limit::Answers;
-use super::servers::Failure;
 use super::invitation::{Invitation, Question};
+use super::limit::Answers;
 use super::report::{Contest, Figures, HalfLoad, Memory, Report};
+use super::servers::Failure;
 use super::servers::load::{Load, Pace, Request};
 use super::servers::process::Process;
 

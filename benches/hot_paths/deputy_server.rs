@@ -22,8 +22,8 @@ use deputy::{
     world::World,
 };
 
-use super::servers::Failure;
 use super::invitation::{Invitation, Question};
+use super::servers::Failure;
 use super::servers::process::wait_for_end;
 
 const RESOURCE: &str = "http://127.0.0.1:9401/mcp";

@@ -36,8 +36,8 @@ use deputy::{
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use super::servers::Failure;
 use super::invitation::Invitation;
+use super::servers::Failure;
 use super::servers::process::wait_for_end;
 
 /// What Deputy is asked and answers.

@@ -98,7 +98,11 @@ async fn pipeline(folder: &Path, options: &Options, minute: Duration) -> Result<
     let took = begun.elapsed();
     let usage = process.usage()?;
     let events = (done.received - first.received) as f64;
-    println!("  {} were on their way when the load was over, and all were done {:.1} s after its begin", loaded.lag(), took.as_secs_f64());
+    println!(
+        "  {} were on their way when the load was over, and all were done {:.1} s after its begin",
+        loaded.lag(),
+        took.as_secs_f64()
+    );
     println!("  {:.1} us of the processor for each event", usage.cpu_s * 1e6 / events);
     let rate = events / took.as_secs_f64();
     judge(rate >= PIPELINE_AIM, &format!("{rate:.0} events/s from request to profile, at least {PIPELINE_AIM:.0}"));

@@ -219,12 +219,15 @@ pub(super) fn rows<T>(
     Ok(found)
 }
 
-/// SQLite numbers `$2` and `$1` by their first appearance; PostgreSQL, and so we, by their digits.
+/// SQLite numbers `$2` and `$1` by their first appearance; PostgreSQL, and so we, by their digits. A `?` is its own place.
 fn bound<'c>(connection: &'c rusqlite::Connection, sql: &str, values: &[Value<'_>]) -> Result<CachedStatement<'c>, StorageError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut highest = 0;
     for position in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(position).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let number = match statement.parameter_name(position) {
+            Some(name) => name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()),
+            None => Some(position),
+        };
         let value = number.and_then(|number| values.get(number.checked_sub(1)?));
         let (Some(number), Some(value)) = (number, value) else {
             return Err(StorageError::Query(format!("no value for a placeholder of: {sql}")));
