@@ -11,8 +11,8 @@ use super::deputy_server::{Invitation, Progress};
 use super::events::{self, BATCH};
 use super::servers::{
     Failure,
-    load::{Load, Pace},
-    process::Process,
+    load::{Load, Pace, Tally},
+    process::{Process, Usage},
 };
 
 const ROUNDS: usize = 3;
@@ -71,63 +71,88 @@ async fn intake(folder: &Path, people: u64, round: Duration) -> Result<(), Failu
     Ok(())
 }
 
-/// All stages at once. What was taken in counts when profiles and risk have it.
+/// All stages at once: as much as comes in for a while, until all of it is in the profiles; then as much as is aimed at, for long.
 async fn pipeline(folder: &Path, options: &Options, minute: Duration) -> Result<(), Failure> {
     println!("\nThe whole pipeline: taken in, told from repeats, resolved, made part of profiles, weighed\n");
     let (mut process, mut load) = start("Deputy", "deputy", folder, options.people)?;
-    println!("{:>8}{:>14}{:>14}{:>14}{:>12}{:>12}", "second", "taken in/s", "profiled/s", "events/CPU-s", "lag", "MB resident");
-    let begun = Instant::now();
-    let first: Progress = process.ask()?;
-    let mut before = (first, process.usage()?, Instant::now());
+    let (first, begun) = (Sample::take(&mut process)?, Instant::now());
+    let burst = if options.quick { Duration::from_secs(5) } else { Duration::from_secs(15) };
+    put_on(&mut load, burst, Pace::Saturating).await?;
+    let loaded = Sample::take(&mut process)?;
+    let done = drained(&mut process).await?;
+    let events = (done.progress.received - first.progress.received) as f64;
+    println!(
+        "  {:.0} events/s were taken in, {} of them were on their way when no more came",
+        events / burst.as_secs_f64(),
+        loaded.progress.lag()
+    );
+    println!("  {:.0} profile updates/s from then on", done.profiled_since(&loaded) / done.seconds_since(&loaded));
+    println!("  {:.1} us of the processor for each event", (done.usage.cpu_s - first.usage.cpu_s) * 1e6 / events);
+    let rate = events / begun.elapsed().as_secs_f64();
+    judge(rate >= PIPELINE_AIM, &format!("{rate:.0} events/s from request to profile, at least {PIPELINE_AIM:.0}"));
+
+    println!("\nThe same with {PIPELINE_AIM:.0} events/s coming in\n");
+    println!("{:>8}{:>14}{:>14}{:>14}{:>12}{:>14}", "second", "taken in/s", "profiled/s", "us of CPU", "lag", "MB resident");
+    let begun = done.at;
+    let mut before = done;
+    let requests_per_s = PIPELINE_AIM / BATCH as f64;
     for _ in 0..options.minutes.max(1) {
-        let tally = load.run(CONNECTIONS, minute, Pace::Saturating).await?;
-        load.begin += tally.requests() + CONNECTIONS as u64;
-        before = line(&mut process, before, begun)?;
+        put_on(&mut load, minute, Pace::Steady { requests_per_s }).await?;
+        let now = Sample::take(&mut process)?;
+        let (took_s, profiled) = (now.seconds_since(&before), now.profiled_since(&before));
+        let taken_in = (now.progress.received - before.progress.received) as f64 / took_s;
+        let cpu_us = (now.usage.cpu_s - before.usage.cpu_s) * 1e6 / profiled;
+        let (second, lag, resident_mb) =
+            ((now.at - begun).as_secs_f64(), now.progress.lag(), now.usage.resident_bytes as f64 / 1e6);
+        println!("{second:>8.0}{taken_in:>14.0}{:>14.0}{cpu_us:>14.1}{lag:>12}{resident_mb:>14.0}", profiled / took_s);
+        before = now;
     }
-    let loaded: Progress = before.0;
-    let drained = async {
+    process.stop()
+}
+
+/// Waits until nothing is on its way.
+async fn drained(process: &mut Process<Invitation>) -> Result<Sample, Failure> {
+    let waiting = async {
         loop {
-            let progress: Progress = process.ask()?;
-            if progress.is_done() {
-                return Ok::<_, Failure>(progress);
+            let sample = Sample::take(process)?;
+            if sample.progress.is_done() {
+                return Ok(sample);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let done = tokio::time::timeout(PATIENCE, drained).await??;
-    let took = begun.elapsed();
-    let usage = process.usage()?;
-    let events = (done.received - first.received) as f64;
-    println!(
-        "  {} were on their way when the load was over, and all were done {:.1} s after its begin",
-        loaded.lag(),
-        took.as_secs_f64()
-    );
-    println!("  {:.1} us of the processor for each event", usage.cpu_s * 1e6 / events);
-    let rate = events / took.as_secs_f64();
-    judge(rate >= PIPELINE_AIM, &format!("{rate:.0} events/s from request to profile, at least {PIPELINE_AIM:.0}"));
-    process.stop()
+    tokio::time::timeout(PATIENCE, waiting).await?
 }
 
-/// Tells of the time since `before`.
-fn line(
-    process: &mut Process<Invitation>,
-    before: (Progress, super::servers::process::Usage, Instant),
-    begun: Instant,
-) -> Result<(Progress, super::servers::process::Usage, Instant), Failure> {
-    let (progress, usage, now): (Progress, _, _) = (process.ask()?, process.usage()?, Instant::now());
-    let took_s = (now - before.2).as_secs_f64();
-    let profiled = (progress.profiled.min(progress.weighed) - before.0.profiled.min(before.0.weighed)) as f64;
-    println!(
-        "{:>8.0}{:>14.0}{:>14.0}{:>14.0}{:>12}{:>12.0}",
-        begun.elapsed().as_secs_f64(),
-        (progress.received - before.0.received) as f64 / took_s,
-        profiled / took_s,
-        profiled / (usage.cpu_s - before.1.cpu_s),
-        progress.lag(),
-        usage.resident_bytes as f64 / 1e6,
-    );
-    Ok((progress, usage, now))
+/// Where a server is at a time.
+struct Sample {
+    progress: Progress,
+    usage: Usage,
+    at: Instant,
+}
+
+impl Sample {
+    fn take(process: &mut Process<Invitation>) -> Result<Sample, Failure> {
+        Ok(Sample { progress: process.ask()?, usage: process.usage()?, at: Instant::now() })
+    }
+
+    fn seconds_since(&self, earlier: &Sample) -> f64 {
+        (self.at - earlier.at).as_secs_f64()
+    }
+
+    /// Events that have become part of profiles, and that risk has seen.
+    fn profiled_since(&self, earlier: &Sample) -> f64 {
+        let done = |sample: &Sample| sample.progress.profiled.min(sample.progress.weighed);
+        (done(self) - done(earlier)) as f64
+    }
+}
+
+/// Puts a load on; the next one's numbers go on behind it.
+async fn put_on(load: &mut Load, duration: Duration, pace: Pace) -> Result<Tally, Failure> {
+    let tally = load.run(CONNECTIONS, duration, pace).await?;
+    // The connections took turns with the numbers, and some took a few more.
+    load.begin += tally.requests() * 2;
+    Ok(tally)
 }
 
 fn start(name: &str, role: &str, folder: &Path, people: u64) -> Result<(Process<Invitation>, Load), Failure> {
@@ -140,8 +165,7 @@ fn start(name: &str, role: &str, folder: &Path, people: u64) -> Result<(Process<
 
 async fn measure(process: &mut Process<Invitation>, load: &mut Load, duration: Duration) -> Result<Figures, Failure> {
     let before = process.usage()?;
-    let tally = load.run(CONNECTIONS, duration, Pace::Saturating).await.map_err(|error| format!("{}: {error}", process.name))?;
-    load.begin += tally.requests() + CONNECTIONS as u64;
+    let tally = put_on(load, duration, Pace::Saturating).await.map_err(|error| format!("{}: {error}", process.name))?;
     let cpu_s = process.usage()?.cpu_s - before.cpu_s;
     let batch = BATCH as f64;
     Ok(Figures {
