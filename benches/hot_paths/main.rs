@@ -26,6 +26,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// The one that `deputy` has.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Requests per second of the server's processor time: Deputy, the limit, and node-oidc-provider.
 #[derive(Parser)]

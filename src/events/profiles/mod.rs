@@ -38,7 +38,7 @@ use taken::Taken;
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "profiles";
 /// What one batch reads: its transaction holds up other writers for some milliseconds.
-const READ_BYTES_MAX: usize = 512 << 10;
+const READ_BYTES_MAX: usize = 1 << 20;
 /// Stretches of the log that one step takes in.
 const STRETCHES_MAX: usize = 32;
 /// Profiles that are looked at together because a day has passed.
