@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::Options;
 use super::deputy_server::{Invitation, Progress};
 use super::events::{self, BATCH};
+use super::profile_api;
 use super::servers::{
     Failure,
     load::{Load, Pace, Tally},
@@ -24,6 +25,9 @@ const ANSWER: &str = r#"{"success":true}"#;
 const INTAKE_AIM: f64 = 0.6;
 /// Events per second through all stages.
 const PIPELINE_AIM: f64 = 40_000.0;
+/// The contract is 100.
+const QUESTIONS_PER_S: f64 = 90.0;
+const PROFILE_P95_AIM_MS: f64 = 20.0;
 /// How long the stages may take for what is on its way when the load is over.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -44,7 +48,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let round = if options.quick { Duration::from_secs(2) } else { Duration::from_secs(10) };
         intake(folder.path(), options.people, round).await?;
         let minute = if options.quick { Duration::from_secs(10) } else { Duration::from_secs(60) };
-        pipeline(folder.path(), options, minute).await
+        pipeline(folder.path(), options, minute).await?;
+        let profiles = if options.quick { options.profiles / 10 } else { options.profiles };
+        ask_for_profiles(&folder.path().join("profiles"), profiles, 2 * round).await
     })
 }
 
@@ -110,6 +116,35 @@ async fn pipeline(folder: &Path, options: &Options, minute: Duration) -> Result<
     process.stop()
 }
 
+/// As many questions as the Profile API answers by its contract; then the same while events come in.
+async fn ask_for_profiles(folder: &Path, profiles: u64, duration: Duration) -> Result<(), Failure> {
+    println!("\nThe Profile API: the traits of people in no order, of {profiles}, {QUESTIONS_PER_S} questions/s\n");
+    let filled = Command::new(std::env::current_exe()?).arg("fill").arg(folder).arg(profiles.to_string()).status()?;
+    if !filled.success() {
+        return Err("the database could not be filled".into());
+    }
+    let mut command = Command::new(std::env::current_exe()?);
+    let process: Process<Invitation> = Process::start("Deputy", command.arg("deputy").arg(folder))?;
+    let Invitation { address, authorization, profiles_authorization } = &process.invitation;
+    let questions = Load::new(address, profile_api::questions(address, profiles_authorization, profiles), profile_api::ANSWER);
+    let mut events = Load::new(address, vec![events::batch(address, authorization, profiles)], ANSWER);
+    let ask = || questions.run(CONNECTIONS, duration, Pace::Steady { requests_per_s: QUESTIONS_PER_S });
+    tell("with nothing else to do", &ask().await?);
+    let pace = Pace::Steady { requests_per_s: PIPELINE_AIM / 4.0 / BATCH as f64 };
+    let (asked, put) = tokio::join!(ask(), put_on(&mut events, duration, pace));
+    put?;
+    tell("with a quarter of the events of above coming in", &asked?);
+    process.stop()
+}
+
+fn tell(when: &str, tally: &Tally) {
+    let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| tally.latency_ms(share));
+    judge(
+        p95 < PROFILE_P95_AIM_MS,
+        &format!("{p50:.2} ms p50, {p95:.2} ms p95, {p99:.2} ms p99 {when}; p95 below {PROFILE_P95_AIM_MS}"),
+    );
+}
+
 /// Waits until nothing is on its way.
 async fn drained(process: &mut Process<Invitation>) -> Result<Sample, Failure> {
     let waiting = async {
@@ -158,7 +193,7 @@ async fn put_on(load: &mut Load, duration: Duration, pace: Pace) -> Result<Tally
 fn start(name: &str, role: &str, folder: &Path, people: u64) -> Result<(Process<Invitation>, Load), Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     let process: Process<Invitation> = Process::start(name, command.arg(role).arg(folder.join(role)))?;
-    let Invitation { address, authorization } = process.invitation.clone();
+    let Invitation { address, authorization, .. } = process.invitation.clone();
     let load = Load::new(&address, vec![events::batch(&address, &authorization, people)], ANSWER);
     Ok((process, load))
 }

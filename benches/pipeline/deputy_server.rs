@@ -17,6 +17,7 @@ use deputy::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::profile_api;
 use super::servers::{Failure, process::answer};
 
 /// Where a server is, and who its producer is.
@@ -24,8 +25,10 @@ use super::servers::{Failure, process::answer};
 pub struct Invitation {
     /// Host and port.
     pub address: String,
-    /// The Authorization header.
+    /// The Authorization header of a producer.
     pub authorization: String,
+    /// The one with which the Profile API is asked.
+    pub profiles_authorization: String,
 }
 
 /// How far the pipeline is.
@@ -64,9 +67,9 @@ pub fn serve(folder: &Path, stages: &'static [Stage]) -> Result<(), Failure> {
     runtime.block_on(async {
         let listener = deputy::server::listen(settings.listen).await?;
         let world = World::open(settings).await?;
-        let authorization = source(&world).await?;
+        let (authorization, profiles_authorization) = (source(&world).await?, profile_api::authorization(&world).await?);
         let server = Server::serve(Arc::clone(&world), listener, stages).await?;
-        let invitation = Invitation { address: server.address.to_string(), authorization };
+        let invitation = Invitation { address: server.address.to_string(), authorization, profiles_authorization };
         println!("{}", serde_json::to_string(&invitation)?);
         let handle = tokio::runtime::Handle::current();
         let said = move || Ok(serde_json::to_string(&handle.block_on(progress(&world))?)?);

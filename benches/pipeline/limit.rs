@@ -30,7 +30,8 @@ pub fn serve(folder: &Path) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let invitation = Invitation { address: listener.local_addr()?.to_string(), authorization: String::new() };
+        let (authorization, profiles_authorization) = (String::new(), String::new());
+        let invitation = Invitation { address: listener.local_addr()?.to_string(), authorization, profiles_authorization };
         println!("{}", serde_json::to_string(&invitation)?);
         // A socket that waits to fill a packet is only slower.
         let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));

@@ -10,6 +10,8 @@
 mod events;
 /// Deputy as it is served, which tells how far its stages are.
 mod deputy_server;
+/// Many profiles, and who asks for them.
+mod profile_api;
 /// The least that a server which takes events in must do.
 mod limit;
 /// What is measured, and in which order.
@@ -41,6 +43,9 @@ struct Options {
     /// How many people the events are of
     #[arg(long, default_value_t = 100_000)]
     people: u64,
+    /// How many profiles there are when the Profile API is asked
+    #[arg(long, default_value_t = 1_000_000)]
+    profiles: u64,
     /// Said by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -57,6 +62,9 @@ enum Role {
     /// Serves Deputy, and only takes in
     #[command(hide = true)]
     Intake { folder: PathBuf },
+    /// Makes a data folder with so many profiles
+    #[command(hide = true)]
+    Fill { folder: PathBuf, profiles: u64 },
     /// Takes in with as little work as possible
     #[command(hide = true)]
     Limit { folder: PathBuf },
@@ -67,6 +75,7 @@ fn main() -> ExitCode {
     let done = match &options.role {
         Some(Role::Deputy { folder }) => deputy_server::serve(folder, deputy::server::STAGES),
         Some(Role::Intake { folder }) => deputy_server::serve(folder, &[]),
+        Some(Role::Fill { folder, profiles }) => profile_api::fill(folder, *profiles),
         Some(Role::Limit { folder }) => limit::serve(folder),
         None => course::run(&options),
     };

@@ -159,6 +159,13 @@ impl Request {
         Request { bytes: (head + body).into_bytes(), marks: Vec::new() }
     }
 
+    /// A GET with one header of its own.
+    pub fn get(address: &str, path: &str, authorization: &str) -> Request {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\nauthorization: {authorization}\r\n\r\n");
+        Request { bytes: head.into_bytes(), marks: Vec::new() }
+    }
+
     /// The same with digits to be written at these places of the body.
     pub fn with_marks(mut self, marks: &[Mark]) -> Request {
         let head = head_bytes(&self.bytes);
