@@ -17,6 +17,7 @@ use crate::{
         event::{Actor, Fact},
         grant::Consent,
         id::{GrantKind, Id, PersonKind},
+        network::Network,
         person::{Person, Session},
         policy,
         redirect_uri::RedirectUri,
@@ -261,9 +262,9 @@ fn may_be_silent(request: &AuthorizationRequest) -> bool {
 pub async fn allow(
     world: &World,
     request: &AuthorizationRequest,
-    session: &Session,
-    person: &Person,
+    (session, person): (&Session, &Person),
     chosen: &Scopes,
+    network: Option<Network>,
     now: Timestamp,
 ) -> Result<String, Refused> {
     // `openid` is about who they are, which they told us by being here; everything else they could untick.
@@ -274,7 +275,7 @@ pub async fn allow(
     if is_nothing_left {
         return refuse(world, request, person, now).await;
     }
-    issue_code(world, request, session, person, allowed.clone(), Some(&allowed), now).await
+    issue_code(world, request, session, person, allowed.clone(), Some((&allowed, network)), now).await
 }
 
 /// The person refused, which the client is told.
@@ -286,14 +287,14 @@ pub async fn refuse(world: &World, request: &AuthorizationRequest, person: &Pers
     Err(Refused::Redirect { refusal: CONSENT_REFUSED, location })
 }
 
-/// Makes a code, with the new consent and its event in the same commit if there is one.
+/// Makes a code, with the new consent and its event in the same commit if there is one; with from where it was given.
 async fn issue_code(
     world: &World,
     request: &AuthorizationRequest,
     session: &Session,
     person: &Person,
     scopes: Scopes,
-    consented: Option<&Scopes>,
+    consented: Option<(&Scopes, Option<Network>)>,
     now: Timestamp,
 ) -> Result<String, Refused> {
     let code = world.secret();
@@ -310,12 +311,13 @@ async fn issue_code(
         authenticated_at: session.authenticated_at,
         grant: None,
     };
-    let consent = consented.map(|allowed| {
+    let consent = consented.map(|(allowed, network)| {
         let fact = Fact::ConsentGiven {
             client: request.client.id.clone(),
             person: person.id,
             resource: resource.clone(),
             scope: allowed.clone(),
+            network,
         };
         (allowed.clone(), request.scopes.clone(), client_hash(&request.client), fact)
     });
@@ -332,7 +334,7 @@ async fn issue_code(
                         .unwrap_or_default();
                     // What was offered is decided anew; what was not offered stays as it was.
                     let scopes = earlier.difference(&offered).union(&allowed);
-                    let consent = Consent { scopes, given_at: now, client_hash };
+                    let consent = Consent { scopes, given_at: now, client_hash, doubt: None };
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
                     witness.record(tx, fact).await?;
                 }

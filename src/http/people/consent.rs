@@ -99,7 +99,7 @@ async fn decide(State(world): State<Arc<World>>, visit: Visit, form: SentForm) -
         "refuse" => Decision::Refuse,
         _ => return Err(REQUEST_PARAMETER_MISSING.into()),
     };
-    let location = consent::decide(&world, &signed_in, form.get("seal"), decision, visit.now).await?;
+    let location = consent::decide(&world, &signed_in, form.get("seal"), decision, visit.address, visit.now).await?;
     Ok(visit.answer(see_other(&location)))
 }
 
