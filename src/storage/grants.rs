@@ -186,23 +186,29 @@ pub async fn delete_consent(
     Ok(())
 }
 
-/// Puts what the person allowed in doubt, this client or, without one, anybody; what is in doubt already stays as it is. Tells how many
-/// consents that were.
+/// Puts in doubt what the person allowed before `given_before`, this client or, without one, anybody; what is in doubt already stays as it
+/// is. Tells how many consents that were.
 pub async fn doubt_consents(
     tx: &mut Tx,
     person: Id<PersonKind>,
     client: Option<&ClientId>,
+    given_before: Timestamp,
     doubt: &Doubt,
 ) -> Result<u64, StorageError> {
-    let sql = "UPDATE consents SET doubt = $3 WHERE person = $1 AND ($2 = '' OR client = $2) AND doubt IS NULL";
+    let sql = "UPDATE consents SET doubt = $3 WHERE person = $1 AND ($2 = '' OR client = $2) AND given_at < $4 AND doubt IS NULL";
     let client = client.map_or("", ClientId::as_str);
-    tx.exec(sql, &[(&person.to_string()).into(), client.into(), (&to_json(doubt)).into()]).await
+    tx.exec(sql, &[(&person.to_string()).into(), client.into(), (&to_json(doubt)).into(), given_before.0.into()]).await
 }
 
-/// Forgets what the person allowed, this client or, without one, anybody. Tells how many consents that were.
-pub async fn delete_consents(tx: &mut Tx, person: Id<PersonKind>, client: Option<&ClientId>) -> Result<u64, StorageError> {
-    let sql = "DELETE FROM consents WHERE person = $1 AND ($2 = '' OR client = $2)";
-    tx.exec(sql, &[(&person.to_string()).into(), client.map_or("", ClientId::as_str).into()]).await
+/// Forgets what the person allowed until `given_until`, this client or, without one, anybody. Tells how many consents that were.
+pub async fn delete_consents(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: Option<&ClientId>,
+    given_until: Timestamp,
+) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM consents WHERE person = $1 AND ($2 = '' OR client = $2) AND given_at <= $3";
+    tx.exec(sql, &[(&person.to_string()).into(), client.map_or("", ClientId::as_str).into(), given_until.0.into()]).await
 }
 
 fn read(row: &Row<'_>) -> Result<Grant, StorageError> {

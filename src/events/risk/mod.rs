@@ -20,7 +20,7 @@ use crate::{
     domain::{
         client::ClientId,
         event::{Actor, Event, Fact},
-        grant::EndCause,
+        grant::{EndCause, Grant},
         id::{Id, PersonKind},
         policy,
         risk::{AgentRisk, Doubt, Measure, PersonRisk, RiskRule, Signal, SignalKind},
@@ -203,17 +203,19 @@ impl Judge {
         self.record(tx, Fact::PersonRiskSignalled { person, agent: agent.clone(), signal: kind, event, score }).await?;
         let Some((measure, threshold)) = policy::measure(&rule, &risk) else { return Ok(()) };
         let (signals, events): (Vec<_>, Vec<_>) = risk.signals.into_iter().unzip();
+        // What the person allowed since, they allowed knowing no less than we do; asking them again for what they just gave helps nobody.
         let consents = match measure {
             Measure::RequireApproval => {
                 let doubt = Doubt { since: self.now, score, signals: signals.clone() };
-                grants::doubt_consents(tx, person, agent.as_ref(), &doubt).await?
+                grants::doubt_consents(tx, person, agent.as_ref(), at, &doubt).await?
             }
-            Measure::RevokeGrants => grants::delete_consents(tx, person, agent.as_ref()).await?,
+            Measure::RevokeGrants => grants::delete_consents(tx, person, agent.as_ref(), at).await?,
         };
         // A person has more grants only by accident; without their consent those yield no token either.
         let live = grants::list_live_of(tx, person, self.now).await?;
         let mut ended = Vec::new();
-        for grant in live.into_iter().filter(|grant| agent.as_ref().is_none_or(|agent| grant.client == *agent)) {
+        let is_meant = |grant: &Grant| grant.created_at <= at && agent.as_ref().is_none_or(|agent| grant.client == *agent);
+        for grant in live.into_iter().filter(is_meant) {
             match measure {
                 Measure::RequireApproval => {
                     let issued_until = self.now.plus(UNDER_WAY);

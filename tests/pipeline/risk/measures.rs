@@ -121,7 +121,11 @@ async fn what_happens_with_an_account_costs_all_that_it_granted() {
         };
         deputy.later(86_400);
         deputy.everybody_comes_from("198.51.100.7");
-        Person::new(&deputy, "ada@example.com", &password).sign_in().await;
+        let session = {
+            let ada = Person::new(&deputy, "ada@example.com", &password);
+            ada.sign_in().await;
+            ada.cookie("deputy_session").expect("they are signed in")
+        };
         deputy.settle().await;
         deputy.everybody_comes_from("203.0.113.7");
         for (client_id, refresh_token) in &tokens {
@@ -130,6 +134,18 @@ async fn what_happens_with_an_account_costs_all_that_it_granted() {
         }
         let taken = &deputy.facts_of("risk.measure_taken.v1").await[0];
         assert_eq!((&taken["agent"], &taken["signals"]), (&Value::Null, &json!(["new_network"])));
+
+        // They consent again from where they have never been: that is a signal, and not against the consent that it comes with.
+        deputy.later(2);
+        deputy.everybody_comes_from("192.0.2.7");
+        let (client_id, refresh_token) = &tokens[0];
+        let (agent, ada) = (Agent::known(&deputy, client_id), Person::new(&deputy, "ada@example.com", &password));
+        ada.set_cookie("deputy_session", &session);
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        ada.allow_on(&page).await.away();
+        deputy.settle().await;
+        assert_eq!(deputy.facts_of("risk.person_signalled.v1").await.len(), 2);
+        agent.refresh(refresh_token).await.ok();
     })
     .await;
 }
