@@ -8,11 +8,11 @@
 //! Not seen yet, for there are no facts of them: the depth of a delegation, approvals that failed, and the volume of texts.
 
 mod sighting;
+mod measures;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use self::sighting::{Seen, Sighting};
@@ -20,14 +20,12 @@ use crate::{
     domain::{
         client::ClientId,
         event::{Actor, Event, Fact},
-        grant::{EndCause, Grant},
         id::{Id, PersonKind},
-        policy,
-        risk::{AgentRisk, Doubt, Measure, PersonRisk, RiskRule, Signal, SignalKind},
+        risk::{AgentRisk, PersonRisk, RiskRule, SignalKind},
         time::Timestamp,
     },
     log::{Claim, LogError},
-    storage::{StorageError, Tx, clients, consumers, grants, outbox, revocations, risk},
+    storage::{StorageError, Tx, clients, consumers, outbox, risk},
     world::{EVENTS, Progress, StageError, World, entropy::Entropy},
 };
 
@@ -35,8 +33,6 @@ use crate::{
 pub const CONSUMER: &str = "risk";
 /// What one batch reads: its transaction holds up other writers for some milliseconds.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// A token that was asked for before the doubt, and committed before it, may tell a moment so much later than the batch's.
-const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -158,79 +154,6 @@ impl Judge {
             && kind.is_proven()
         {
             self.act_on_agent(tx, rule, states, agent, signal).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells of what speaks against an agent, and does what the rule says.
-    async fn act_on_agent(
-        &self,
-        tx: &mut Tx,
-        rule: RiskRule,
-        states: &mut States,
-        agent: &ClientId,
-        signal: Signal<Id<PersonKind>>,
-    ) -> Result<(), StorageError> {
-        let state = states.agent(tx, agent).await?;
-        let (score, risk) = (state.proven(signal.at).score, state.suspension(signal.at));
-        let Signal { kind, event, with: person, .. } = signal;
-        self.record(tx, Fact::RiskSignalled { agent: agent.clone(), person, signal: kind, event, score }).await?;
-        let Some(threshold) = policy::suspends(&rule, &risk) else { return Ok(()) };
-        if clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
-            return Ok(());
-        }
-        clients::set_disabled(tx, agent, Some(self.now)).await?;
-        revocations::switch_off(tx, agent.as_str()).await?;
-        let (signals, events) = risk.signals.into_iter().unzip();
-        let suspended = Fact::AgentSuspended { agent: agent.clone(), score: risk.score, threshold, events, signals };
-        self.record(tx, suspended).await?;
-        self.record(tx, Fact::ClientChanged { client: agent.clone(), change: "disabled".to_owned() }).await
-    }
-
-    /// Tells of what speaks against an agent as it acts for a person, or against their account, and does what the rule says with
-    /// what they granted.
-    async fn act_on_grants(
-        &self,
-        tx: &mut Tx,
-        rule: RiskRule,
-        states: &mut States,
-        person: Id<PersonKind>,
-        signal: Signal<ClientId>,
-    ) -> Result<(), StorageError> {
-        let Signal { kind, event, at, with: agent } = signal;
-        let risk = states.person(person).proven_of(agent.as_ref(), at);
-        let score = risk.score;
-        self.record(tx, Fact::PersonRiskSignalled { person, agent: agent.clone(), signal: kind, event, score }).await?;
-        let Some((measure, threshold)) = policy::measure(&rule, &risk) else { return Ok(()) };
-        let (signals, events): (Vec<_>, Vec<_>) = risk.signals.into_iter().unzip();
-        // What the person allowed since, they allowed knowing no less than we do; asking them again for what they just gave helps nobody.
-        let consents = match measure {
-            Measure::RequireApproval => {
-                let doubt = Doubt { since: self.now, score, signals: signals.clone() };
-                grants::doubt_consents(tx, person, agent.as_ref(), at, &doubt).await?
-            }
-            Measure::RevokeGrants => grants::delete_consents(tx, person, agent.as_ref(), at).await?,
-        };
-        // A person has more grants only by accident; without their consent those yield no token either.
-        let live = grants::list_live_of(tx, person, self.now).await?;
-        let mut ended = Vec::new();
-        let is_meant = |grant: &Grant| grant.created_at <= at && agent.as_ref().is_none_or(|agent| grant.client == *agent);
-        for grant in live.into_iter().filter(is_meant) {
-            match measure {
-                Measure::RequireApproval => {
-                    let issued_until = self.now.plus(UNDER_WAY);
-                    revocations::revoke(tx, &grant.id.to_string(), issued_until, self.now).await?;
-                }
-                Measure::RevokeGrants => ended.extend(grants::end(tx, grant.id, EndCause::Risk, self.now).await?.map(|_| grant)),
-            }
-        }
-        if consents == 0 && ended.is_empty() {
-            return Ok(());
-        }
-        self.record(tx, Fact::MeasureTaken { measure, person, agent, score, threshold, events, signals }).await?;
-        for grant in ended {
-            let (grant, client) = (grant.id, grant.client);
-            self.record(tx, Fact::GrantEnded { grant, client, person: Some(person), cause: EndCause::Risk }).await?;
         }
         Ok(())
     }

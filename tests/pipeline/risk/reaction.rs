@@ -12,7 +12,10 @@ use crate::support::each_engine;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "how long it takes is a figure to read, and no bound to fail by: other tests run beside it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "how long it takes is a figure to read, and no bound to fail by: other tests run beside it"
+)]
 async fn a_signal_ends_in_a_refused_token() {
     each_engine(async |mut deputy| {
         deputy.restart_with_stages().await;
