@@ -27,6 +27,7 @@ use crate::{
             RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
         },
         resource::{Resource, ResourceIdentifier},
+        risk::Doubt,
         scope::{self, Scopes},
         time::Timestamp,
     },
@@ -106,9 +107,10 @@ impl From<StorageError> for Refused {
 /// What comes next for a good request.
 pub enum Next {
     SignIn,
-    /// The person decides; with what they allowed this client before.
+    /// The person decides; with what they allowed this client before, and why that counts no longer if it is in doubt.
     AskConsent {
         consented: Scopes,
+        doubt: Option<Doubt>,
     },
     /// Back to the client.
     Redirect {
@@ -240,8 +242,9 @@ pub async fn advance(
     if request.prompt == Prompt::None {
         return Err(tell(CONSENT_REQUIRED));
     }
+    let doubt = consent.as_ref().and_then(|consent| consent.doubt.clone());
     let consented = consent.filter(|consent| consent.client_hash == hash).map(|consent| consent.scopes);
-    Ok(Next::AskConsent { consented: consented.unwrap_or_default() })
+    Ok(Next::AskConsent { consented: consented.unwrap_or_default(), doubt })
 }
 
 fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at: Timestamp, now: Timestamp) -> bool {

@@ -56,6 +56,7 @@ async fn grants_rest_until_the_person_consents_again() {
         let silent = ada.open(&agent.authorization_url("notes:read", &[("prompt", "none")])).await;
         assert_eq!(silent.parameter("error").as_deref(), Some("consent_required"));
         let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        assert!(page.body.contains("was used a second time"), "they are told why: {}", page.body);
         agent.refresh(tokens.refresh_token()).await.refused(400, "invalid_grant");
         deputy.later(2);
         ada.allow_on(&page).await.away();
