@@ -1,11 +1,9 @@
 //! What an event says of the risk of somebody.
 
-use serde::Deserialize;
-
 use crate::{
     domain::{
         client::ClientId,
-        event::{Event, Fact},
+        event::{Event, Fact, Head},
         grant::EndCause,
         id::{EventKind, Id, PersonKind},
         network::Network,
@@ -41,13 +39,8 @@ pub(super) enum Seen {
 impl Sighting {
     /// What the entry says; `None` if that is nothing, or it was written by a later version.
     pub(super) fn of(entry: &Entry) -> Option<Sighting> {
-        #[derive(Deserialize)]
-        struct Named<'e> {
-            r#type: &'e str,
-        }
-        let named: Named<'_> = serde_json::from_slice(&entry.payload).ok()?;
-        // Most of all events are customers', and are not read further.
-        if named.r#type == Fact::EVENT_RECEIVED {
+        // Most of all events are customers', and are not read at all.
+        if Head::is_received(&entry.payload) {
             return None;
         }
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
