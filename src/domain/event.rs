@@ -17,8 +17,9 @@ use super::{
         ProfileKind, ProfileTokenKind, ResourceKind, SessionKind, SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
     },
     json::Json,
+    network::Network,
     resource::ResourceIdentifier,
-    risk::SignalKind,
+    risk::{Measure, SignalKind},
     scope::Scopes,
     source::Producer,
     time::Timestamp,
@@ -67,6 +68,9 @@ pub enum Fact {
         scope: Scopes,
         jti: Id<TokenKind>,
         expires_at: Timestamp,
+        /// From where it was asked for; absent if that says nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<Network>,
     },
     #[serde(rename = "token.revoked.v1")]
     TokenRevoked { jti: Id<TokenKind>, grant: Id<GrantKind>, client: ClientId },
@@ -88,6 +92,8 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resource: Option<ResourceIdentifier>,
         scope: Scopes,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<Network>,
     },
     #[serde(rename = "consent.refused.v1")]
     ConsentRefused { client: ClientId, person: Id<PersonKind> },
@@ -103,7 +109,14 @@ pub enum Fact {
         expires_at: Timestamp,
     },
     #[serde(rename = "grant.ended.v1")]
-    GrantEnded { grant: Id<GrantKind>, client: ClientId, cause: EndCause },
+    GrantEnded {
+        grant: Id<GrantKind>,
+        client: ClientId,
+        /// Absent if the client acted for itself, or the fact is of an early release.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<Id<PersonKind>>,
+        cause: EndCause,
+    },
     #[serde(rename = "client.registered.v1")]
     ClientRegistered { client: ClientId, origin: Origin, name: String },
     #[serde(rename = "client.changed.v1")]
@@ -130,7 +143,12 @@ pub enum Fact {
     #[serde(rename = "person.password_reset_issued.v1")]
     PersonPasswordResetIssued { person: Id<PersonKind>, expires_at: Timestamp },
     #[serde(rename = "session.started.v1")]
-    SessionStarted { session: Id<SessionKind>, person: Id<PersonKind> },
+    SessionStarted {
+        session: Id<SessionKind>,
+        person: Id<PersonKind>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<Network>,
+    },
     #[serde(rename = "session.ended.v1")]
     SessionEnded { session: Id<SessionKind>, person: Id<PersonKind> },
     #[serde(rename = "sign_in.refused.v1")]
@@ -197,19 +215,60 @@ pub enum Fact {
     #[serde(rename = "risk.signalled.v1")]
     RiskSignalled {
         agent: ClientId,
+        /// For whom it acted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<Id<PersonKind>>,
         signal: SignalKind,
         event: Id<EventKind>,
         /// All that is proven against it, with this.
         score: u32,
     },
+    /// An event that speaks against what is done in a person's name, and that nobody could have caused who holds nothing of theirs.
+    #[serde(rename = "risk.person_signalled.v1")]
+    PersonRiskSignalled {
+        person: Id<PersonKind>,
+        /// What acted for them; absent if it is about the account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<ClientId>,
+        signal: SignalKind,
+        event: Id<EventKind>,
+        /// All that is proven of this agent, or of the account, with this.
+        score: u32,
+    },
     /// The risk of an agent reached what an operator has set: it is refused everything until an operator enables it.
     #[serde(rename = "risk.agent_suspended.v1")]
-    AgentSuspended { agent: ClientId, score: u32, threshold: u32, events: Vec<Id<EventKind>> },
+    AgentSuspended {
+        agent: ClientId,
+        score: u32,
+        threshold: u32,
+        events: Vec<Id<EventKind>>,
+        /// What each of the events signalled.
+        #[serde(default)]
+        signals: Vec<SignalKind>,
+    },
+    /// The risk of what a person granted reached what an operator has set.
+    #[serde(rename = "risk.measure_taken.v1")]
+    MeasureTaken {
+        measure: Measure,
+        person: Id<PersonKind>,
+        /// Whose grants; absent if all of the person's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<ClientId>,
+        score: u32,
+        threshold: u32,
+        events: Vec<Id<EventKind>>,
+        /// What each of the events signalled.
+        signals: Vec<SignalKind>,
+    },
     #[serde(rename = "risk.rule_changed.v1")]
     RiskRuleChanged {
-        /// Absent if nobody is suspended.
+        /// From which score on agents are suspended; absent if none is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspend_at: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revoke_at: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        require_approval_at: Option<u32>,
     },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
@@ -283,6 +342,7 @@ impl Fact {
             Fact::InterventionRequested { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
+            Fact::PersonRiskSignalled { person, .. } | Fact::MeasureTaken { person, .. } => person.to_string(),
             Fact::RiskRuleChanged { .. }
             | Fact::IdentityRulesChanged {}
             | Fact::PersonInvited { .. }

@@ -6,6 +6,7 @@ use super::{
     client::{ClientId, GrantType},
     id::{GrantKind, Id, PersonKind},
     resource::ResourceIdentifier,
+    risk::Doubt,
     scope::Scopes,
     time::Timestamp,
 };
@@ -83,6 +84,8 @@ pub enum EndCause {
     RefreshReplayed,
     /// The client was deleted.
     ClientDeleted,
+    /// What was done under it, or with the person's account, was too dangerous.
+    Risk,
 }
 
 impl EndCause {
@@ -95,6 +98,7 @@ impl EndCause {
             EndCause::CodeReplayed => "code_replayed",
             EndCause::RefreshReplayed => "refresh_replayed",
             EndCause::ClientDeleted => "client_deleted",
+            EndCause::Risk => "risk",
         }
     }
 
@@ -106,6 +110,7 @@ impl EndCause {
             EndCause::CodeReplayed,
             EndCause::RefreshReplayed,
             EndCause::ClientDeleted,
+            EndCause::Risk,
         ]
         .into_iter()
         .find(|cause| cause.as_str() == word)
@@ -119,4 +124,6 @@ pub struct Consent {
     pub given_at: Timestamp,
     /// Hash of what the client said of itself then; when it says something else, consent is asked for again.
     pub client_hash: String,
+    /// Why it counts for nothing until the person consents again.
+    pub doubt: Option<Doubt>,
 }

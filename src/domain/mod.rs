@@ -22,7 +22,9 @@
 //! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
 //! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
 //! - **kept aside**: not going on, with the reason, and not lost.
-//! - **risk**: what speaks against an agent; a **signal** is one event that does, **proven** if nobody else could have caused it.
+//! - **risk**: what speaks against an agent or an account; a **signal** is one event that does, **proven** if nobody else could have
+//!   caused it. A **measure** is what is done about it; a **doubt** rests what a person granted until they consent again.
+//! - **network**: from where somebody comes, as facts may name it: never an address.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -45,6 +47,7 @@ pub mod json;
 pub mod call;
 pub mod transformation;
 pub mod tracking_plan;
+pub mod network;
 pub mod condition;
 pub mod computed_trait;
 pub mod profile;

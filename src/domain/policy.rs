@@ -1,12 +1,13 @@
-//! What a client may have: the scopes and the resource of a request, judged against everyone's limits.
+//! What a client may have: the scopes and the resource of a request, judged against everyone's limits; and what its risk costs it.
 //!
 //! Every grant type passes here, so that no path around a limit exists (attacks 48, 54, 59, 78, 113).
 
 use super::{
     client::Client,
     grant::Consent,
-    refusal::{GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED, SCOPE_WIDENED},
+    refusal::{GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED, SCOPE_WIDENED},
     resource::Resource,
+    risk::{Measure, Risk, RiskRule},
     scope::{self, Scopes},
     time::Timestamp,
 };
@@ -75,11 +76,28 @@ pub fn is_covered(
     resource: Option<&Resource>,
     requested: &Scopes,
 ) -> bool {
-    let Some(consent) = consent.filter(|consent| consent.client_hash == client_hash && consent.given_at > given_after) else {
-        return false;
-    };
+    let holds =
+        |consent: &&Consent| consent.client_hash == client_hash && consent.given_at > given_after && consent.doubt.is_none();
+    let Some(consent) = consent.filter(holds) else { return false };
     let covered = resource.map_or_else(|| consent.scopes.clone(), |resource| resource.closure(&consent.scopes));
     requested.is_subset(&covered)
+}
+
+/// Refuses what is granted by a consent that is in doubt.
+pub fn check_doubt(consent: &Consent) -> Result<(), OAuthError> {
+    if consent.doubt.is_none() { Ok(()) } else { Err(GRANT_APPROVAL) }
+}
+
+/// Whether an agent of this risk is suspended: the threshold that it has reached.
+pub fn suspends(rule: &RiskRule, risk: &Risk) -> Option<u32> {
+    rule.suspend_at.filter(|threshold| risk.score >= *threshold)
+}
+
+/// What becomes of what a person granted, at this risk, and the threshold that it has reached. Of two measures, the graver.
+pub fn measure(rule: &RiskRule, risk: &Risk) -> Option<(Measure, u32)> {
+    let measures = [(Measure::RevokeGrants, rule.revoke_at), (Measure::RequireApproval, rule.require_approval_at)];
+    let mut reached = measures.into_iter().filter_map(|(measure, threshold)| Some((measure, threshold?)));
+    reached.find(|(_, threshold)| risk.score >= *threshold)
 }
 
 fn check_resource(client: &Client, resource: Option<&Resource>) -> Result<(), OAuthError> {
@@ -95,4 +113,25 @@ fn check_registered(client: &Client, resource: Option<&Resource>, requested: &Sc
     let registered = resource.map_or_else(|| registered.clone(), |resource| resource.closure(registered));
     let about_resource = requested.difference(&Scopes::of(scope::BUILT_IN));
     if about_resource.is_subset(&registered) { Ok(()) } else { Err(SCOPE_UNREGISTERED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_risk_costs_what_the_rule_says() {
+        let rule = |suspend_at, revoke_at, require_approval_at| RiskRule { suspend_at, revoke_at, require_approval_at };
+        for (rule, score, is_suspended, expected) in [
+            (RiskRule::default(), 1000, false, None),
+            (rule(Some(50), None, None), 50, true, None),
+            (rule(Some(51), Some(60), None), 50, false, None),
+            (rule(None, Some(50), Some(20)), 50, false, Some((Measure::RevokeGrants, 50))),
+            (rule(None, Some(50), Some(20)), 49, false, Some((Measure::RequireApproval, 20))),
+            (rule(None, Some(20), Some(50)), 60, false, Some((Measure::RevokeGrants, 20))),
+        ] {
+            let risk = Risk { score, signals: Vec::new() };
+            assert_eq!((suspends(&rule, &risk).is_some(), measure(&rule, &risk)), (is_suspended, expected), "{rule:?} at {score}");
+        }
+    }
 }

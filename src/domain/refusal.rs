@@ -370,6 +370,11 @@ pub const GRANT_PERSON: OAuthError =
     OAuthError::new(Code::InvalidGrant, "grant.person", "The person behind this grant may no longer act.");
 pub const GRANT_CONSENT: OAuthError =
     OAuthError::new(Code::InvalidGrant, "grant.consent", "The consent behind this grant was withdrawn.");
+pub const GRANT_APPROVAL: OAuthError = OAuthError::new(
+    Code::InvalidGrant,
+    "grant.approval",
+    "The person behind this grant has to approve it again: send them to the authorization endpoint.",
+);
 pub const GRANT_RESOURCE: OAuthError =
     OAuthError::new(Code::InvalidGrant, "grant.resource", "The resource of this grant is no longer served.");
 
@@ -575,6 +580,7 @@ pub const ALL: &[&OAuthError] = &[
     &REFRESH_ENDED,
     &GRANT_PERSON,
     &GRANT_CONSENT,
+    &GRANT_APPROVAL,
     &GRANT_RESOURCE,
     &TOKEN_MISSING,
     &TOKEN_INVALID,

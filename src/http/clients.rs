@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{FromRequestParts as _, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -56,9 +56,10 @@ async fn metadata(State(world): State<Arc<World>>) -> Response {
 }
 
 async fn token(State(world): State<Arc<World>>, request: Request) -> Result<Response, OAuthError> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let Ok(Address(address)) = Address::from_request_parts(&mut head, &world).await;
     let body = body::form(&head.headers, body).await?;
-    let answered = token::respond(&world, authorization(&head.headers), &body, world.now()).await;
+    let answered = token::respond(&world, authorization(&head.headers), &body, address, world.now()).await;
     let answer = match answered {
         Ok(answer) => answer,
         Err(refusal) => return Ok(refused_client(refusal, &body)),

@@ -47,6 +47,8 @@ pub enum Purpose {
     /// An external id whose events are left out.
     LeftOut,
     WebhookSecret,
+    /// A network, as facts name it.
+    Network,
 }
 
 impl Purpose {
@@ -69,6 +71,7 @@ impl Purpose {
             Purpose::ProfileToken => "profile_token",
             Purpose::LeftOut => "left_out",
             Purpose::WebhookSecret => "webhook_secret",
+            Purpose::Network => "network",
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         event::{Actor, Fact},
         grant::Consent,
         id::{GrantKind, Id, PersonKind},
+        network::Network,
         person::{Person, Session},
         policy,
         redirect_uri::RedirectUri,
@@ -26,6 +27,7 @@ use crate::{
             RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
         },
         resource::{Resource, ResourceIdentifier},
+        risk::Doubt,
         scope::{self, Scopes},
         time::Timestamp,
     },
@@ -105,9 +107,10 @@ impl From<StorageError> for Refused {
 /// What comes next for a good request.
 pub enum Next {
     SignIn,
-    /// The person decides; with what they allowed this client before.
+    /// The person decides; with what they allowed this client before, and why that counts no longer if it is in doubt.
     AskConsent {
         consented: Scopes,
+        doubt: Option<Doubt>,
     },
     /// Back to the client.
     Redirect {
@@ -239,8 +242,9 @@ pub async fn advance(
     if request.prompt == Prompt::None {
         return Err(tell(CONSENT_REQUIRED));
     }
+    let doubt = consent.as_ref().and_then(|consent| consent.doubt.clone());
     let consented = consent.filter(|consent| consent.client_hash == hash).map(|consent| consent.scopes);
-    Ok(Next::AskConsent { consented: consented.unwrap_or_default() })
+    Ok(Next::AskConsent { consented: consented.unwrap_or_default(), doubt })
 }
 
 fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at: Timestamp, now: Timestamp) -> bool {
@@ -261,9 +265,9 @@ fn may_be_silent(request: &AuthorizationRequest) -> bool {
 pub async fn allow(
     world: &World,
     request: &AuthorizationRequest,
-    session: &Session,
-    person: &Person,
+    (session, person): (&Session, &Person),
     chosen: &Scopes,
+    network: Option<Network>,
     now: Timestamp,
 ) -> Result<String, Refused> {
     // `openid` is about who they are, which they told us by being here; everything else they could untick.
@@ -274,7 +278,7 @@ pub async fn allow(
     if is_nothing_left {
         return refuse(world, request, person, now).await;
     }
-    issue_code(world, request, session, person, allowed.clone(), Some(&allowed), now).await
+    issue_code(world, request, session, person, allowed.clone(), Some((&allowed, network)), now).await
 }
 
 /// The person refused, which the client is told.
@@ -286,14 +290,14 @@ pub async fn refuse(world: &World, request: &AuthorizationRequest, person: &Pers
     Err(Refused::Redirect { refusal: CONSENT_REFUSED, location })
 }
 
-/// Makes a code, with the new consent and its event in the same commit if there is one.
+/// Makes a code, with the new consent and its event in the same commit if there is one; with from where it was given.
 async fn issue_code(
     world: &World,
     request: &AuthorizationRequest,
     session: &Session,
     person: &Person,
     scopes: Scopes,
-    consented: Option<&Scopes>,
+    consented: Option<(&Scopes, Option<Network>)>,
     now: Timestamp,
 ) -> Result<String, Refused> {
     let code = world.secret();
@@ -310,12 +314,13 @@ async fn issue_code(
         authenticated_at: session.authenticated_at,
         grant: None,
     };
-    let consent = consented.map(|allowed| {
+    let consent = consented.map(|(allowed, network)| {
         let fact = Fact::ConsentGiven {
             client: request.client.id.clone(),
             person: person.id,
             resource: resource.clone(),
             scope: allowed.clone(),
+            network,
         };
         (allowed.clone(), request.scopes.clone(), client_hash(&request.client), fact)
     });
@@ -332,7 +337,7 @@ async fn issue_code(
                         .unwrap_or_default();
                     // What was offered is decided anew; what was not offered stays as it was.
                     let scopes = earlier.difference(&offered).union(&allowed);
-                    let consent = Consent { scopes, given_at: now, client_hash };
+                    let consent = Consent { scopes, given_at: now, client_hash, doubt: None };
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
                     witness.record(tx, fact).await?;
                 }

@@ -59,15 +59,14 @@ async fn end_grant(
     id: Id<GrantKind>,
     now: Timestamp,
 ) -> Result<SpentProof, OAuthError> {
-    let fact = Fact::GrantEnded { grant: id, client: client.id.clone(), cause: EndCause::Revoked };
     let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let client = client.id.clone();
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
             let is_theirs = grants::find(tx, id).await?.is_some_and(|grant| grant.client == client);
-            if is_theirs && grants::end(tx, id, EndCause::Revoked, now).await?.is_some() {
-                witness.record(tx, fact).await?;
+            if is_theirs && let Some((client, person)) = grants::end(tx, id, EndCause::Revoked, now).await? {
+                witness.record(tx, Fact::GrantEnded { grant: id, client, person, cause: EndCause::Revoked }).await?;
             }
             Ok::<_, OAuthError>(spent)
         })

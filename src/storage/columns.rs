@@ -59,6 +59,11 @@ impl Row<'_> {
     pub(super) fn json<T: DeserializeOwned>(&self, column: usize) -> Result<T, StorageError> {
         serde_json::from_str(&self.text(column)?).map_err(|error| unreadable(&error.to_string()))
     }
+
+    pub(super) fn json_or_null<T: DeserializeOwned>(&self, column: usize) -> Result<Option<T>, StorageError> {
+        let text = self.text_or_null(column)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(&error.to_string()))).transpose()
+    }
 }
 
 /// A structure as JSON text. Our own types always serialise.

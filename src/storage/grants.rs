@@ -1,14 +1,21 @@
 //! Questions about grants, their refresh families, and consents.
 
-use super::{Row, StorageError, Tx, columns::unreadable};
+use super::{
+    Row, StorageError, Tx,
+    columns::{to_json, unreadable},
+};
 use crate::domain::{
     client::ClientId,
     grant::{Consent, EndCause, Ended, Grant, RefreshFamily},
     id::{GrantKind, Id, PersonKind},
     resource::ResourceIdentifier,
+    risk::Doubt,
     scope::Scopes,
     time::Timestamp,
 };
+
+/// Who acts by a grant, and for whom; `None` if for itself.
+pub type Parties = (ClientId, Option<Id<PersonKind>>);
 
 /// The grant of this identifier, ended or not.
 pub async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<Grant>, StorageError> {
@@ -96,14 +103,16 @@ pub async fn rotate(
 }
 
 /// Ends a grant and kills every token issued under it. `None` if it had ended before or never was.
-pub async fn end(tx: &mut Tx, id: Id<GrantKind>, cause: EndCause, now: Timestamp) -> Result<Option<ClientId>, StorageError> {
-    let sql = "UPDATE grants SET ended_at = $2, end_cause = $3 WHERE id = $1 AND ended_at IS NULL RETURNING client";
-    let client = tx.row(sql, &[(&id.to_string()).into(), now.0.into(), cause.as_str().into()], |row| row.client_id(0)).await?;
-    if let Some(client) = &client {
+pub async fn end(tx: &mut Tx, id: Id<GrantKind>, cause: EndCause, now: Timestamp) -> Result<Option<Parties>, StorageError> {
+    let sql = "UPDATE grants SET ended_at = $2, end_cause = $3 WHERE id = $1 AND ended_at IS NULL RETURNING client, person";
+    let text = id.to_string();
+    let values = [(&text).into(), now.0.into(), cause.as_str().into()];
+    let parties = tx.row(sql, &values, |row| Ok((row.client_id(0)?, row.id_or_null(1)?))).await?;
+    if let Some((client, _)) = &parties {
         tx.forget_own_grants(client);
         super::revocations::revoke(tx, &id.to_string(), Timestamp(i64::MAX), now).await?;
     }
-    Ok(client)
+    Ok(parties)
 }
 
 /// Some of the grants of a client that have not ended, at most `limit`, to be ended one by one.
@@ -125,16 +134,19 @@ pub async fn find_consent(
     client: &ClientId,
     resource: Option<&ResourceIdentifier>,
 ) -> Result<Option<Consent>, StorageError> {
-    let sql = "SELECT scopes, given_at, client_hash FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
+    let sql = "SELECT scopes, given_at, client_hash, doubt FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
     tx.row(
         sql,
         &[(&person.to_string()).into(), client.as_str().into(), resource.map_or("", ResourceIdentifier::as_str).into()],
-        |row| Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)? }),
+        |row| {
+            let doubt = row.json_or_null(3)?;
+            Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)?, doubt })
+        },
     )
     .await
 }
 
-/// Remembers what the person allows now, in place of what they allowed before.
+/// Remembers what the person allows now, in place of what they allowed before. Whatever was in doubt no longer is.
 pub async fn put_consent(
     tx: &mut Tx,
     person: Id<PersonKind>,
@@ -144,7 +156,8 @@ pub async fn put_consent(
 ) -> Result<(), StorageError> {
     let sql = "INSERT INTO consents (person, client, resource, scopes, given_at, client_hash) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT (person, client, resource) \
-               DO UPDATE SET scopes = excluded.scopes, given_at = excluded.given_at, client_hash = excluded.client_hash";
+               DO UPDATE SET scopes = excluded.scopes, given_at = excluded.given_at, client_hash = excluded.client_hash, \
+                             doubt = NULL";
     tx.exec(
         sql,
         &[
@@ -171,6 +184,31 @@ pub async fn delete_consent(
     let resource = resource.map_or("", ResourceIdentifier::as_str);
     tx.exec(sql, &[(&person.to_string()).into(), client.as_str().into(), resource.into()]).await?;
     Ok(())
+}
+
+/// Puts in doubt what the person allowed before `given_before`, this client or, without one, anybody; what is in doubt already stays as it
+/// is. Tells how many consents that were.
+pub async fn doubt_consents(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: Option<&ClientId>,
+    given_before: Timestamp,
+    doubt: &Doubt,
+) -> Result<u64, StorageError> {
+    let sql = "UPDATE consents SET doubt = $3 WHERE person = $1 AND ($2 = '' OR client = $2) AND given_at < $4 AND doubt IS NULL";
+    let client = client.map_or("", ClientId::as_str);
+    tx.exec(sql, &[(&person.to_string()).into(), client.into(), (&to_json(doubt)).into(), given_before.0.into()]).await
+}
+
+/// Forgets what the person allowed until `given_until`, this client or, without one, anybody. Tells how many consents that were.
+pub async fn delete_consents(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: Option<&ClientId>,
+    given_until: Timestamp,
+) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM consents WHERE person = $1 AND ($2 = '' OR client = $2) AND given_at <= $3";
+    tx.exec(sql, &[(&person.to_string()).into(), client.map_or("", ClientId::as_str).into(), given_until.0.into()]).await
 }
 
 fn read(row: &Row<'_>) -> Result<Grant, StorageError> {

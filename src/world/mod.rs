@@ -11,17 +11,23 @@ pub mod shapes;
 pub mod sources;
 pub mod open;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     config::Settings,
     domain::{
         event::{Actor, Event, Fact},
         id::{Id, Kind},
+        network::{Network, subscriber_network},
         secret::{Secret, secret_text},
         time::Timestamp,
     },
-    keys::{KeyError, Keyring, secrets::Secrets},
+    keys::{
+        KeyError, Keyring,
+        secrets::{Purpose, Secrets},
+    },
     log::{Log, LogError, Record, seen::SeenError},
     outbound::Outbound,
     sandbox::{Sandbox, SandboxError},
@@ -44,6 +50,8 @@ pub const ORGANIZATION: &str = "deputy";
 
 /// Room for an event, so that it need not grow; most are half as long.
 const EVENT_BYTES: usize = 1024;
+/// How much of a network's digest facts hold.
+const NETWORK_BYTES: usize = 9;
 
 /// What a background stage found to do, so that its loop knows whether to go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +113,14 @@ impl World {
     /// A new secret of 256 random bits, as text.
     pub fn secret(&self) -> Secret<String> {
         secret_text(self.entropy.bytes())
+    }
+
+    /// The network of an address, as facts name it; `None` where the address says nothing of it.
+    pub fn network(&self, address: IpAddr) -> Option<Network> {
+        let network = subscriber_network(address)?;
+        let digest = self.secrets.digest(Purpose::Network, &network.to_string());
+        // Enough that two never meet by chance, and short in every fact.
+        Some(Network(URL_SAFE_NO_PAD.encode(&digest.0[..NETWORK_BYTES])))
     }
 
     /// The event of a fact, to be written with the decision that caused it.

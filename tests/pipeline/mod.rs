@@ -18,7 +18,7 @@ mod sandbox;
 mod transformations;
 /// What a source is to send.
 mod tracking_plan;
-/// What speaks against agents.
+/// What speaks against agents and people, and what is done about it.
 mod risk;
 /// Other services call us.
 mod webhooks;

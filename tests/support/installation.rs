@@ -10,7 +10,7 @@ use deputy::{
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
     sandbox::Sandbox,
-    server::{STAGES, Server},
+    server::{STAGES, Server, Stage},
     storage::{Database, MIGRATIONS, Storage},
     world::{
         FACTS, Progress, World,
@@ -19,6 +19,7 @@ use deputy::{
         open::{Outside, log_path},
     },
 };
+use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::SemaphorePermit};
@@ -54,6 +55,11 @@ pub async fn each_engine(story: impl AsyncFn(Installation)) {
 pub async fn each_engine_with(configuration: &str, story: impl AsyncFn(Installation)) {
     story(Installation::start_with(configuration).await).await;
     story(Installation::start_on_postgres(configuration).await).await;
+}
+
+/// What sends requests as they are, and follows nothing by itself.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy()
 }
 
 /// A PostgreSQL database with every migration.
@@ -108,7 +114,7 @@ impl Installation {
         // The server's own web: nothing leaves the process.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
         let (outbound, web) = Outbound::simulated(policy);
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
+        let http = client().build().expect("a client");
         let mut installation = Installation {
             clock: Arc::new(SimulatedClock::at(START)),
             web,
@@ -120,7 +126,7 @@ impl Installation {
             _folder: folder,
             database,
         };
-        installation.serve(listener).await;
+        installation.serve(listener, &[]).await;
         installation
     }
 
@@ -131,7 +137,7 @@ impl Installation {
         (TempDir::new().expect("a folder for the data"), listener, address)
     }
 
-    async fn serve(&mut self, listener: TcpListener) {
+    async fn serve(&mut self, listener: TcpListener, stages: &'static [Stage]) {
         let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
         let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
@@ -143,13 +149,20 @@ impl Installation {
             sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
         };
         let world = World::open_with(self.settings.clone(), outside).await.expect("the world opens");
-        self.server = Some(Server::serve(world, listener, &[]).await.expect("the server starts"));
+        self.server = Some(Server::serve(world, listener, stages).await.expect("the server starts"));
     }
 
     /// Stops as SIGTERM does and starts again on the same data and port.
     pub async fn restart(&mut self) {
         self.server.take().expect("it runs").stop().await;
-        self.listen_again().await;
+        self.listen_again(&[]).await;
+    }
+
+    /// Stops and starts again with the background stages running by themselves, as they do outside of tests. From then on nothing
+    /// may be stepped by hand: what is to happen is waited for.
+    pub async fn restart_with_stages(&mut self) {
+        self.server.take().expect("it runs").stop().await;
+        self.listen_again(STAGES).await;
     }
 
     /// Loses the process as `kill -9` does and starts again on the same data and port.
@@ -157,12 +170,12 @@ impl Installation {
         let server = self.server.take().expect("it runs");
         server.world.storage.crash().await;
         server.stop().await;
-        self.listen_again().await;
+        self.listen_again(&[]).await;
     }
 
-    async fn listen_again(&mut self) {
+    async fn listen_again(&mut self, stages: &'static [Stage]) {
         let listener = TcpListener::bind(self.settings.listen).await.expect("the port is free again");
-        self.serve(listener).await;
+        self.serve(listener, stages).await;
     }
 
     pub fn world(&self) -> &Arc<World> {
@@ -177,6 +190,14 @@ impl Installation {
     /// Where it listens, whatever its issuer says.
     pub fn address(&self) -> SocketAddr {
         self.settings.listen
+    }
+
+    /// Lets everybody come from this address from now on. The installation has to trust a proxy on this machine, as with
+    /// `trusted_proxies = ["127.0.0.1"]`.
+    pub fn everybody_comes_from(&mut self, address: &str) {
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), address.parse().expect("a header value"))]);
+        self.http = client().default_headers(headers).build().expect("a client");
     }
 
     /// Lets time pass.
@@ -246,7 +267,7 @@ impl Installation {
             _folder: folder,
             database: None,
         };
-        node.serve(listener).await;
+        node.serve(listener, &[]).await;
         node
     }
 

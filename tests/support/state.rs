@@ -11,7 +11,7 @@ const QUESTIONS: [&str; 9] = [
     "SELECT 'session ' || id || ' of ' || person || ' since ' || CAST(authenticated_at AS TEXT) FROM sessions ORDER BY 1",
     "SELECT 'resource ' || id || ' ' || canonical || ' ' || scopes FROM resources ORDER BY 1",
     "SELECT 'grant ' || id || ' ' || client || ' ' || coalesce(person, '-') || ' ' || coalesce(resource, '-') || ' ' || scopes || ' until ' || CAST(expires_at AS TEXT) || ' ended ' || coalesce(end_cause, 'never') || ' generation ' || coalesce(CAST(refresh_generation AS TEXT), '-') || ' idle ' || coalesce(CAST(refresh_expires_at AS TEXT), '-') FROM grants ORDER BY 1",
-    "SELECT 'consent ' || person || ' ' || client || ' ' || resource || ' ' || scopes || ' ' || client_hash FROM consents ORDER BY 1",
+    "SELECT 'consent ' || person || ' ' || client || ' ' || resource || ' ' || scopes || ' ' || client_hash || ' doubt ' || coalesce(doubt, 'none') FROM consents ORDER BY 1",
     "SELECT 'once ' || purpose || ' ' || payload || ' until ' || CAST(expires_at AS TEXT) || ' used ' || coalesce(CAST(used_at AS TEXT), 'never') FROM one_time_values ORDER BY 1",
     "SELECT 'revocation ' || node || ' ' || CAST(issued_until AS TEXT) FROM revocations ORDER BY 1",
     "SELECT 'key ' || id || ' ' || state FROM signing_keys ORDER BY 1",

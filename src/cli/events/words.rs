@@ -3,9 +3,10 @@
 //! Identifiers are shortened to their last characters, which are random; `deputy events show` takes them in this form. Everything
 //! that a stranger chose is printed without control characters.
 
-use deputy::domain::client::Origin;
+use deputy::domain::client::{ClientId, Origin};
 use deputy::domain::event::{Actor, Event, Fact};
 use deputy::domain::grant::EndCause;
+use deputy::domain::id::{Id, PersonKind};
 use deputy::domain::resource::ResourceIdentifier;
 use deputy::domain::scope::Scopes;
 use deputy::domain::time::Timestamp;
@@ -112,7 +113,7 @@ fn in_words(fact: &Fact) -> String {
         | Fact::PersonLocked { person }
         | Fact::PersonUnlocked { person }
         | Fact::PersonPasswordChanged { person } => short(person),
-        Fact::SessionStarted { session, person } | Fact::SessionEnded { session, person } => {
+        Fact::SessionStarted { session, person, .. } | Fact::SessionEnded { session, person } => {
             format!("{} of {}", short(session), short(person))
         }
         Fact::SignInRefused { person: Some(person), reason } => format!("{}: {reason}", short(person)),
@@ -143,15 +144,35 @@ fn in_words(fact: &Fact) -> String {
         Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
         Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
         Fact::InterventionRequested { intervention } => short(&intervention.to_string()),
-        Fact::RiskSignalled { agent, signal, event, score } => {
+        Fact::RiskSignalled { agent, signal, event, score, .. } => {
             format!("{}: {} by {}, {score} points", short(agent), signal.as_str(), short(event))
         }
         Fact::AgentSuspended { agent, score, threshold, .. } => format!("{}: {score} points of {threshold}", short(agent)),
-        Fact::RiskRuleChanged { suspend_at: Some(points) } => format!("agents are suspended at {points} points"),
-        Fact::RiskRuleChanged { suspend_at: None } => "no agent is suspended".to_owned(),
+        Fact::PersonRiskSignalled { person, agent, signal, event, score } => {
+            format!("{}: {} by {}, {score} points", held_against(*person, agent.as_ref()), signal.as_str(), short(event))
+        }
+        Fact::MeasureTaken { measure, person, agent, score, threshold, .. } => {
+            format!("{}: {}, {score} points of {threshold}", held_against(*person, agent.as_ref()), measure.as_str())
+        }
+        Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at } => rule(*suspend_at, *revoke_at, *require_approval_at),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }
+}
+
+/// Whose risk it is: an agent's as it acts for a person, or the person's account.
+fn held_against(person: Id<PersonKind>, agent: Option<&ClientId>) -> String {
+    match agent {
+        Some(agent) => format!("{} for {}", short(agent.as_str()), short(&person.to_string())),
+        None => short(&person.to_string()),
+    }
+}
+
+/// What is done about risk, from how many points on.
+fn rule(suspend_at: Option<u32>, revoke_at: Option<u32>, require_approval_at: Option<u32>) -> String {
+    let measures = [("suspend agents", suspend_at), ("revoke grants", revoke_at), ("require approval", require_approval_at)];
+    let told: Vec<_> = measures.iter().filter_map(|(what, at)| Some(format!("{what} at {} points", (*at)?))).collect();
+    if told.is_empty() { "nothing is done".to_owned() } else { told.join(", ") }
 }
 
 /// What a message is: its type, and the name of what was tracked.
@@ -176,6 +197,7 @@ fn why(cause: EndCause) -> &'static str {
         EndCause::CodeReplayed => "the code was used twice",
         EndCause::RefreshReplayed => "an old refresh token was used",
         EndCause::ClientDeleted => "the client was deleted",
+        EndCause::Risk => "it had become too dangerous",
     }
 }
 

@@ -34,7 +34,9 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::PersonPasswordChanged { person }
         | Fact::PersonPasswordResetIssued { person, .. }
         | Fact::SessionStarted { person, .. }
-        | Fact::SessionEnded { person, .. } => named(Weight::Binding, Some(*person), None),
+        | Fact::SessionEnded { person, .. }
+        | Fact::PersonRiskSignalled { person, .. }
+        | Fact::MeasureTaken { person, .. } => named(Weight::Binding, Some(*person), None),
         // Whoever asks may name anybody; a profile must not come into being by it.
         Fact::RequestRefused { client, .. } => named(Weight::Hint, None, client.as_ref()),
         Fact::SignInRefused { person, .. } => named(Weight::Hint, *person, None),

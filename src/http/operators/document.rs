@@ -47,7 +47,7 @@ const BEARER: &str = "operator_token";
         profiles::list_tokens, profiles::issue_token, profiles::remove_token,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
-        risk::list, risk::rule, risk::set_rule,
+        risk::list, risk::list_people, risk::rule, risk::set_rule,
     ),
     components(schemas(
         Refusal, intervention::Regulation, intervention::Status, client::Origin, client::GrantType,

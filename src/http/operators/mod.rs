@@ -86,6 +86,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/operators/{operator_id}", delete(tokens::remove_operator))
         .route("/admin/v1/events", get(facts::list))
         .route("/admin/v1/risk", get(risk::list))
+        .route("/admin/v1/risk/people", get(risk::list_people))
         .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))
         .route("/admin/v1/openapi.json", get(document::serve))
         .route("/admin", any(nothing))

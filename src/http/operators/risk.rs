@@ -1,4 +1,4 @@
-//! What speaks against agents, and the rule that acts on it.
+//! What speaks against agents and people, and the rule that acts on it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     domain::{refusal::OAuthError, risk::RiskRule},
     protocol::administration::{
         paging::{Page, PageRequest},
-        risk::{self, RiskRecord},
+        risk::{self, PersonRiskRecord, RiskRecord},
     },
     world::World,
 };
@@ -28,13 +28,25 @@ pub(super) async fn list(
     Ok(answer(StatusCode::OK, &risk::list(&world, page, world.now()).await?))
 }
 
-/// Shows from which score on agents are suspended.
+/// Lists the people about whose account, or about an agent as it acts for them, there is a signal, with the events that led to it.
+#[utoipa::path(get, path = "/admin/v1/risk/people", tag = "risk", params(PageRequest),
+    responses((status = 200, description = "A page of people", body = Page<PersonRiskRecord>)))]
+pub(super) async fn list_people(
+    _: Operator,
+    State(world): State<Arc<World>>,
+    Query(page): Query<PageRequest>,
+) -> Result<Response, OAuthError> {
+    Ok(answer(StatusCode::OK, &risk::list_people(&world, page, world.now()).await?))
+}
+
+/// Shows what is done about risk, and from which score on.
 #[utoipa::path(get, path = "/admin/v1/risk/rule", tag = "risk", responses((status = 200, description = "The rule", body = RiskRule)))]
 pub(super) async fn rule(_: Operator, State(world): State<Arc<World>>) -> Result<Response, OAuthError> {
     Ok(answer(StatusCode::OK, &risk::rule(&world).await?))
 }
 
-/// Sets from which score on agents are suspended. A suspended agent is a disabled client: enabling it forgets what spoke against it.
+/// Sets what is done about risk, and from which score on. A suspended agent is a disabled client: enabling it forgets what spoke against
+/// it. What a person granted rests until they consent again, or ends.
 #[utoipa::path(put, path = "/admin/v1/risk/rule", tag = "risk", request_body = RiskRule,
     responses((status = 200, description = "The rule as it is now", body = RiskRule)))]
 pub(super) async fn set_rule(

@@ -17,6 +17,8 @@ pub(crate) struct Consent {
     pub(crate) returns_to: ReturnsTo,
     /// None when only an identity is asked for.
     pub(crate) resource: Option<Resource>,
+    /// What happened since they allowed it, for which they are asked again.
+    pub(crate) unusual: Vec<&'static str>,
     pub(crate) scopes: Vec<ScopeLine>,
     /// How long one access token lives: "10 minutes".
     pub(crate) access_lasts: String,

@@ -46,6 +46,7 @@ fn hostile_consent(returns_to: ReturnsTo, vouching: Vouching, stay: Stay) -> Con
         agent: hostile_agent(vouching),
         returns_to,
         resource: Some(hostile_resource()),
+        unusual: vec!["Something happened."; 2],
         scopes: awkward.into_iter().chain(many).collect(),
         access_lasts: "10 minutes".into(),
         stay,

@@ -1,6 +1,6 @@
 //! The authorization endpoint and the consent page: [OAuth 2.1 §4.1.1](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.1.1).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -20,6 +20,7 @@ use crate::{
         redirect_uri::RedirectUri,
         refusal::{OAuthError, REQUEST_PARAMETER_MISSING, REQUEST_TOO_LARGE},
         resource::Resource,
+        risk::{Doubt, SignalKind},
         scope::{self, Scopes},
         time::Timestamp,
     },
@@ -60,8 +61,8 @@ async fn authorize(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
     let signed_in = visit.signed_in(&world).await?;
     match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await.map_err(refused)? {
         Next::Redirect { location } => Ok(visit.answer(see_other(&location))),
-        Next::AskConsent { consented } if let Some(signed_in) = &signed_in => {
-            Ok(ask(&world, visit, &request, &continuing, signed_in, &consented))
+        Next::AskConsent { consented, doubt } if let Some(signed_in) = &signed_in => {
+            Ok(ask(&world, visit, &request, &continuing, signed_in, (&consented, doubt.as_ref())))
         }
         Next::AskConsent { .. } | Next::SignIn => {
             let login = request.login_hint.clone().unwrap_or_default();
@@ -99,7 +100,7 @@ async fn decide(State(world): State<Arc<World>>, visit: Visit, form: SentForm) -
         "refuse" => Decision::Refuse,
         _ => return Err(REQUEST_PARAMETER_MISSING.into()),
     };
-    let location = consent::decide(&world, &signed_in, form.get("seal"), decision, visit.now).await?;
+    let location = consent::decide(&world, &signed_in, form.get("seal"), decision, visit.address, visit.now).await?;
     Ok(visit.answer(see_other(&location)))
 }
 
@@ -114,7 +115,7 @@ fn ask(
     request: &AuthorizationRequest,
     continuing: &Continuing,
     signed_in: &(Session, Person),
-    consented: &Scopes,
+    (consented, doubt): (&Scopes, Option<&Doubt>),
 ) -> Response {
     let resource = request.resource.as_deref();
     let may_renew = request.client.may_use(GrantType::RefreshToken);
@@ -126,6 +127,7 @@ fn ask(
         agent: agent(&request.client),
         returns_to: returns_to(&request.redirect_uri),
         resource: resource.map(pages::Resource::of),
+        unusual: doubt.map(unusual).unwrap_or_default(),
         scopes: scope_lines(request, consented),
         access_lasts: in_words(access_token_ttl_s(world, resource)),
         stay: if may_renew { Stay::Until(Moment::to_the_day(until)) } else { Stay::OneAccess },
@@ -183,6 +185,20 @@ pub(super) fn words(resource: Option<&Resource>, word: &str) -> String {
         other => other,
     })
     .to_owned()
+}
+
+/// Why the person is asked again, each thing once.
+fn unusual(doubt: &Doubt) -> Vec<&'static str> {
+    let kinds: BTreeSet<SignalKind> = doubt.signals.iter().copied().collect();
+    let words = |kind| match kind {
+        SignalKind::RefreshReplayed => "A key that this app had given back was used a second time: somebody else may have a copy.",
+        SignalKind::RateJumped => "This app was far busier than usual.",
+        SignalKind::NewNetwork => "There was activity from a network that you did not use before.",
+        SignalKind::OffHours => "This app was active at an unusual hour.",
+        // Nobody proved these, so nothing is in doubt for them.
+        SignalKind::ConsentRefused | SignalKind::RequestRefused | SignalKind::SignInRefused => "Somebody was refused something.",
+    };
+    kinds.into_iter().map(words).collect()
 }
 
 /// A lifetime as people say it: "10 minutes".

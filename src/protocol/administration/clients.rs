@@ -251,8 +251,8 @@ enum Left {
 async fn delete_some(tx: &mut Tx, witness: &Witness, id: &ClientId, now: Timestamp) -> Result<Left, OAuthError> {
     let mut client = clients::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
     for grant in grants::live_of_client(tx, id, GRANTS_AT_ONCE).await? {
-        if grants::end(tx, grant, EndCause::ClientDeleted, now).await?.is_some() {
-            witness.record(tx, Fact::GrantEnded { grant, client: id.clone(), cause: EndCause::ClientDeleted }).await?;
+        if let Some((client, person)) = grants::end(tx, grant, EndCause::ClientDeleted, now).await? {
+            witness.record(tx, Fact::GrantEnded { grant, client, person, cause: EndCause::ClientDeleted }).await?;
         }
     }
     if !grants::live_of_client(tx, id, 1).await?.is_empty() {

@@ -73,13 +73,12 @@ pub async fn list(world: &World, request: GrantsRequest, now: Timestamp) -> Resu
 /// Ends a grant and every token under it. One that has ended stays ended.
 pub async fn end(world: &World, operator: Id<OperatorKind>, id: Id<GrantKind>, now: Timestamp) -> Result<(), OAuthError> {
     let find = world.storage.read(move |tx| Box::pin(async move { grants::find(tx, id).await }));
-    let client = find.await?.ok_or(ADMIN_NOT_FOUND)?.client;
-    let fact = Fact::GrantEnded { grant: id, client, cause: EndCause::Operator };
+    find.await?.ok_or(ADMIN_NOT_FOUND)?;
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
-            if grants::end(tx, id, EndCause::Operator, now).await?.is_some() {
-                witness.record(tx, fact).await?;
+            if let Some((client, person)) = grants::end(tx, id, EndCause::Operator, now).await? {
+                witness.record(tx, Fact::GrantEnded { grant: id, client, person, cause: EndCause::Operator }).await?;
             }
             Ok::<_, OAuthError>(())
         })

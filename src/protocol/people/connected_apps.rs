@@ -60,7 +60,7 @@ pub async fn end(world: &World, person: &Person, grant: Id<GrantKind>, now: Time
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
             let Some(found) = grants::find(tx, grant).await?.filter(|found| found.person == Some(person)) else { return Ok(()) };
-            let Some(client) = grants::end(tx, grant, EndCause::Person, now).await? else { return Ok(()) };
+            let Some((client, _)) = grants::end(tx, grant, EndCause::Person, now).await? else { return Ok(()) };
             let live = grants::list_live_of(tx, person, now).await?;
             let is_left = |other: &Grant| {
                 let acts = acts_until(other, ttl_s(other).unwrap_or(default_ttl_s)) > now;
@@ -69,7 +69,7 @@ pub async fn end(world: &World, person: &Person, grant: Id<GrantKind>, now: Time
             if !live.iter().any(is_left) {
                 grants::delete_consent(tx, person, &client, found.resource.as_ref()).await?;
             }
-            witness.record(tx, Fact::GrantEnded { grant, client, cause: EndCause::Person }).await?;
+            witness.record(tx, Fact::GrantEnded { grant, client, person: Some(person), cause: EndCause::Person }).await?;
             Ok::<_, StorageError>(())
         })
     });

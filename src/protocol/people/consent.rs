@@ -4,6 +4,8 @@
 //! The form holds what was shown. When it comes back the request is read anew, and if anything of it changed meanwhile nothing
 //! is allowed: what was shown is what is authorised.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::forms::{self, Continuing, Step};
@@ -52,7 +54,7 @@ pub fn seal(
     forms::seal(world, Step::Consent, &session.id.to_string(), &shown, now)
 }
 
-/// Acts on the decision. Answers where to send the person.
+/// Acts on the decision, which comes from `address`. Answers where to send the person.
 ///
 /// # Errors
 /// `form.expired`, `form.foreign`, and whatever the request is refused for by now.
@@ -61,6 +63,7 @@ pub async fn decide(
     (session, person): &(Session, Person),
     seal: &str,
     decision: Decision,
+    address: IpAddr,
     now: Timestamp,
 ) -> Result<String, Refused> {
     let shown: Shown = forms::open(world, Step::Consent, &session.id.to_string(), seal, now)?;
@@ -72,7 +75,10 @@ pub async fn decide(
         return Err(FORM_EXPIRED.into());
     }
     match decision {
-        Decision::Allow(chosen) => authorize::allow(world, &request, session, person, &chosen, now).await,
+        Decision::Allow(chosen) => {
+            let network = world.network(address);
+            authorize::allow(world, &request, (session, person), &chosen, network, now).await
+        }
         Decision::Refuse => authorize::refuse(world, &request, person, now).await,
     }
 }

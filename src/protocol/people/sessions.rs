@@ -11,6 +11,7 @@ use crate::{
     domain::{
         event::{Actor, Fact},
         id::{Id, SessionKind},
+        network::Network,
         person::{Person, Session},
         secret::{Digest, Secret},
         time::Timestamp,
@@ -37,6 +38,7 @@ pub struct Started {
 pub(super) struct Beginning {
     pub(super) started: Started,
     digest: Digest,
+    network: Option<Network>,
     /// The session that it takes the place of.
     earlier: Option<Session>,
 }
@@ -57,6 +59,7 @@ impl Beginning {
         Beginning {
             started: Started { session, cookie },
             digest,
+            network: world.network(visitor.address),
             earlier: visitor.signed_in.as_ref().map(|(session, _)| session.clone()),
         }
     }
@@ -64,10 +67,10 @@ impl Beginning {
 
 /// Begins a session, and ends the one that was in this browser before.
 pub(super) async fn start(tx: &mut Tx, witness: &Witness, beginning: Beginning) -> Result<Started, StorageError> {
-    let Beginning { started, digest, earlier } = beginning;
+    let Beginning { started, digest, network, earlier } = beginning;
     let Session { id: session, person, .. } = started.session;
     people::insert_session(tx, &started.session, &digest).await?;
-    witness.record(tx, Fact::SessionStarted { session, person }).await?;
+    witness.record(tx, Fact::SessionStarted { session, person, network }).await?;
     if let Some(earlier) = earlier
         && people::end_session(tx, earlier.person, earlier.id).await?
     {

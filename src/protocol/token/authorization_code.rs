@@ -7,6 +7,8 @@ use crate::{
         client::{Client, GrantType},
         event::{Actor, Fact},
         grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
+        network::Network,
+        policy,
         refusal::{
             CODE_EXPIRED, CODE_INVALID, CODE_REDIRECT_URI, CODE_REPLAYED, GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError,
         },
@@ -36,6 +38,7 @@ pub async fn redeem(
     client: &Client,
     proof: UnspentProof,
     parameters: &Parameters<'_>,
+    network: Option<Network>,
     now: Timestamp,
 ) -> Result<(Issuance, SpentProof), OAuthError> {
     let digest = world.secrets.digest(Purpose::AuthorizationCode, parameters.require("code")?);
@@ -50,7 +53,8 @@ pub async fn redeem(
         }
         None => None,
     };
-    let prepared = peeked.map(|code| begin(world, client, code, access_token_ttl_s(world, resource.as_deref()), now));
+    let access_token_ttl_s = access_token_ttl_s(world, resource.as_deref());
+    let prepared = peeked.map(|code| begin(world, client, code, access_token_ttl_s, network, now));
     let presented = Presented {
         client: client.clone(),
         redirect_uri: parameters.get("redirect_uri").map(str::to_owned),
@@ -87,7 +91,14 @@ struct Beginning {
     facts: [Fact; 2],
 }
 
-fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, now: Timestamp) -> Beginning {
+fn begin(
+    world: &World,
+    client: &Client,
+    code: Code,
+    access_token_ttl_s: u32,
+    network: Option<Network>,
+    now: Timestamp,
+) -> Beginning {
     let expires_at = now.plus(World::seconds(world.settings.grant_ttl_s));
     let idle_until = now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(expires_at);
     let refresh =
@@ -125,7 +136,7 @@ fn begin(world: &World, client: &Client, code: Code, access_token_ttl_s: u32, no
         scope: grant.scopes.clone(),
         expires_at,
     };
-    let (issuance, issued) = prepare(world, authorization, now);
+    let (issuance, issued) = prepare(world, authorization, network, now);
     Beginning { grant, issuance, facts: [started, issued] }
 }
 
@@ -169,17 +180,15 @@ async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result
     if people::find(tx, code.person).await?.is_none_or(|person| person.is_locked()) {
         return Ok(Err(GRANT_PERSON));
     }
-    if grants::find_consent(tx, code.person, &code.client, code.resource.as_ref()).await?.is_none() {
-        return Ok(Err(GRANT_CONSENT));
-    }
-    Ok(Ok(()))
+    let consent = grants::find_consent(tx, code.person, &code.client, code.resource.as_ref()).await?;
+    Ok(consent.as_ref().map_or(Err(GRANT_CONSENT), policy::check_doubt))
 }
 
 async fn replayed(tx: &mut Tx, code: Code, presented: &Presented, now: Timestamp) -> Result<Verdict<Issuance>, OAuthError> {
     if let Some(grant) = code.grant
-        && let Some(client) = grants::end(tx, grant, EndCause::CodeReplayed, now).await?
+        && let Some((client, person)) = grants::end(tx, grant, EndCause::CodeReplayed, now).await?
     {
-        presented.own_witness.record(tx, Fact::GrantEnded { grant, client, cause: EndCause::CodeReplayed }).await?;
+        presented.own_witness.record(tx, Fact::GrantEnded { grant, client, person, cause: EndCause::CodeReplayed }).await?;
     }
     Ok(Verdict::Refused(CODE_REPLAYED))
 }

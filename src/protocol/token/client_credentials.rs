@@ -11,6 +11,7 @@ use crate::{
         client::{Client, GrantType},
         event::{Actor, Fact},
         grant::{Authorization, Grant},
+        network::Network,
         policy,
         refusal::{CLIENT_AUTHENTICATION_METHOD, OAuthError, RESOURCE_MISSING, SCOPE_EMPTY},
         resource::Resource,
@@ -35,6 +36,7 @@ pub async fn redeem(
     client: &Client,
     proof: UnspentProof,
     parameters: &Parameters<'_>,
+    network: Option<Network>,
     now: Timestamp,
 ) -> Result<(Issuance, SpentProof), OAuthError> {
     if !client.is_confidential() {
@@ -74,7 +76,7 @@ pub async fn redeem(
         refresh_generation: None,
         identity: None,
     };
-    let (issuance, issued) = prepare(world, authorization, now);
+    let (issuance, issued) = prepare(world, authorization, network, now);
     let actor = Actor::Client(client.id.clone());
     if beginning.is_none() && proof.is_reusable() {
         world.record(&world.event(now, actor, issued)).await?;

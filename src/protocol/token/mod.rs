@@ -7,6 +7,8 @@ pub mod authorization_code;
 pub mod refresh_token;
 pub mod client_credentials;
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -15,6 +17,7 @@ use crate::{
         client::GrantType,
         event::Fact,
         grant::Authorization,
+        network::Network,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
         resource::Resource,
         scope,
@@ -42,11 +45,12 @@ pub struct Issuance {
     pub claims: AccessTokenClaims,
 }
 
-/// Answers a token request.
+/// Answers a token request that comes from `address`.
 pub async fn respond(
     world: &World,
     authorization: Option<&[u8]>,
     body: &[u8],
+    address: IpAddr,
     now: Timestamp,
 ) -> Result<TokenResponse, OAuthError> {
     let parameters = Parameters::parse(body)?;
@@ -55,16 +59,17 @@ pub async fn respond(
     if !client.may_use(grant_type) {
         return Err(CLIENT_GRANT_TYPE);
     }
+    let network = world.network(address);
     let (issuance, spent) = match grant_type {
-        GrantType::AuthorizationCode => authorization_code::redeem(world, &client, proof, &parameters, now).await?,
-        GrantType::RefreshToken => refresh_token::redeem(world, &client, proof, &parameters, now).await?,
-        GrantType::ClientCredentials => client_credentials::redeem(world, &client, proof, &parameters, now).await?,
+        GrantType::AuthorizationCode => authorization_code::redeem(world, &client, proof, &parameters, network, now).await?,
+        GrantType::RefreshToken => refresh_token::redeem(world, &client, proof, &parameters, network, now).await?,
+        GrantType::ClientCredentials => client_credentials::redeem(world, &client, proof, &parameters, network, now).await?,
     };
     Ok(sign(world, &issuance, spent, now))
 }
 
 /// The claims that an authorization gets now, and the fact that goes with them.
-pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (Issuance, Fact) {
+pub fn prepare(world: &World, authorization: Authorization, network: Option<Network>, now: Timestamp) -> (Issuance, Fact) {
     let claims = AccessTokenClaims::new(&authorization, world.settings.issuer.as_str(), world.id(now), now);
     let fact = Fact::TokenIssued {
         grant: authorization.grant,
@@ -75,6 +80,7 @@ pub fn prepare(world: &World, authorization: Authorization, now: Timestamp) -> (
         scope: authorization.scopes.clone(),
         jti: claims.jti,
         expires_at: Timestamp::from_seconds(claims.exp),
+        network,
     };
     (Issuance { authorization, claims }, fact)
 }

@@ -12,6 +12,7 @@ use crate::{
         event::{Actor, Fact},
         grant::{Authorization, Consent, EndCause, Grant, Identity, RefreshFamily},
         id::{GrantKind, Id},
+        network::Network,
         policy,
         refusal::{
             GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError, REFRESH_ENDED, REFRESH_EXPIRED, REFRESH_INVALID,
@@ -38,6 +39,7 @@ pub async fn redeem(
     client: &Client,
     proof: UnspentProof,
     parameters: &Parameters<'_>,
+    network: Option<Network>,
     now: Timestamp,
 ) -> Result<(Issuance, SpentProof), OAuthError> {
     let (id, generation) = world.secrets.read_refresh_token(parameters.require("refresh_token")?).ok_or(REFRESH_INVALID)?;
@@ -69,7 +71,7 @@ pub async fn redeem(
         refresh_generation: Some(generation),
         identity: grant.authenticated_at.map(|authenticated_at| Identity { nonce: None, authenticated_at }),
     };
-    let (issuance, issued) = prepare(world, authorization, now);
+    let (issuance, issued) = prepare(world, authorization, network, now);
     let (by_client, by_us) = (Witness::new(world, Actor::Client(client.id.clone()), now), Witness::new(world, Actor::Deputy, now));
     let times = Times {
         now,
@@ -82,9 +84,9 @@ pub async fn redeem(
             let verdict = rotate(tx, id, generation, times).await?;
             match &verdict {
                 Rotation::Successor(_) => by_client.record(tx, issued).await?,
-                Rotation::Replayed { ended: Some(client) } => {
-                    let fact = Fact::GrantEnded { grant: id, client: client.clone(), cause: EndCause::RefreshReplayed };
-                    by_us.record(tx, fact).await?;
+                Rotation::Replayed { ended: Some((client, person)) } => {
+                    let (client, person) = (client.clone(), *person);
+                    by_us.record(tx, Fact::GrantEnded { grant: id, client, person, cause: EndCause::RefreshReplayed }).await?;
                 }
                 Rotation::Replayed { ended: None } => {}
             }
@@ -140,7 +142,7 @@ enum Rotation {
     /// The generation of the token that leaves.
     Successor(u32),
     /// An old token was used, which ends the family, if it had not ended before.
-    Replayed { ended: Option<ClientId> },
+    Replayed { ended: Option<grants::Parties> },
 }
 
 async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -> Result<Rotation, OAuthError> {
@@ -177,8 +179,6 @@ async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Res
     if people::find(tx, person).await?.is_none_or(|person| person.is_locked()) {
         return Ok(Err(GRANT_PERSON));
     }
-    if grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?.is_none() {
-        return Ok(Err(GRANT_CONSENT));
-    }
-    Ok(Ok(()))
+    let consent = grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?;
+    Ok(consent.as_ref().map_or(Err(GRANT_CONSENT), policy::check_doubt))
 }

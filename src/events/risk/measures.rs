@@ -1,0 +1,134 @@
+//! What is done about a risk, where an operator says so: an agent is suspended; what a person granted rests, or ends.
+//!
+//! Rows are taken in the order in which a person's own end takes them, grants before consents, so that neither waits for the other.
+
+use std::time::Duration;
+
+use super::{Judge, States};
+use crate::{
+    domain::{
+        client::ClientId,
+        event::Fact,
+        grant::{EndCause, Grant},
+        id::{Id, PersonKind},
+        policy,
+        risk::{Doubt, Measure, RiskRule, Signal},
+        time::Timestamp,
+    },
+    storage::{StorageError, Tx, clients, grants, revocations},
+};
+
+/// A token that was asked for before the doubt, and committed before it, may tell a moment so much later than the batch's.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
+impl Judge {
+    /// Tells of what speaks against an agent, and does what the rule says.
+    pub(super) async fn act_on_agent(
+        &self,
+        tx: &mut Tx,
+        rule: RiskRule,
+        states: &mut States,
+        agent: &ClientId,
+        signal: Signal<Id<PersonKind>>,
+    ) -> Result<(), StorageError> {
+        let state = states.agent(tx, agent).await?;
+        let (score, risk) = (state.proven(signal.at).score, state.suspension(signal.at));
+        let Signal { kind, event, with: person, .. } = signal;
+        self.record(tx, Fact::RiskSignalled { agent: agent.clone(), person, signal: kind, event, score }).await?;
+        let Some(threshold) = policy::suspends(&rule, &risk) else { return Ok(()) };
+        if clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
+            return Ok(());
+        }
+        clients::set_disabled(tx, agent, Some(self.now)).await?;
+        revocations::switch_off(tx, agent.as_str()).await?;
+        let (signals, events) = risk.signals.into_iter().unzip();
+        let suspended = Fact::AgentSuspended { agent: agent.clone(), score: risk.score, threshold, events, signals };
+        self.record(tx, suspended).await?;
+        self.record(tx, Fact::ClientChanged { client: agent.clone(), change: "disabled".to_owned() }).await
+    }
+
+    /// Tells of what speaks against an agent as it acts for a person, or against their account, and does what the rule says with
+    /// what they granted.
+    pub(super) async fn act_on_grants(
+        &self,
+        tx: &mut Tx,
+        rule: RiskRule,
+        states: &mut States,
+        person: Id<PersonKind>,
+        signal: Signal<ClientId>,
+    ) -> Result<(), StorageError> {
+        let Signal { kind, event, at, with: agent } = signal;
+        let risk = states.person(person).proven_of(agent.as_ref(), at);
+        let score = risk.score;
+        self.record(tx, Fact::PersonRiskSignalled { person, agent: agent.clone(), signal: kind, event, score }).await?;
+        let Some((measure, threshold)) = policy::measure(&rule, &risk) else { return Ok(()) };
+        let (signals, events): (Vec<_>, Vec<_>) = risk.signals.into_iter().unzip();
+        let ended = match measure {
+            Measure::RequireApproval => {
+                let doubt = Doubt { since: self.now, score, signals: signals.clone() };
+                self.rest(tx, person, agent.as_ref(), at, &doubt).await?
+            }
+            Measure::RevokeGrants => self.end(tx, person, agent.as_ref(), at).await?,
+        };
+        let Some(ended) = ended else { return Ok(()) };
+        self.record(tx, Fact::MeasureTaken { measure, person, agent, score, threshold, events, signals }).await?;
+        for grant in ended {
+            let (grant, client) = (grant.id, grant.client);
+            self.record(tx, Fact::GrantEnded { grant, client, person: Some(person), cause: EndCause::Risk }).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets what was granted before `before` rest until the person consents again. Answers that it ended nothing; `None` if all of it
+    /// rested already.
+    async fn rest(
+        &self,
+        tx: &mut Tx,
+        person: Id<PersonKind>,
+        agent: Option<&ClientId>,
+        before: Timestamp,
+        doubt: &Doubt,
+    ) -> Result<Option<Vec<Grant>>, StorageError> {
+        for grant in self.meant(tx, person, agent, before).await? {
+            revocations::revoke(tx, &grant.id.to_string(), self.now.plus(UNDER_WAY), self.now).await?;
+        }
+        let consents = grants::doubt_consents(tx, person, agent, before, doubt).await?;
+        Ok((consents > 0).then(Vec::new))
+    }
+
+    /// Ends what was granted until `until`, with its consent. Answers which grants; `None` if nothing was left to end.
+    async fn end(
+        &self,
+        tx: &mut Tx,
+        person: Id<PersonKind>,
+        agent: Option<&ClientId>,
+        until: Timestamp,
+    ) -> Result<Option<Vec<Grant>>, StorageError> {
+        let mut ended = Vec::new();
+        for grant in self.meant(tx, person, agent, until).await? {
+            ended.extend(grants::end(tx, grant.id, EndCause::Risk, self.now).await?.map(|_| grant));
+        }
+        let consents = grants::delete_consents(tx, person, agent, until).await?;
+        Ok((consents > 0 || !ended.is_empty()).then_some(ended))
+    }
+
+    /// The live grants of the person, to this agent or to any, but those that they consented to after `at`: what they allowed since,
+    /// they allowed knowing no less than we do. Of very many, those used last: the others yield no token without their consent either.
+    async fn meant(
+        &self,
+        tx: &mut Tx,
+        person: Id<PersonKind>,
+        agent: Option<&ClientId>,
+        at: Timestamp,
+    ) -> Result<Vec<Grant>, StorageError> {
+        let mut meant = Vec::new();
+        let live = grants::list_live_of(tx, person, self.now).await?;
+        for grant in live.into_iter().filter(|grant| agent.is_none_or(|agent| grant.client == *agent)) {
+            let consent = grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?;
+            if consent.is_none_or(|consent| consent.given_at <= at) {
+                meant.push(grant);
+            }
+        }
+        Ok(meant)
+    }
+}
