@@ -22,6 +22,7 @@
 //! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
 //! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
 //! - **kept aside**: not going on, with the reason, and not lost.
+//! - **actor**: whoever is seen here doing something, by one id; its **kind** says who that is, and the **evidence** led to it.
 //! - **risk**: what speaks against an agent; a **signal** is one event that does, **proven** if nobody else could have caused it.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
@@ -49,6 +50,7 @@ pub mod condition;
 pub mod computed_trait;
 pub mod profile;
 pub mod audience;
+pub mod actor;
 pub mod risk;
 pub mod event;
 pub mod identity;

@@ -33,6 +33,7 @@ pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
 pub mod risk;
+pub mod actors;
 
 mod batch;
 mod columns;
@@ -79,6 +80,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
+    Migration { number: 8, name: "actors", sql: include_str!("../../migrations/0008_actors.sql") },
 ];
 
 /// Where the state is kept.

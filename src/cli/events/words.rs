@@ -95,7 +95,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::GrantStarted { grant, person: Some(person), scope, .. } => format!("{} for {}: {scope}", short(grant), short(person)),
         Fact::GrantStarted { grant, person: None, scope, .. } => format!("{} for itself: {scope}", short(grant)),
         Fact::GrantEnded { grant, cause, .. } => format!("{}: {}", short(grant), why(*cause)),
-        Fact::ClientRegistered { client, origin, name } => format!("{} “{name}”, {}", short(client), whence(*origin)),
+        Fact::ClientRegistered { client, origin, name, .. } => format!("{} “{name}”, {}", short(client), whence(*origin)),
         Fact::ClientChanged { client, change } => format!("{}: {change}", short(client)),
         Fact::ClientDeleted { client } => short(client),
         Fact::ResourceRegistered { resource, identifier } | Fact::ResourceDeleted { resource, identifier } => {
@@ -149,9 +149,19 @@ fn in_words(fact: &Fact) -> String {
         Fact::AgentSuspended { agent, score, threshold, .. } => format!("{}: {score} points of {threshold}", short(agent)),
         Fact::RiskRuleChanged { suspend_at: Some(points) } => format!("agents are suspended at {points} points"),
         Fact::RiskRuleChanged { suspend_at: None } => "no agent is suspended".to_owned(),
+        Fact::ActorKindChanged { actor, kind, evidence, event, .. } => {
+            format!("{} is {} by {} in {}", short(actor), spaced(kind.as_str()), spaced(evidence.as_str()), short(event))
+        }
+        Fact::ActorKindSet { actor, kind, note } => format!("{} is {}: {note}", short(actor), spaced(kind.as_str())),
+        Fact::ActorKindLifted { actor, kind } => format!("{} is {} again", short(actor), spaced(kind.as_str())),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }
+}
+
+/// A word of ours as people write it.
+fn spaced(word: &str) -> String {
+    word.replace('_', " ")
 }
 
 /// What a message is: its type, and the name of what was tracked.
