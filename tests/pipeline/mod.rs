@@ -20,6 +20,8 @@ mod transformations;
 mod tracking_plan;
 /// What speaks against agents.
 mod risk;
+/// Who is who.
+mod who;
 /// Other services call us.
 mod webhooks;
 

@@ -409,3 +409,6 @@ fn fragment(person: Id<PersonKind>) -> u32 {
     let [.., a, b, c, d] = person.to_bytes();
     u32::from_be_bytes([a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests;

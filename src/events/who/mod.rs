@@ -9,6 +9,8 @@
 mod sighting;
 /// What sightings come to.
 mod roll;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
