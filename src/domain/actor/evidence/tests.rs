@@ -8,8 +8,7 @@ const HOUR_MS: i64 = 3_600_000;
 fn somebody(collection: Collection, story: &[(i64, Observed)]) -> ActorState {
     let mut state = ActorState::default();
     for (number, (hours, observed)) in (1_u128..).zip(story) {
-        let seen =
-            Seen { event: Id::from_bytes(number.to_be_bytes()), at: Timestamp(hours * HOUR_MS), observed: observed.clone() };
+        let seen = Seen { event: Id::from_bytes(number.to_be_bytes()), at: Timestamp(hours * HOUR_MS), observed: observed.clone() };
         state.observe(collection, &seen);
     }
     state
@@ -29,10 +28,8 @@ fn replays(hours: &[i64]) -> Vec<(i64, Observed)> {
 
 #[test]
 fn what_makes_an_agent_what_it_is() {
-    let (by_operator, secretive) = (
-        registered(Origin::Operator, AuthMethod::ClientSecretBasic),
-        registered(Origin::Dynamic, AuthMethod::ClientSecretBasic),
-    );
+    let (by_operator, secretive) =
+        (registered(Origin::Operator, AuthMethod::ClientSecretBasic), registered(Origin::Dynamic, AuthMethod::ClientSecretBasic));
     let (by_host, by_itself) =
         (registered(Origin::MetadataDocument, AuthMethod::None), registered(Origin::Dynamic, AuthMethod::None));
     let (keyed, token) = (registered(Origin::Dynamic, AuthMethod::PrivateKeyJwt), (1, Observed::TokenIssued));
@@ -94,8 +91,7 @@ fn what_makes_somebody_a_bot() {
 fn an_operators_word_beats_the_evidence_until_it_is_lifted() {
     let operator: Id<OperatorKind> = Id::from_bytes([1; 16]);
     let said = |kind| (5, Observed::Said { kind, note: "I know it".to_owned(), operator });
-    let story =
-        [registered(Origin::Dynamic, AuthMethod::None), said(ActorKind::Rogue), (6, Observed::Shown(Evidence::Enabled))];
+    let story = [registered(Origin::Dynamic, AuthMethod::None), said(ActorKind::Rogue), (6, Observed::Shown(Evidence::Enabled))];
     let state = somebody(Collection::Agents, &story);
     assert_eq!((state.kind(Collection::Agents), state.outlives_its_client()), (ActorKind::Rogue, true));
     assert_eq!(state.word().map(|word| word.note.as_str()), Some("I know it"));
