@@ -42,20 +42,21 @@ const NOTICE: Duration = Duration::from_secs(60);
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        if advance(world, &claim, now).await? {
-            return Ok(Progress::Advanced);
+        match advance(world, &claim, now).await? {
+            Progress::Idle => {}
+            progress => return Ok(progress),
         }
     }
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, StageError> {
+async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
     let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
     if from.max(start) >= end {
-        return Ok(false);
+        return Ok(Progress::Idle);
     }
     let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
 
@@ -93,7 +94,12 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     };
     known.keep_pace(&claim.input, done.unwrap_or(from), pace);
     *place = known;
-    Ok(done.is_some())
+    Ok(match done {
+        Some(next) if next < end => Progress::Advanced,
+        Some(_) => Progress::CaughtUp,
+        // Profiles are not there yet.
+        None => Progress::Idle,
+    })
 }
 
 /// Counts once more what is counted within the window of arrivals that was running at this offset.

@@ -13,7 +13,7 @@ use crate::{
             evidence::{Evidence, Observed, Seen},
             pace::Pace,
         },
-        event::{Actor, Event, Fact},
+        event::{Actor, Event, Fact, Head},
         grant::EndCause,
         id::{Id, InterventionKind},
         time::Timestamp,
@@ -50,12 +50,16 @@ pub(super) struct Looked {
 pub(super) fn look(entries: &[Entry], known: &mut KnownActors, pace: &mut Pace) -> Looked {
     let mut looked = Looked { sightings: Vec::new(), before: None };
     for entry in entries {
-        if let Some(received) = Received::of(entry) {
-            received.look(known, pace, &mut looked.sightings);
+        if Head::is_received(&entry.payload) {
+            received(entry, known, pace, &mut looked.sightings);
             continue;
         }
         // Written by a later version: it says nothing that this one could judge.
         let Ok(event) = serde_json::from_slice::<Event>(&entry.payload) else { continue };
+        if let Fact::EventReceived { .. } = &event.fact {
+            received(entry, known, pace, &mut looked.sightings);
+            continue;
+        }
         if let Fact::InterventionRequested { intervention } = &event.fact {
             looked.before = Some((*intervention, entry.offset));
             return looked;
@@ -79,6 +83,13 @@ pub(super) fn look(entries: &[Entry], known: &mut KnownActors, pace: &mut Pace) 
         }
     }
     looked
+}
+
+/// Looks at a customer's event.
+fn received(entry: &Entry, known: &mut KnownActors, pace: &mut Pace, sightings: &mut Vec<Sighting>) {
+    if let Some(received) = Received::of(entry) {
+        received.look(known, pace, sightings);
+    }
 }
 
 /// Looks through entries that had their effect before, for how fast everybody is.
@@ -135,14 +146,14 @@ struct Record<'e> {
     id: &'e str,
     at: Timestamp,
     r#type: &'e str,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     data: Data<'e>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Data<'e> {
-    #[serde(borrow, default)]
-    message: Option<Message<'e>>,
+    #[serde(borrow)]
+    message: Message<'e>,
 }
 
 /// Values stand as text until they are needed: what a source puts into a field is not always what should be there.
@@ -190,7 +201,7 @@ impl<'e> Received<'e> {
         if record.r#type != Fact::EVENT_RECEIVED {
             return None;
         }
-        Some(Received { event: record.id, at: record.at, offset: entry.offset, message: record.data.message? })
+        Some(Received { event: record.id, at: record.at, offset: entry.offset, message: record.data.message })
     }
 
     fn look(&self, known: &mut KnownActors, pace: &mut Pace, sightings: &mut Vec<Sighting>) {
