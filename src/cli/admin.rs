@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_asked_for_with_its_filters() {
+        let (server, asked) = server_that_answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let admin = admin_of(&server);
+        let answer = wait_for(admin.page(&["actors"], &[("kind", "rogue")], "5", Some("a b")));
+        assert_eq!(answer, Ok(json!({})));
+        let asked = asked.join().expect("the server's assertions hold");
+        assert!(asked.starts_with("GET /admin/v1/actors?kind=rogue&limit=5&cursor=a+b HTTP/1.1\r\n"), "{asked}");
+    }
+
+    #[test]
     fn every_refusal_is_one_sentence() {
         let table = [
             (
