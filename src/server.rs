@@ -20,7 +20,7 @@ use self::head_timer::HeadTimer;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::{dedup, profiles, relay, risk},
+    events::{dedup, profiles, relay, risk, who},
     http,
     protocol::administration::{
         operators::{self, FirstOperatorError},
@@ -62,6 +62,7 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "risk", step: |world, now| Box::pin(risk::step(world, now)), rest: Duration::from_millis(20) },
+    Stage { name: "who", step: |world, now| Box::pin(who::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 

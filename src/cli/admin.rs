@@ -7,7 +7,7 @@ use clap::Args;
 use deputy::config::{Issuer, Settings};
 use deputy::domain::secret::Secret;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::Failure;
@@ -78,6 +78,10 @@ impl Admin {
         self.send(self.request(Method::POST, path, &[]).json(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.send(self.request(Method::PUT, path, &[]).json(body)).await
+    }
+
     pub(crate) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
         self.send(self.request(Method::PATCH, path, &[]).json(body)).await
     }
@@ -90,7 +94,7 @@ impl Admin {
     pub(crate) async fn find(&self, path: &[&str], is_meant: impl Fn(&Value) -> bool) -> Result<Option<Value>, Failure> {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let page = self.page(path, PAGE_ITEMS_MAX, cursor.as_deref()).await?;
+            let page = self.page(path, &[], PAGE_ITEMS_MAX, cursor.as_deref()).await?;
             if let Some(item) = page["items"].as_array().into_iter().flatten().find(|item| is_meant(item)) {
                 return Ok(Some(item.clone()));
             }
@@ -107,6 +111,17 @@ impl Admin {
         output::print(&output::object(object, self.reader))
     }
 
+    /// Prints one object, and below it the list that is one of its fields.
+    pub(crate) fn show_with_list(&self, object: &Value, field: &str, columns: &[Column]) -> Result<(), Failure> {
+        if self.reader == Reader::Program {
+            return self.show(object);
+        }
+        let mut plain = object.clone();
+        let items = plain.as_object_mut().and_then(|fields| fields.remove(field)).unwrap_or_default();
+        self.show(&plain)?;
+        output::print(&format!("\n{}", output::page(&json!({"items": items}), columns, self.reader)))
+    }
+
     /// Prints what was done: the sentence for people, the answer for programs.
     pub(crate) fn done(&self, sentence: &str, answer: &Value) -> Result<(), Failure> {
         match self.reader {
@@ -115,8 +130,9 @@ impl Admin {
         }
     }
 
-    async fn page(&self, path: &[&str], limit: &str, cursor: Option<&str>) -> Result<Value, Failure> {
-        let query: Vec<(&str, &str)> = [("limit", limit)].into_iter().chain(cursor.map(|cursor| ("cursor", cursor))).collect();
+    async fn page(&self, path: &[&str], filters: &[(&str, &str)], limit: &str, cursor: Option<&str>) -> Result<Value, Failure> {
+        let place = [("limit", limit)].into_iter().chain(cursor.map(|cursor| ("cursor", cursor)));
+        let query: Vec<(&str, &str)> = filters.iter().copied().chain(place).collect();
         self.send(self.request(Method::GET, path, &query)).await
     }
 
@@ -157,8 +173,19 @@ impl Admin {
 
 /// Prints a page of a list.
 pub(crate) async fn list(path: &[&str], args: &PageArgs, columns: &[Column], settings: &Settings) -> Result<(), Failure> {
+    list_where(path, &[], args, columns, settings).await
+}
+
+/// Prints a page of what these filters leave of a list.
+pub(crate) async fn list_where(
+    path: &[&str],
+    filters: &[(&str, &str)],
+    args: &PageArgs,
+    columns: &[Column],
+    settings: &Settings,
+) -> Result<(), Failure> {
     let admin = Admin::open(&args.admin, settings)?;
-    let page = admin.page(path, &args.limit.to_string(), args.cursor.as_deref()).await?;
+    let page = admin.page(path, filters, &args.limit.to_string(), args.cursor.as_deref()).await?;
     output::print(&output::page(&page, columns, admin.reader))
 }
 
@@ -243,6 +270,16 @@ mod tests {
         let asked = asked.join().expect("the server's assertions hold");
         let line = "GET /tenant/admin/v1/clients/https:%2F%2Fapp.example%2Fc%3Fx=1&y=%252F HTTP/1.1\r\n";
         assert!(asked.starts_with(line) && asked.contains("authorization: Bearer s3cret\r\n"), "{asked}");
+    }
+
+    #[test]
+    fn a_list_is_asked_for_with_its_filters() {
+        let (server, asked) = server_that_answers("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let admin = admin_of(&server);
+        let answer = wait_for(admin.page(&["actors"], &[("kind", "rogue")], "5", Some("a b")));
+        assert_eq!(answer, Ok(json!({})));
+        let asked = asked.join().expect("the server's assertions hold");
+        assert!(asked.starts_with("GET /admin/v1/actors?kind=rogue&limit=5&cursor=a+b HTTP/1.1\r\n"), "{asked}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The command line: what can be asked of `deputy`, and how it answers.
 //!
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
-//! clients, people, operators, resources, sources and keys go through the running server's admin API, so that every change has an
-//! author and an event.
+//! clients, people, operators, resources, sources, actors and keys go through the running server's admin API, so that every change has
+//! an author and an event.
 
 #![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
 
+mod actors;
 mod admin;
 mod clients;
 mod demo;
@@ -80,6 +81,9 @@ enum Command {
     /// See, make and end the sources: whatever sends customer events
     #[command(subcommand)]
     Sources(sources::SourcesCommand),
+    /// See who is who: people, agents, rogues and bots, and what led to it
+    #[command(subcommand)]
+    Actors(actors::ActorsCommand),
     /// Read the facts on record: every decision, who made it and when
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -141,6 +145,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Operators(command) => wait_for(operators::run(command, &settings)),
         Command::Resources(command) => wait_for(resources::run(command, &settings)),
         Command::Sources(command) => wait_for(sources::run(command, &settings)),
+        Command::Actors(command) => wait_for(actors::run(command, &settings)),
         Command::Events(command) => wait_for(events::run(command, &settings)),
         Command::Doctor(_) | Command::Sandbox => unreachable!("they were run above, since they must work without settings"),
     }?;

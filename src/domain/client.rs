@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 use super::{
+    actor::ActorKind,
     id::{ClientKind, Id},
     redirect_uri::RedirectUri,
     resource::ResourceIdentifier,
@@ -182,6 +183,8 @@ pub struct Client {
     pub secret_digest: Option<Digest>,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
+    /// Who it is taken for.
+    pub kind: ActorKind,
     /// Until when its metadata document need not be fetched again; meaningful for `Origin::MetadataDocument` only.
     pub fresh_until: Timestamp,
 }

@@ -10,7 +10,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    client::{ClientId, GrantType, Origin},
+    actor::{ActorId, ActorKind, evidence::Evidence},
+    client::{AuthMethod, ClientId, GrantType, Origin},
     grant::EndCause,
     id::{
         AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind,
@@ -118,7 +119,14 @@ pub enum Fact {
         cause: EndCause,
     },
     #[serde(rename = "client.registered.v1")]
-    ClientRegistered { client: ClientId, origin: Origin, name: String },
+    ClientRegistered {
+        client: ClientId,
+        origin: Origin,
+        name: String,
+        /// How it is going to prove that it is itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        auth_method: Option<AuthMethod>,
+    },
     #[serde(rename = "client.changed.v1")]
     ClientChanged { client: ClientId, change: String },
     #[serde(rename = "client.deleted.v1")]
@@ -270,6 +278,23 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         require_approval_at: Option<u32>,
     },
+    /// What was seen of an actor makes it something else.
+    #[serde(rename = "actor.kind_changed.v1")]
+    ActorKindChanged {
+        actor: ActorId,
+        kind: ActorKind,
+        /// Absent if it was not known before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<ActorKind>,
+        evidence: Evidence,
+        event: Id<EventKind>,
+    },
+    /// An operator said what an actor is, whatever was seen of it.
+    #[serde(rename = "actor.kind_set.v1")]
+    ActorKindSet { actor: ActorId, kind: ActorKind, note: String },
+    /// An operator took that back: what was seen counts again.
+    #[serde(rename = "actor.kind_lifted.v1")]
+    ActorKindLifted { actor: ActorId, kind: ActorKind },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -343,6 +368,9 @@ impl Fact {
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
             Fact::PersonRiskSignalled { person, .. } | Fact::MeasureTaken { person, .. } => person.to_string(),
+            Fact::ActorKindChanged { actor, .. } | Fact::ActorKindSet { actor, .. } | Fact::ActorKindLifted { actor, .. } => {
+                actor.to_string()
+            }
             Fact::RiskRuleChanged { .. }
             | Fact::IdentityRulesChanged {}
             | Fact::PersonInvited { .. }

@@ -25,6 +25,7 @@
 //! - **risk**: what speaks against an agent or an account; a **signal** is one event that does, **proven** if nobody else could have
 //!   caused it. A **measure** is what is done about it; a **doubt** rests what a person granted until they consent again.
 //! - **network**: from where somebody comes, as facts may name it: never an address.
+//! - **actor**: whoever is seen here doing something, by one id; its **kind** says who that is, and the **evidence** led to it.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -52,6 +53,7 @@ pub mod condition;
 pub mod computed_trait;
 pub mod profile;
 pub mod audience;
+pub mod actor;
 pub mod risk;
 pub mod event;
 pub mod identity;

@@ -3,14 +3,23 @@
 //! Every grant type passes here, so that no path around a limit exists (attacks 48, 54, 59, 78, 113).
 
 use super::{
+    actor::ActorKind,
     client::Client,
     grant::Consent,
-    refusal::{GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED, SCOPE_WIDENED},
+    refusal::{
+        CLIENT_ROGUE, GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED,
+        SCOPE_WIDENED,
+    },
     resource::Resource,
     risk::{Measure, Risk, RiskRule},
     scope::{self, Scopes},
     time::Timestamp,
 };
+
+/// Whether `client` may ask for anything, being who it is.
+pub fn check_kind(client: &Client) -> Result<(), OAuthError> {
+    if client.kind == ActorKind::Rogue { Err(CLIENT_ROGUE) } else { Ok(()) }
+}
 
 /// The scopes that `client` may ask a person for at `resource`. A request without `scope` asks for all that the client is
 /// registered for, else for all that the resource has.

@@ -163,6 +163,11 @@ pub const CLIENT_SECRET_WRONG: OAuthError =
     OAuthError::new(Code::InvalidClient, "client.secret_wrong", "The client credentials are wrong.");
 pub const CLIENT_DISABLED: OAuthError =
     OAuthError::new(Code::UnauthorizedClient, "client.disabled", "An operator disabled this client.");
+pub const CLIENT_ROGUE: OAuthError = OAuthError::new(
+    Code::UnauthorizedClient,
+    "client.rogue",
+    "This client was found to do what it may not, and gets no tokens. Only an operator can lift that.",
+);
 pub const CLIENT_GRANT_TYPE: OAuthError =
     OAuthError::new(Code::UnauthorizedClient, "client.grant_type", "This client is not registered for this grant type.");
 pub const CLIENT_ASSERTION_TYPE: OAuthError = OAuthError::new(
@@ -508,6 +513,7 @@ pub const ALL: &[&OAuthError] = &[
     &CLIENT_CREDENTIALS_MALFORMED,
     &CLIENT_SECRET_WRONG,
     &CLIENT_DISABLED,
+    &CLIENT_ROGUE,
     &CLIENT_GRANT_TYPE,
     &CLIENT_ASSERTION_TYPE,
     &CLIENT_ASSERTION_MALFORMED,

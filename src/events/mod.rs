@@ -6,3 +6,4 @@ pub mod shaping;
 pub mod dedup;
 pub mod profiles;
 pub mod risk;
+pub mod who;

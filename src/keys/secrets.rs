@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::domain::{
     id::{GrantKind, Id},
+    identity::external_id::ExternalId,
     secret::{Digest, Secret},
     time::Timestamp,
 };
@@ -115,6 +116,11 @@ impl Secrets {
     /// What the index of seen ids makes its keys with.
     pub fn seen_ids(&self) -> [u8; 32] {
         *self.seen_ids.reveal()
+    }
+
+    /// By what an external id is known where it may not be named: among those whose events are left out, and what goes with it.
+    pub fn digest_of_id(&self, id: &ExternalId) -> Digest {
+        self.digest(Purpose::LeftOut, &format!("{}/{id}", id.collection().as_str()))
     }
 
     /// By what a value is known here. Different for every purpose.

@@ -165,7 +165,11 @@ async fn find_client(world: &World, client_id: &str, address: IpAddr, now: Times
     } else {
         world.storage.client(&id).await?.ok_or(CLIENT_UNKNOWN)?
     };
-    if client.is_disabled() { Err(AUTHORIZE_CLIENT_DISABLED) } else { Ok(client) }
+    if client.is_disabled() {
+        return Err(AUTHORIZE_CLIENT_DISABLED);
+    }
+    policy::check_kind(&client)?;
+    Ok(client)
 }
 
 fn redirect_uri(client: &Client, parameters: &Parameters<'_>) -> Result<RedirectUri, OAuthError> {

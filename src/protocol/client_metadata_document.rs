@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::{
     domain::{
+        actor::ActorKind,
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         client_metadata::{REDIRECT_URIS_MAX, check_client_uri, check_keys, check_name},
         event::{Actor, Fact},
@@ -88,6 +89,7 @@ async fn freshen(
         secret_digest: None,
         created_at: known.as_ref().map_or(now, |known| known.created_at),
         disabled_at: known.as_ref().and_then(|known| known.disabled_at),
+        kind: known.as_ref().map_or(ActorKind::UnknownAgent, |known| known.kind),
         fresh_until,
     };
     keep(world, known.as_deref(), client, now).await
@@ -230,6 +232,7 @@ async fn keep(world: &World, known: Option<&Client>, client: Client, now: Timest
             client: client.id.clone(),
             origin: Origin::MetadataDocument,
             name: client.metadata.client_name.clone(),
+            auth_method: Some(client.metadata.token_endpoint_auth_method),
         }),
         Some(known) if known.metadata != client.metadata => {
             Some(Fact::ClientChanged { client: client.id.clone(), change: "metadata document".to_owned() })

@@ -16,6 +16,7 @@ use url::Url;
 use crate::{
     config::Registration,
     domain::{
+        actor::ActorKind,
         client::{ApplicationType, AuthMethod, Client, ClientMetadata, GrantType, Origin},
         client_metadata::{NAME_CHARS_MAX, check_client_uri, check_keys, check_name, parse_redirect_uris, usual_application_type},
         event::{Actor, Fact},
@@ -118,6 +119,7 @@ pub async fn respond(
         secret_digest: secret.as_ref().map(|secret| world.secrets.digest(Purpose::ClientSecret, secret.reveal())),
         created_at: now,
         disabled_at: None,
+        kind: ActorKind::UnknownAgent,
         fresh_until: now,
         metadata,
     };
@@ -233,8 +235,12 @@ async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, 
 }
 
 async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {
-    let fact =
-        Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name: client.metadata.client_name.clone() };
+    let fact = Fact::ClientRegistered {
+        client: client.id.clone(),
+        origin: client.origin,
+        name: client.metadata.client_name.clone(),
+        auth_method: Some(client.metadata.token_endpoint_auth_method),
+    };
     let (witness, client) = (Witness::new(world, Actor::Anonymous, now), client.clone());
     world
         .storage

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     domain::{
         event::{Actor, Event, Fact},
-        id::Id,
+        id::{EventKind, Id},
         time::Timestamp,
     },
     storage::{StorageError, Tx, outbox},
@@ -27,7 +27,17 @@ impl Witness {
 
     /// Puts a fact on record with the transaction's commit.
     pub(super) async fn record(&self, tx: &mut Tx, fact: Fact) -> Result<(), StorageError> {
-        let event = Event { id: Id::new(self.now, self.entropy.bytes()), at: self.now, actor: self.actor.clone(), fact };
-        outbox::put(tx, &event).await
+        let id = self.event_id();
+        self.record_as(tx, id, fact).await
+    }
+
+    /// As `record`, where the event's identifier is written elsewhere too.
+    pub(super) async fn record_as(&self, tx: &mut Tx, id: Id<EventKind>, fact: Fact) -> Result<(), StorageError> {
+        outbox::put(tx, &Event { id, at: self.now, actor: self.actor.clone(), fact }).await
+    }
+
+    /// The identifier of an event that is going to be recorded.
+    pub(super) fn event_id(&self) -> Id<EventKind> {
+        Id::new(self.now, self.entropy.bytes())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Row, StorageError, Tx, columns::to_json, columns::unreadable};
 use crate::domain::{
+    actor::ActorKind,
     client::{Client, ClientId, Origin},
     secret::Digest,
     time::Timestamp,
@@ -9,33 +10,34 @@ use crate::domain::{
 
 /// The client of this identifier, disabled or not.
 pub async fn find(tx: &mut Tx, id: &ClientId) -> Result<Option<Client>, StorageError> {
-    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until FROM clients WHERE id = $1";
+    let sql =
+        "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind FROM clients WHERE id = $1";
     tx.row(sql, &[id.as_str().into()], read).await
 }
 
 /// As `find`, and until the transaction ends nobody else changes this client: what is decided here stays true.
 pub async fn hold(tx: &mut Tx, id: &ClientId) -> Result<Option<Client>, StorageError> {
     let sql = "UPDATE clients SET id = id WHERE id = $1 \
-               RETURNING id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until";
+               RETURNING id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind";
     tx.row(sql, &[id.as_str().into()], read).await
 }
 
 /// The client that registered itself with metadata of this hash.
 pub async fn find_by_registration(tx: &mut Tx, registration_hash: &str) -> Result<Option<Client>, StorageError> {
-    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until FROM clients WHERE registration_hash = $1";
+    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind FROM clients WHERE registration_hash = $1";
     tx.row(sql, &[registration_hash.into()], read).await
 }
 
 /// A page of clients in the order of their identifiers, after `after`.
 pub async fn list(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Client>, StorageError> {
-    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until FROM clients WHERE id > $1 ORDER BY id LIMIT $2";
+    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind FROM clients WHERE id > $1 ORDER BY id LIMIT $2";
     tx.rows(sql, &[after.into(), limit.into()], read).await
 }
 
 /// Adds a client. Refused as `Unique("clients_registration_hash")` if an equal registration exists.
 pub async fn insert(tx: &mut Tx, client: &Client, registration_hash: Option<&str>) -> Result<(), StorageError> {
-    let sql = "INSERT INTO clients (id, origin, metadata, registration_hash, secret_digest, created_at, disabled_at, fresh_until) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql = "INSERT INTO clients (id, origin, metadata, registration_hash, secret_digest, created_at, disabled_at, fresh_until, actor_kind) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     tx.exec(
         sql,
         &[
@@ -47,6 +49,7 @@ pub async fn insert(tx: &mut Tx, client: &Client, registration_hash: Option<&str
             client.created_at.0.into(),
             client.disabled_at.map(|at| at.0).into(),
             client.fresh_until.0.into(),
+            client.kind.as_str().into(),
         ],
     )
     .await?;
@@ -82,6 +85,14 @@ pub async fn set_disabled(tx: &mut Tx, id: &ClientId, disabled_at: Option<Timest
     Ok(changed == 1)
 }
 
+/// Keeps who the client is taken for. `false` if there is no such client, or if it is so already.
+pub async fn set_kind(tx: &mut Tx, id: &ClientId, kind: ActorKind) -> Result<bool, StorageError> {
+    let sql = "UPDATE clients SET actor_kind = $2 WHERE id = $1 AND (actor_kind IS NULL OR actor_kind <> $2)";
+    let changed = tx.exec(sql, &[id.as_str().into(), kind.as_str().into()]).await?;
+    tx.forget_client(id);
+    Ok(changed == 1)
+}
+
 /// Replaces what an operator said of a client. `false` if there is no such client.
 pub async fn set_metadata(tx: &mut Tx, client: &Client) -> Result<bool, StorageError> {
     let changed = tx
@@ -108,10 +119,10 @@ pub async fn delete(tx: &mut Tx, id: &ClientId) -> Result<bool, StorageError> {
 }
 
 /// Forgets clients that came by themselves before `registered_before` and have no grant. A client with a live refresh token is
-/// never among them, and a disabled one neither: it would come back enabled. Answers which.
+/// never among them, and one that is disabled or a rogue neither: it would come back as if nothing had been. Answers which.
 pub async fn delete_unused(tx: &mut Tx, registered_before: Timestamp, limit: i64) -> Result<Vec<ClientId>, StorageError> {
     let sql = "SELECT id FROM clients WHERE origin <> 'operator' AND created_at < $1 AND disabled_at IS NULL \
-               AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) LIMIT $2";
+               AND (actor_kind IS NULL OR actor_kind <> 'rogue') AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) LIMIT $2";
     let unused = tx.rows(sql, &[registered_before.0.into(), limit.into()], |row| row.client_id(0)).await?;
     let mut removed = Vec::new();
     for id in unused {
@@ -145,6 +156,10 @@ fn read(row: &Row<'_>) -> Result<Client, StorageError> {
         secret_digest: row.digest_or_null(3)?,
         created_at: row.timestamp(4)?,
         disabled_at: row.timestamp_or_null(5)?,
+        kind: match row.text_or_null(7)? {
+            Some(word) => ActorKind::parse(&word).ok_or_else(|| unreadable(&word))?,
+            None => ActorKind::UnknownAgent,
+        },
         fresh_until: row.timestamp(6)?,
     })
 }

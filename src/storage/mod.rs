@@ -33,6 +33,7 @@ pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
 pub mod risk;
+pub mod actors;
 
 mod batch;
 mod columns;
@@ -80,6 +81,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
     Migration { number: 8, name: "risk_of_people", sql: include_str!("../../migrations/0008_risk_of_people.sql") },
+    Migration { number: 9, name: "actors", sql: include_str!("../../migrations/0009_actors.sql") },
 ];
 
 /// Where the state is kept.

@@ -7,6 +7,7 @@ pub mod lately;
 pub mod memory;
 pub mod seen;
 pub mod profiles;
+pub mod actors;
 pub mod shapes;
 pub mod sources;
 pub mod open;
@@ -33,6 +34,7 @@ use crate::{
     sandbox::{Sandbox, SandboxError},
     storage::{Storage, StorageError},
 };
+use actors::KnownActors;
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
@@ -89,6 +91,8 @@ pub struct World {
     pub seen: Arc<SeenIndex>,
     /// What the profiles stage knows; held while a batch is under way.
     pub profiles: tokio::sync::Mutex<KnownProfiles>,
+    /// What the stage knows that finds out who is who; held while a batch is under way.
+    pub actors: tokio::sync::Mutex<KnownActors>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

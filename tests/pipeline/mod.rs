@@ -20,6 +20,8 @@ mod transformations;
 mod tracking_plan;
 /// What speaks against agents and people, and what is done about it.
 mod risk;
+/// Who is who.
+mod who;
 /// Other services call us.
 mod webhooks;
 

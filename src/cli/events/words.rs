@@ -96,7 +96,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::GrantStarted { grant, person: Some(person), scope, .. } => format!("{} for {}: {scope}", short(grant), short(person)),
         Fact::GrantStarted { grant, person: None, scope, .. } => format!("{} for itself: {scope}", short(grant)),
         Fact::GrantEnded { grant, cause, .. } => format!("{}: {}", short(grant), why(*cause)),
-        Fact::ClientRegistered { client, origin, name } => format!("{} “{name}”, {}", short(client), whence(*origin)),
+        Fact::ClientRegistered { client, origin, name, .. } => format!("{} “{name}”, {}", short(client), whence(*origin)),
         Fact::ClientChanged { client, change } => format!("{}: {change}", short(client)),
         Fact::ClientDeleted { client } => short(client),
         Fact::ResourceRegistered { resource, identifier } | Fact::ResourceDeleted { resource, identifier } => {
@@ -155,6 +155,11 @@ fn in_words(fact: &Fact) -> String {
             format!("{}: {}, {score} points of {threshold}", held_against(*person, agent.as_ref()), measure.as_str())
         }
         Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at } => rule(*suspend_at, *revoke_at, *require_approval_at),
+        Fact::ActorKindChanged { actor, kind, evidence, event, .. } => {
+            format!("{} is {} by {} in {}", short(actor), spaced(kind.as_str()), spaced(evidence.as_str()), short(event))
+        }
+        Fact::ActorKindSet { actor, kind, note } => format!("{} is {}: {note}", short(actor), spaced(kind.as_str())),
+        Fact::ActorKindLifted { actor, kind } => format!("{} is {} again", short(actor), spaced(kind.as_str())),
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }
@@ -173,6 +178,11 @@ fn rule(suspend_at: Option<u32>, revoke_at: Option<u32>, require_approval_at: Op
     let measures = [("suspend agents", suspend_at), ("revoke grants", revoke_at), ("require approval", require_approval_at)];
     let told: Vec<_> = measures.iter().filter_map(|(what, at)| Some(format!("{what} at {} points", (*at)?))).collect();
     if told.is_empty() { "nothing is done".to_owned() } else { told.join(", ") }
+}
+
+/// A word of ours as people write it.
+fn spaced(word: &str) -> String {
+    word.replace('_', " ")
 }
 
 /// What a message is: its type, and the name of what was tracked.

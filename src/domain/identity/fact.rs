@@ -37,6 +37,9 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::SessionEnded { person, .. }
         | Fact::PersonRiskSignalled { person, .. }
         | Fact::MeasureTaken { person, .. } => named(Weight::Binding, Some(*person), None),
+        Fact::ActorKindChanged { actor, .. } | Fact::ActorKindSet { actor, .. } | Fact::ActorKindLifted { actor, .. } => {
+            vec![Subject { ids: vec![actor.external_id().clone()], weight: Weight::Hint }]
+        }
         // Whoever asks may name anybody; a profile must not come into being by it.
         Fact::RequestRefused { client, .. } => named(Weight::Hint, None, client.as_ref()),
         Fact::SignInRefused { person, .. } => named(Weight::Hint, *person, None),

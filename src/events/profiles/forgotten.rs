@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use super::taken::Taken;
 use crate::{
     domain::{identity::external_id::ExternalId, secret::Digest},
-    keys::secrets::{Purpose, Secrets},
     storage::{
         StorageError,
         interventions::{self, Span},
@@ -18,7 +17,7 @@ use crate::{
 
 /// What is left out of the events of some ids.
 #[derive(Default)]
-pub(super) struct Forgotten(HashMap<ExternalId, Vec<Span>>);
+pub(in crate::events) struct Forgotten(HashMap<ExternalId, Vec<Span>>);
 
 /// Takes out what is to be left out.
 pub(super) async fn leave_out(world: &World, taken: &mut Vec<Taken>) -> Result<(), StorageError> {
@@ -30,19 +29,17 @@ pub(super) async fn leave_out(world: &World, taken: &mut Vec<Taken>) -> Result<(
     Ok(())
 }
 
-/// By what an id is known among those that are left out.
-pub(super) fn digest(secrets: &Secrets, id: &ExternalId) -> Digest {
-    secrets.digest(Purpose::LeftOut, &format!("{}/{id}", id.collection().as_str()))
-}
-
 impl Forgotten {
     /// What is left out of these ids' events.
-    pub(super) async fn of<'i>(world: &World, ids: impl Iterator<Item = &'i ExternalId>) -> Result<Forgotten, StorageError> {
+    pub(in crate::events) async fn of<'i>(
+        world: &World,
+        ids: impl Iterator<Item = &'i ExternalId>,
+    ) -> Result<Forgotten, StorageError> {
         if !world.storage.read(|tx| Box::pin(async move { interventions::is_any_left_out(tx).await })).await? {
             return Ok(Forgotten::default());
         }
         let ids: HashSet<&ExternalId> = ids.collect();
-        let known: Vec<(Digest, ExternalId)> = ids.into_iter().map(|id| (digest(&world.secrets, id), id.clone())).collect();
+        let known: Vec<(Digest, ExternalId)> = ids.into_iter().map(|id| (world.secrets.digest_of_id(id), id.clone())).collect();
         let digests: Vec<Digest> = known.iter().map(|(digest, _)| *digest).collect();
         let spans = world.storage.read(move |tx| Box::pin(async move { interventions::left_out(tx, &digests).await })).await?;
         let mut by_digest: HashMap<[u8; 32], Vec<Span>> = HashMap::new();
@@ -53,7 +50,7 @@ impl Forgotten {
     }
 
     /// Whether an event at this offset that carries these ids is left out.
-    pub(super) fn covers(&self, ids: &[ExternalId], offset: u64) -> bool {
+    pub(in crate::events) fn covers(&self, ids: &[ExternalId], offset: u64) -> bool {
         let mut spans = ids.iter().filter_map(|id| self.0.get(id)).flatten();
         spans.any(|span| (span.since..span.until).contains(&offset))
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{CONSUMER, forgotten};
+use super::CONSUMER;
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -245,7 +245,7 @@ impl Work {
 
     async fn regulate(&self, tx: &mut Tx, regulation: Regulation, user_id: &str) -> Result<(), StorageError> {
         let Some(id) = person(user_id) else { return Ok(()) };
-        let (digest, here) = (forgotten::digest(&self.secrets, &id), self.cause.offset);
+        let (digest, here) = (self.secrets.digest_of_id(&id), self.cause.offset);
         if regulation == Regulation::Unsuppress {
             interventions::take_in_from(tx, &digest, here).await?;
         }
@@ -259,7 +259,7 @@ impl Work {
         identities::load(tx, &mut graph, [&id]).await?;
         let Some(home) = graph.home(&id) else { return interventions::leave_out_before(tx, &[digest], here).await };
         let component = graph.component(home);
-        let digests: Vec<_> = component.mappings.iter().map(|mapping| forgotten::digest(&self.secrets, &mapping.id)).collect();
+        let digests: Vec<_> = component.mappings.iter().map(|mapping| self.secrets.digest_of_id(&mapping.id)).collect();
         interventions::leave_out_before(tx, &digests, here).await?;
         profile_records::erase(tx, &component.members.iter().map(|member| member.id).collect()).await
     }

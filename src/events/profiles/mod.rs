@@ -9,7 +9,7 @@ mod taken;
 /// What a batch comes to.
 mod batch;
 /// What is left out, because somebody asked to be forgotten.
-mod forgotten;
+pub(super) mod forgotten;
 /// What is done to profiles besides what events do.
 pub mod interventions;
 /// Profiles as they are shown.

@@ -18,7 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
+    actors, clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans,
+    transformations,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -48,6 +49,7 @@ const BEARER: &str = "operator_token";
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
         risk::list, risk::list_people, risk::rule, risk::set_rule,
+        actors::list, actors::show, actors::set_kind, actors::lift_kind,
     ),
     components(schemas(
         Refusal, intervention::Regulation, intervention::Status, client::Origin, client::GrantType,

@@ -19,6 +19,7 @@ mod definitions;
 mod profiles;
 mod facts;
 mod risk;
+mod actors;
 
 use std::sync::Arc;
 
@@ -88,6 +89,9 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/risk", get(risk::list))
         .route("/admin/v1/risk/people", get(risk::list_people))
         .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))
+        .route("/admin/v1/actors", get(actors::list))
+        .route("/admin/v1/actors/{actor_id}", get(actors::show))
+        .route("/admin/v1/actors/{actor_id}/kind", axum::routing::put(actors::set_kind).delete(actors::lift_kind))
         .route("/admin/v1/openapi.json", get(document::serve))
         .route("/admin", any(nothing))
         .route("/admin/", any(nothing))

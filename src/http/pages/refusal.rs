@@ -5,8 +5,8 @@
 
 use super::Site;
 use crate::domain::refusal::{
-    Code, FORM_EXPIRED, FORM_FOREIGN, INVITATION_INVALID, NOT_SIGNED_IN, OAuthError, PASSWORD_RESET_INVALID, REDIRECT_URI_MISSING,
-    REDIRECT_URI_UNREGISTERED, SIGN_UP_OFF,
+    CLIENT_ROGUE, Code, FORM_EXPIRED, FORM_FOREIGN, INVITATION_INVALID, NOT_SIGNED_IN, OAuthError, PASSWORD_RESET_INVALID,
+    REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED, SIGN_UP_OFF,
 };
 use crate::http::{assets, error};
 use askama::Template;
@@ -29,6 +29,7 @@ pub(crate) struct Refusal {
 #[derive(Clone, Copy)]
 pub(crate) enum Obstacle {
     UnknownClient,
+    RogueClient,
     RedirectMismatch,
     MalformedRequest,
     ExpiredForm,
@@ -69,6 +70,7 @@ impl Obstacle {
             _ if is(&SIGN_UP_OFF) => Obstacle::InvitationOnly,
             _ if is(&NOT_SIGNED_IN) => Obstacle::SignedOut,
             _ if is(&REDIRECT_URI_MISSING) || is(&REDIRECT_URI_UNREGISTERED) => Obstacle::RedirectMismatch,
+            _ if is(&CLIENT_ROGUE) => Obstacle::RogueClient,
             Code::InvalidClient | Code::UnauthorizedClient => Obstacle::UnknownClient,
             Code::NotFound => Obstacle::NotFound,
             _ => Obstacle::MalformedRequest,
@@ -80,7 +82,7 @@ impl Obstacle {
         match self {
             Self::UnknownClient | Self::RedirectMismatch | Self::ExpiredForm => StatusCode::BAD_REQUEST,
             Self::SpentInvitation | Self::SpentReset => StatusCode::GONE,
-            Self::SignedOut | Self::InvitationOnly => StatusCode::FORBIDDEN,
+            Self::SignedOut | Self::InvitationOnly | Self::RogueClient => StatusCode::FORBIDDEN,
             Self::MalformedRequest | Self::TooManyAttempts | Self::Unavailable | Self::NotFound => error::status(refusal.code),
         }
     }
@@ -93,6 +95,11 @@ impl Obstacle {
                 "The app that sent you here is not registered with this server, or its registration has ended. Nothing was allowed.",
                 "Go back to the app, disconnect it and connect it again, so that it registers anew. If it keeps its old registration, \
                  sign out in the app or remove the data that it stored for this server.",
+            ],
+            Self::RogueClient => [
+                "This app is kept out",
+                "The app that sent you here did what it may not, so this server gives it nothing. Nothing was allowed.",
+                "Close this page. If you rely on the app, ask the people who run this server, and tell them the reason below.",
             ],
             Self::RedirectMismatch => [
                 "This link could not be trusted",

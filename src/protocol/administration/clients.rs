@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        actor::ActorKind,
         client::{ApplicationType, AuthMethod, Client, ClientId, GrantType, Origin},
         event::{Actor, Fact},
         grant::EndCause,
@@ -143,11 +144,16 @@ pub async fn create(
         secret_digest: secret.as_ref().map(|secret| world.secrets.digest(Purpose::ClientSecret, secret.reveal())),
         created_at: now,
         disabled_at: None,
+        kind: ActorKind::TrustedAgent,
         fresh_until: now,
         metadata,
     };
-    let name = client.metadata.client_name.clone();
-    let fact = Fact::ClientRegistered { client: client.id.clone(), origin: client.origin, name };
+    let fact = Fact::ClientRegistered {
+        client: client.id.clone(),
+        origin: client.origin,
+        name: client.metadata.client_name.clone(),
+        auth_method: Some(client.metadata.token_endpoint_auth_method),
+    };
     let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), client.clone());
     let insert = world.storage.write(move |tx| {
         Box::pin(async move {

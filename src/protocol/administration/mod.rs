@@ -21,6 +21,7 @@ pub mod facts;
 pub mod definitions;
 pub mod profile_tokens;
 pub mod risk;
+pub mod actors;
 pub mod upkeep;
 
 use crate::domain::{

@@ -18,6 +18,7 @@ use crate::{
         event::Fact,
         grant::Authorization,
         network::Network,
+        policy,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
         resource::Resource,
         scope,
@@ -56,6 +57,7 @@ pub async fn respond(
     let parameters = Parameters::parse(body)?;
     let grant_type = GrantType::parse(parameters.require("grant_type")?).ok_or(GRANT_TYPE_UNKNOWN)?;
     let Authenticated { client, proof } = client_authentication::authenticate(world, &parameters, authorization, now).await?;
+    policy::check_kind(&client)?;
     if !client.may_use(grant_type) {
         return Err(CLIENT_GRANT_TYPE);
     }

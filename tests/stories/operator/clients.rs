@@ -29,7 +29,9 @@ async fn a_client_is_registered_shown_and_found_in_the_list() {
         let list = deputy.operate("GET", "/clients", Value::Null).await.ok().json();
         assert_eq!(list, json!({"items": [shown.json()], "next_cursor": null}));
         let (actor, data) = last_fact(&deputy, "client.registered.v1").await;
-        assert_eq!(data, json!({"client": "nightly-report", "origin": "operator", "name": "Nightly report"}));
+        let expected =
+            json!({"client": "nightly-report", "origin": "operator", "name": "Nightly report", "auth_method": "client_secret_basic"});
+        assert_eq!(data, expected);
         assert!(actor["operator"].is_string());
         refused(deputy.operate("POST", "/clients", new).await, 409, &ADMIN_CONFLICT, "client_id exists already");
         refused(deputy.operate("GET", "/clients/{unknown}", Value::Null).await, 404, &ADMIN_NOT_FOUND, "no such thing");
