@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deputy::{
     config::Settings,
     domain::{
+        actor::ActorKind,
         client::{ApplicationType, AuthMethod, Client, ClientId, ClientMetadata, GrantType, Origin},
         grant::{Grant, RefreshFamily},
         id::{ClientKind, Id, PersonKind},
@@ -134,6 +135,7 @@ fn agent(world: &World, secret: &Secret<String>) -> Client {
         created_at: now,
         disabled_at: None,
         fresh_until: now,
+        kind: ActorKind::UnknownAgent,
     }
 }
 
