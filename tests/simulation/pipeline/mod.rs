@@ -228,7 +228,7 @@ impl Simulation {
     fn learn_fact(&mut self, partition: u16, entry: &Entry) -> Checked {
         let fact: Value = serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?;
         self.note_fact(&fact)?;
-        let event: Event = serde_json::from_value(fact).map_err(|error| error.to_string())?;
+        let event: Event = serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?;
         self.pipeline.topics.note_fact(partition, entry, &event.id.to_string());
         let once = match &event.fact {
             Fact::RiskSignalled { agent, event, .. } => format!("a signal of {agent} by {event}"),
