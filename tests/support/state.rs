@@ -78,7 +78,7 @@ pub async fn of_events(storage: &Storage) -> BTreeSet<String> {
 }
 
 async fn lines(storage: &Storage, questions: &'static [&'static str]) -> Vec<String> {
-    let read = storage.read(|tx| {
+    let read = storage.read(move |tx| {
         Box::pin(async move {
             let mut lines = Vec::new();
             for sql in questions {
