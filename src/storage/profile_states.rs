@@ -1,7 +1,7 @@
 //! What is known of profiles: states, events, links and audiences, read and written for whole batches.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
@@ -91,7 +91,7 @@ pub struct Link {
     pub last_at: Timestamp,
 }
 
-/// Notes links in both directions.
+/// Notes links in both directions, in the order of the log.
 pub async fn note_links(tx: &mut Tx, links: &[(ProfileId, ProfileId, Timestamp)]) -> Result<(), StorageError> {
     static NOTE: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
@@ -100,16 +100,18 @@ pub async fn note_links(tx: &mut Tx, links: &[(ProfileId, ProfileId, Timestamp)]
             " ON CONFLICT (profile, other) DO UPDATE SET last_at = excluded.last_at WHERE profile_links.last_at < excluded.last_at",
         )
     });
-    let both = links.iter().flat_map(|(one, other, at)| [(*one, *other, *at), (*other, *one, *at)]);
-    // A statement may not touch a row twice.
-    let mut last = std::collections::BTreeMap::new();
-    for (one, other, at) in both {
-        let known = last.entry((one.to_string(), other.to_string())).or_insert(at);
-        *known = (*known).max(at);
+    // A statement may not touch a row twice; and what a link becomes must not depend on where a batch ends.
+    let mut spans: BTreeMap<(ProfileId, ProfileId), (Timestamp, Timestamp)> = BTreeMap::new();
+    for (one, other, at) in links {
+        for direction in [(*one, *other), (*other, *one)] {
+            let (_, last_at) = spans.entry(direction).or_insert((*at, *at));
+            *last_at = (*last_at).max(*at);
+        }
     }
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(last.len() * 4);
-    for ((one, other), at) in &last {
-        values.extend_from_slice(&[one.into(), other.into(), at.0.into(), at.0.into()]);
+    let texts: Vec<[String; 2]> = spans.keys().map(|(one, other)| [one.to_string(), other.to_string()]).collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(texts.len() * 4);
+    for ([one, other], (first_at, last_at)) in texts.iter().zip(spans.values()) {
+        values.extend_from_slice(&[one.into(), other.into(), first_at.0.into(), last_at.0.into()]);
     }
     tx.exec_batch(&NOTE, &values).await?;
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     course::Simulation,
-    machine::Fault,
+    faults::Fault,
     model::{Allowed, Checked, Code, Kind, ensure},
     request::Request,
 };

@@ -28,14 +28,14 @@ impl Simulation {
                 ensure(answer.status.is_success(), || format!("{path} answers {} {}", answer.status, answer.body))?;
             }
         }
-        self.read_facts().await?;
+        self.check_pipeline().await?;
         self.check_lines()
     }
 
-    /// All facts come to the log, and every token is among them.
+    /// All facts come to the log, every token is among them, and all of it has had its effect.
     pub async fn check_settled(&mut self) -> Checked {
         self.machine.settle().await?;
-        self.read_facts().await?;
+        self.check_pipeline_settled().await?;
         self.check_records()
     }
 
@@ -49,6 +49,7 @@ impl Simulation {
         for grant in 0..self.model.grants.len() {
             self.check_ended(grant).await?;
         }
+        self.check_replay().await?;
         self.check_lines()
     }
 

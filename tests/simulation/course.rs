@@ -12,9 +12,11 @@ use deputy::{
 use serde_json::{Value, json};
 
 use super::{
+    faults::Fault,
     lines,
-    machine::{Engine, Fault, Machine},
+    machine::{Engine, Machine},
     model::{Allowed, Checked, Client, Kind, Model, Person, Resource, Standing, Token, ensure},
+    pipeline::Pipeline,
     random::Random,
     request::Request,
 };
@@ -31,11 +33,11 @@ pub struct Simulation {
     pub random: Random,
     /// What was done, for whoever has to understand it.
     pub moves: Vec<String>,
+    pub pipeline: Pipeline,
     operator_token: String,
     /// What nobody else may see, with what it is.
     secrets: Vec<(&'static str, String)>,
     lines_read: usize,
-    facts_read: u64,
     /// The identifiers of all facts read.
     facts_known: HashSet<String>,
     /// The data of `token.issued` by `jti`.
@@ -52,10 +54,10 @@ impl Simulation {
             model: Model::default(),
             random: Random::new(seed),
             moves: Vec::new(),
+            pipeline: Pipeline::new(seed),
             secrets: vec![("operator token", operator_token.clone()), ("code verifier", VERIFIER.to_owned())],
             operator_token,
             lines_read,
-            facts_read: 0,
             facts_known: HashSet::new(),
             issued: HashMap::new(),
         };
@@ -68,6 +70,7 @@ impl Simulation {
         for kind in [Kind::Public, Kind::Web, Kind::Service, Kind::Signing] {
             simulation.add_client(kind).await?;
         }
+        simulation.add_sources().await?;
         Ok(simulation)
     }
 
@@ -109,9 +112,9 @@ impl Simulation {
         ensure(may_be, || format!("trouble on a healthy machine: {status} {}", answer.body))?;
         ensure(answer.header("retry-after").is_some(), || format!("trouble without Retry-After: {status} {}", answer.body))?;
         let is_page = answer.body.starts_with("<!");
-        ensure(is_page || answer.json()["error"] == "temporarily_unavailable", || {
-            format!("trouble under another name: {status} {}", answer.body)
-        })?;
+        // Producers are told in other words.
+        let named = |member: &str| answer.json()[member] == "temporarily_unavailable";
+        ensure(is_page || named("error") || named("code"), || format!("trouble under another name: {status} {}", answer.body))?;
         Ok(true)
     }
 
@@ -183,18 +186,14 @@ impl Simulation {
         Ok(())
     }
 
-    /// Reads the facts that are new. Each comes once and says of a token what the token says.
-    pub async fn read_facts(&mut self) -> Checked {
-        let (facts, end) = self.machine.facts(self.facts_read).await?;
-        self.facts_read = end;
-        for fact in facts {
-            self.check_text(&fact.to_string(), "a fact")?;
-            let id = fact["id"].as_str().ok_or("a fact without its id")?.to_owned();
-            ensure(self.facts_known.insert(id), || format!("a fact came twice: {fact}"))?;
-            if fact["type"] == "token.issued.v1" {
-                let data = fact["data"].clone();
-                self.issued.insert(data["jti"].as_str().unwrap_or_default().to_owned(), data);
-            }
+    /// Takes note of a fact. It comes once and says of a token what the token says.
+    pub fn note_fact(&mut self, fact: &Value) -> Checked {
+        self.check_text(&fact.to_string(), "a fact")?;
+        let id = fact["id"].as_str().ok_or("a fact without its id")?.to_owned();
+        ensure(self.facts_known.insert(id), || format!("a fact came twice: {fact}"))?;
+        if fact["type"] == "token.issued.v1" {
+            let data = fact["data"].clone();
+            self.issued.insert(data["jti"].as_str().unwrap_or_default().to_owned(), data);
         }
         Ok(())
     }

@@ -1,28 +1,31 @@
 //! The whole server without sockets: its router is called directly, its disk, clock, entropy and web are simulated, and its
 //! stages run when they are stepped. Its database is a file, which dies with it, or a PostgreSQL, which survives it.
 
-use std::{future::Future, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http};
 use deputy::{
     config::Settings,
     domain::time::Timestamp,
-    log::disk::simulated::SimulatedDisk,
+    log::{
+        Entry,
+        disk::{Disk as _, simulated::SimulatedDisk},
+        seen::SeenError,
+    },
     outbound::{Outbound, OutboundPolicy},
     protocol::administration::operators,
     sandbox::Sandbox,
-    server::STAGES,
+    server::{STAGES, Stage},
     storage::StorageError,
-    world::{FACTS, Progress, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
+    world::{Progress, StageError, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
 use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Barrier;
 use tower::ServiceExt as _;
 
-use super::{random::Random, request::Request};
+use super::{faults::Fault, random::Random, request::Request};
 use crate::support::{Answer, migrated_database, postgres::PrivateDatabase};
 
 const CONFIGURATION: &str = "
@@ -32,6 +35,7 @@ const CONFIGURATION: &str = "
     refresh_grace_s = 30
     grant_ttl_s = 3600
     facts_retention_s = 864000
+    dedup_window_s = 3600
     registrations_per_minute_max = 100000
 ";
 /// Where all requests come from.
@@ -39,15 +43,20 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr
 /// When simulations begin: 2027-01-15T08:00:00Z.
 const START: Timestamp = Timestamp(1_800_000_000_000);
 /// How often a batch is polled before what holds it up ends: enough for its requests to come to where they must wait.
-const POLLS: usize = 300;
+pub const POLLS: usize = 300;
 /// Connections to PostgreSQL: one lets the seed decide everything, several let transactions meet.
 const CONNECTIONS: [u32; 2] = [4, 1];
+/// Partitions of the topics that have several.
+const PARTITIONS: [u16; 2] = [1, 3];
 /// About as many commits as all stages make in a step.
 const COMMITS_OF_STAGES: u32 = 5;
 /// How often a request is sent at most.
 const TRIES_MAX: usize = 10;
 /// Steps of one stage that a simulation's facts could need at most.
 const STEPS_MAX: usize = 1000;
+
+/// Of each partition of a topic, the offset that is read next.
+pub type Reached = BTreeMap<(&'static str, u16), u64>;
 
 /// Where the state is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,42 +88,6 @@ struct Running {
     router: Router,
 }
 
-/// What befalls the machine while it serves.
-#[derive(Debug, Clone)]
-pub enum Fault {
-    /// So many commits find the disk full.
-    FullStorage(u32),
-    SlowStorage,
-    CrashBeforeCommit,
-    CrashAfterCommit,
-    /// These operations of the log's disk fail.
-    FailingLog(Range<u64>),
-    /// The log has to begin a new file, and there is no space for one.
-    FullLog,
-    /// No sync of the log ends until everybody has waited for it.
-    SlowLog,
-    /// The power fails at this operation of the log's disk.
-    PowerFailure(u64),
-    /// The callers hang up.
-    Impatience,
-    /// Every connection to PostgreSQL breaks, some of them in the middle of a transaction or of a commit.
-    LostConnections,
-    /// PostgreSQL knows no such database.
-    DatabaseAway,
-}
-
-impl Fault {
-    /// Whether who is answered with trouble cannot know what was done.
-    pub fn ends_the_process(&self) -> bool {
-        matches!(self, Fault::CrashBeforeCommit | Fault::CrashAfterCommit | Fault::PowerFailure(_))
-    }
-
-    /// Whether an answer that is missing, or that tells of trouble, may hide a success.
-    pub fn may_hide_success(&self) -> bool {
-        self.ends_the_process() || matches!(self, Fault::Impatience | Fault::LostConnections)
-    }
-}
-
 impl Machine {
     pub async fn start(engine: Engine, seed: u64) -> Machine {
         let folder = TempDir::new().expect("a folder for the database");
@@ -129,6 +102,7 @@ impl Machine {
         let mut settings = Settings::parse("the simulation's configuration", &lines).expect("the configuration is good");
         // One is fewer than an installation may have.
         settings.database_connections_max = CONNECTIONS[(seed % 2) as usize];
+        settings.log_partitions = PARTITIONS[(seed / 2 % 2) as usize];
         let mut machine = Machine {
             clock: Arc::new(SimulatedClock::at(START)),
             disk: SimulatedDisk::new(seed),
@@ -143,27 +117,6 @@ impl Machine {
         };
         machine.open().await.expect("a new installation opens");
         machine
-    }
-
-    /// Which fault befalls it, if any.
-    pub fn fault(&self, random: &mut Random) -> Option<Fault> {
-        Some(match random.within(0..20) {
-            0 => Fault::FullStorage(random.within(1..4) as u32),
-            1 => Fault::SlowStorage,
-            2 => Fault::CrashBeforeCommit,
-            3 => Fault::CrashAfterCommit,
-            4 => {
-                let from = random.within(0..3);
-                Fault::FailingLog(from..from + random.within(1..6))
-            }
-            5 => Fault::FullLog,
-            6 => Fault::SlowLog,
-            7 => Fault::PowerFailure(random.within(0..6)),
-            8 => Fault::Impatience,
-            9 | 10 if self.database.is_some() => Fault::LostConnections,
-            11 if self.database.is_some() => Fault::DatabaseAway,
-            _ => return None,
-        })
     }
 
     /// The token that the first start wrote.
@@ -251,18 +204,44 @@ impl Machine {
         self.open().await.expect("what a stop left opens again");
     }
 
-    /// Runs every stage until it rests.
+    /// Starts again after a crash, with less of the index of seen ids than there was, or with none of it.
+    pub async fn lose_index(&mut self, random: &mut Random) {
+        self.die().await;
+        let names = self.seen_disk.list().expect("the power is on");
+        let written = |name: &&String| self.seen_disk.contents(name).is_some_and(|bytes| !bytes.is_empty());
+        let written: Vec<&String> = names.iter().filter(written).collect();
+        match random.pick(&written) {
+            Some(name) if random.chance(60) => {
+                let mut bytes = self.seen_disk.contents(name).expect("it was there just now");
+                let place = random.within(0..bytes.len() as u64) as usize;
+                bytes[place] ^= 1 << random.within(0..8);
+                self.seen_disk.put(name, bytes);
+            }
+            _ => self.seen_disk = SimulatedDisk::new(random.number()),
+        }
+        self.open().await.expect("a cache is not missed");
+    }
+
+    /// Runs every stage until all of them rest: what a later one writes may be for an earlier one.
     pub async fn settle(&self) -> Result<(), String> {
         let world = self.world();
-        for stage in STAGES {
-            for step in 0.. {
-                match (stage.step)(world, world.now()).await {
-                    Ok(Progress::Advanced | Progress::CaughtUp) if step < STEPS_MAX => {}
-                    Ok(Progress::Advanced | Progress::CaughtUp) => return Err(format!("the stage {} never rests", stage.name)),
-                    Ok(Progress::Idle) => break,
-                    Err(_) if step < TRIES_MAX && self.may_be_crowded() => {}
-                    Err(error) => return Err(format!("the stage {} fails on a healthy machine: {error}", stage.name)),
+        for round in 0.. {
+            let mut is_moving = false;
+            for stage in STAGES {
+                for step in 0.. {
+                    match (stage.step)(world, world.now()).await {
+                        Ok(Progress::Advanced | Progress::CaughtUp) if step < STEPS_MAX && round < STEPS_MAX => is_moving = true,
+                        Ok(Progress::Advanced | Progress::CaughtUp) => return Err(format!("the stage {} never rests", stage.name)),
+                        Ok(Progress::Idle) => break,
+                        // It is told of once for each damaged file.
+                        Err(StageError::Seen(SeenError::Damaged { .. })) if step < TRIES_MAX => is_moving = true,
+                        Err(_) if step < TRIES_MAX && self.may_be_crowded() => {}
+                        Err(error) => return Err(format!("the stage {} fails on a healthy machine: {error}", stage.name)),
+                    }
                 }
+            }
+            if !is_moving {
+                break;
             }
         }
         Ok(())
@@ -272,37 +251,51 @@ impl Machine {
     pub async fn step(&mut self, fault: Option<&Fault>) {
         // A stage commits several times: each of them is the last one in its turn.
         self.steps += 1;
-        self.order(fault, self.steps % COMMITS_OF_STAGES).await;
+        let stages: Vec<&Stage> = STAGES.iter().collect();
+        self.step_these(&stages, fault, self.steps % COMMITS_OF_STAGES).await;
+    }
+
+    /// Steps these stages, one after the other, while a fault befalls the machine; a crash, after so many commits.
+    pub async fn step_these(&mut self, stages: &[&Stage], fault: Option<&Fault>, commits_spared: u32) {
+        // Nobody hangs up on a stage: it ends when its process does.
+        let killed = Fault::Killed(POLLS);
+        let fault = fault.map(|fault| if matches!(fault, Fault::Impatience) { &killed } else { fault });
+        self.order(fault, commits_spared).await;
         let world = Arc::clone(self.world());
         let mut stepping = Box::pin(async {
-            for stage in STAGES {
+            for stage in stages {
                 // It stands still and tries again; what it must not do is lose or double a fact.
                 let _ = (stage.step)(&world, world.now()).await;
             }
         });
-        self.befall(fault, &mut stepping).await;
-        drop(stepping);
+        let is_over = self.befall(fault, &mut stepping).await;
+        if !is_over && !fault.is_some_and(Fault::ends_the_process) {
+            self.disk.release_syncs();
+            stepping.await;
+        } else {
+            drop(stepping);
+        }
         drop(world);
         self.heal(fault).await;
     }
 
-    /// The facts on record from the given offset on, and where they end.
-    pub async fn facts(&self, mut from: u64) -> Result<(Vec<Value>, u64), String> {
+    /// What a topic holds beyond what was read before, partition by partition.
+    pub async fn read_on(&self, topic: &'static str, reached: &mut Reached) -> Result<Vec<(u16, Entry)>, String> {
         let log = &self.world().log;
-        let (start, end) = log.bounds(FACTS, 0).await.map_err(|error| error.to_string())?;
-        if end < from {
-            return Err(format!("the log of facts ended at {from} and now ends at {end}"));
-        }
-        let mut facts = Vec::new();
-        from = from.max(start);
-        while from < end {
-            let batch = log.read(FACTS, 0, from, 1 << 20).await.map_err(|error| error.to_string())?;
-            for entry in batch.entries {
-                facts.push(serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?);
+        let mut entries = Vec::new();
+        for partition in 0..log.partitions(topic).await.map_err(|error| error.to_string())? {
+            let (_, end) = log.bounds(topic, partition).await.map_err(|error| error.to_string())?;
+            let next = reached.entry((topic, partition)).or_default();
+            if end < *next {
+                return Err(format!("{topic}/{partition} ended at {next} and now ends at {end}"));
             }
-            from = batch.next;
+            while *next < end {
+                let batch = log.read(topic, partition, *next, 1 << 20).await.map_err(|error| error.to_string())?;
+                entries.extend(batch.entries.into_iter().map(|entry| (partition, entry)));
+                *next = batch.next;
+            }
         }
-        Ok((facts, from))
+        Ok(entries)
     }
 
     fn calling(&self, request: &Request) -> impl Future<Output = Answer> + use<> {
@@ -324,7 +317,7 @@ impl Machine {
     async fn order(&self, fault: Option<&Fault>, commits_spared: u32) {
         let storage = self.world().storage.faults();
         match fault {
-            None | Some(Fault::Impatience | Fault::LostConnections) => {}
+            None | Some(Fault::Impatience | Fault::LostConnections | Fault::Killed(_)) => {}
             Some(Fault::FullStorage(commits)) => storage.fail_commits(*commits),
             Some(Fault::SlowStorage) => storage.slow_commits(3, Duration::from_millis(1)),
             Some(Fault::CrashBeforeCommit) => storage.crash_before_commit(commits_spared),
@@ -336,6 +329,8 @@ impl Machine {
             }
             Some(Fault::SlowLog) => self.disk.hold_syncs(),
             Some(Fault::PowerFailure(operations)) => self.disk.power_off_after(*operations),
+            Some(Fault::FailingIndex(operations)) => self.seen_disk.fail(operations.clone()),
+            Some(Fault::IndexPowerFailure(operations)) => self.seen_disk.power_off_after(*operations),
             Some(Fault::DatabaseAway) => self.postgres().go_away().await,
         }
     }
@@ -344,11 +339,14 @@ impl Machine {
     /// whether it is done.
     async fn befall(&self, fault: Option<&Fault>, doing: &mut (impl Future + Unpin)) -> bool {
         match fault {
-            Some(Fault::SlowLog | Fault::Impatience) => tokio::select! {
-                biased;
-                _ = doing => true,
-                () = polls(POLLS) => false,
-            },
+            Some(Fault::SlowLog | Fault::Impatience | Fault::Killed(_)) => {
+                let count = if let Some(Fault::Killed(count)) = fault { *count } else { POLLS };
+                tokio::select! {
+                    biased;
+                    _ = doing => true,
+                    () = polls(count) => false,
+                }
+            }
             Some(Fault::LostConnections) => {
                 // To its end: the server would go on breaking them by itself.
                 tokio::join!(doing, self.postgres().break_connections());
@@ -369,6 +367,7 @@ impl Machine {
         storage.faults().fail_commits(0);
         storage.faults().slow_commits(0, Duration::ZERO);
         self.disk.fail(0..0);
+        self.seen_disk.fail(0..0);
         self.disk.set_capacity(u64::MAX);
         self.disk.release_syncs();
         match fault {

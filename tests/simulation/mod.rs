@@ -1,5 +1,5 @@
 //! The whole server under a seed: its requests, its misfortunes and its time follow from one number, and after every move the
-//! promises 1 to 6, 11 and 12 of the house are held against what it said.
+//! promises 1 to 7, 11 and 12 of the house are held against what it said.
 //!
 //! A failure prints its seed and its moves. `DEPUTY_SIMULATION_SEED` repeats one seed, `DEPUTY_SIMULATION_SEEDS` asks for more of
 //! them. Threads that write to disks are real, so how requests fall together into commits may differ between two runs of a seed;
@@ -10,6 +10,8 @@
 mod random;
 /// A request that can be sent again.
 mod request;
+/// What befalls a machine.
+mod faults;
 /// The server, and what befalls it.
 mod machine;
 /// A person's browser.
@@ -29,6 +31,8 @@ mod refresh;
 mod own;
 mod revoke;
 mod operator;
+/// Customer events, and the stages.
+mod pipeline;
 /// What must hold after every move.
 mod checks;
 /// A thousand at once, over real HTTP, on both engines.
@@ -39,7 +43,8 @@ use std::{ops::Range, panic::AssertUnwindSafe, time::Duration};
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 
 use course::Simulation;
-use machine::{Engine, Fault};
+use faults::Fault;
+use machine::Engine;
 use model::{Checked, Kind};
 use own::Assert;
 use plan::Plan;
@@ -165,7 +170,13 @@ async fn run(engine: Engine, seed: u64, moves: &mut Vec<String>) -> Checked {
     simulation.check_all().await
 }
 
+/// One move, and one of the pipeline beside it.
 async fn one_move(simulation: &mut Simulation) -> Checked {
+    server_move(simulation).await?;
+    simulation.pipeline_move().await
+}
+
+async fn server_move(simulation: &mut Simulation) -> Checked {
     match simulation.random.weighted(&[(60, 0), (14, 1), (2, 2), (10, 3), (3, 4), (2, 5), (2, 6), (4, 7), (3, 8), (3, 9)]) {
         0 => simulation.serve_batch().await?,
         1 => simulation.authorize().await?,

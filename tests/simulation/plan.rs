@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::{
     course::Simulation,
-    machine::Fault,
+    faults::Fault,
     model::{Allowed, Checked},
     operator::Operation,
     own::{Assert, Own},

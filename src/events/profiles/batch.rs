@@ -1,7 +1,7 @@
 //! What a batch of events comes to, worked out in memory: who is who, what their states become, and which audiences they enter.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -188,13 +188,11 @@ impl Batch {
     pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
         let changed = self.changed.iter().filter_map(|profile| Some((*profile, Arc::clone(self.states.get(profile)?))));
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
-        let links: BTreeMap<(ProfileId, ProfileId), Timestamp> =
-            self.links.iter().map(|(one, other, at)| ((*one, *other), *at)).collect();
         let written = Written {
             decided: self.decided,
             states: if self.places.is_empty() { Vec::new() } else { changed.collect() },
             places: self.places,
-            links: links.into_iter().map(|((one, other), at)| (one, other, at)).collect(),
+            links: self.links,
             memberships: self.memberships,
             events: self.facts.into_iter().map(event).collect(),
         };

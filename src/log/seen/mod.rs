@@ -150,6 +150,9 @@ pub struct Seen {
     bucket: Bucket,
     /// Full buckets, the oldest first.
     waiting: VecDeque<Arc<Bucket>>,
+    /// With each of them, the runs that are given up with it. They answer until that is durable: what an index has forgotten once, it
+    /// must not know after a crash, as it would then take the next of that id for a repeat of the first, and forget both together.
+    leaving: VecDeque<Vec<Arc<Run>>>,
     /// What was told of the input.
     reached: Offsets,
     records_since_seal: u64,
@@ -185,6 +188,7 @@ impl Seen {
             window,
             bucket: Bucket::new(manifest.checkpoint.clone()),
             waiting: VecDeque::new(),
+            leaving: VecDeque::new(),
             reached: manifest.checkpoint.clone(),
             records_since_seal: 0,
             checkpoint: manifest.checkpoint.clone(),
@@ -221,7 +225,7 @@ impl Seen {
         self.check_space()?;
         let mut found: Vec<Option<u64>> = batch.iter().map(|candidate| self.find_in_memory(candidate.key)).collect();
         let mut possible = Vec::with_capacity(batch.len());
-        for run in self.window.runs() {
+        for run in self.window.runs().chain(self.leaving.iter().flatten()) {
             // Filters first, and nothing else in between: then many keys are underway to memory at once.
             let candidates = batch.iter().zip(&found).enumerate();
             possible.extend(
@@ -317,7 +321,8 @@ impl Seen {
                     self.trouble = None;
                     self.checkpoint = checkpoint;
                     let bucket = self.waiting.pop_front();
-                    let useless = run.map_or_else(Vec::new, |run| self.window.install(epoch, &[], run));
+                    let mut useless = run.map_or_else(Vec::new, |run| self.window.install(epoch, &[], run));
+                    useless.extend(self.leaving.pop_front().into_iter().flatten());
                     self.let_go(useless, bucket);
                 }
                 Report::Merged { epoch, inputs, run } => {
@@ -341,7 +346,7 @@ impl Seen {
     /// Hands the bucket over to become a run.
     fn seal(&mut self) {
         let (epoch, expired) = self.window.advance();
-        self.let_go(expired, None);
+        self.leaving.push_back(expired);
         let bucket = std::mem::replace(&mut self.bucket, Bucket::new(self.reached.clone()));
         let bucket = Arc::new(bucket);
         self.waiting.push_back(bucket.clone());

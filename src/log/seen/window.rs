@@ -77,8 +77,8 @@ impl Window {
         })
     }
 
-    /// Gives up what the window has left behind, and opens the next epoch if this one is over. Says which one was open, and whose
-    /// runs were given up.
+    /// Gives up what the window has left behind, and opens the next epoch if this one is over. Says which one was open, and which
+    /// runs are to be given up.
     pub(super) fn advance(&mut self) -> (u64, Vec<Arc<Run>>) {
         let is_over = self.is_epoch_over();
         let Some((open, now)) = self.epochs.last_mut().zip(self.clock.now) else { return (0, Vec::new()) };

@@ -157,6 +157,23 @@ fn keys_are_known_for_the_window_of_log_time_and_then_their_files_go() {
     assert!(files(&disk).len() < 40, "{:?}", files(&disk));
 }
 
+/// Or a crash would bring it back, and whatever had come under its id meanwhile would be forgotten with it.
+#[test]
+fn a_key_is_forgotten_when_that_is_durable_and_not_before() {
+    let disk = SimulatedDisk::new(1);
+    let mut seen = open(&disk);
+    (0..35).for_each(|day| seen.take(day * 120..(day + 1) * 120, day as i64 * DAY));
+    let known = seen.known(0..35 * 120);
+    disk.fail(0..1000);
+    // Two of them expire an epoch, wherever the last one ended.
+    (35..43).for_each(|day| seen.take(day * 20 + 3500..(day + 1) * 20 + 3500, day as i64 * DAY));
+    assert_eq!(seen.known(0..35 * 120), known, "nothing could be written");
+    disk.fail(0..0);
+    drop(seen);
+    let mut seen = open(&disk);
+    assert_eq!(seen.known(0..34 * 120), known.min(34 * 120), "and so nothing was forgotten");
+}
+
 #[test]
 fn too_many_keys_shrink_the_window_and_it_is_told() {
     let disk = SimulatedDisk::new(1);
