@@ -40,7 +40,7 @@ const DIGESTS: [&str; 3] = [
     "SELECT digest FROM profile_tokens ORDER BY id",
 ];
 /// What the consumers have made of the events. That a request was refused is an event too, so this changes where nothing else does.
-const OF_EVENTS: [&str; 9] = [
+const OF_EVENTS: [&str; 11] = [
     "SELECT 'profile ' || id || ' ' || collection || ' ' || canonical || ' ' || CAST(created_offset AS TEXT) || ' ' || CAST(created_at AS TEXT) FROM profiles",
     "SELECT 'id ' || collection || '/' || type || ':' || value || ' ' || home || ' ' || CAST(mapped_offset AS TEXT) || ' ' || CAST(mapped_at AS TEXT) || ' ' || source || ' ' || message_id FROM external_ids",
     "SELECT 'edge ' || CAST(event_offset AS TEXT) || ' ' || collection || '/' || type || ':' || value || ' ' || home || ' ' || with_type || ':' || with_value || ' ' || with_home || ' ' || source || ' ended ' || coalesce(CAST(ended_offset AS TEXT), 'never') FROM identity_edges",
@@ -49,6 +49,8 @@ const OF_EVENTS: [&str; 9] = [
     "SELECT 'event ' || profile || ' ' || CAST(event_offset AS TEXT) || ' ' || CAST(part AS TEXT) FROM profile_events",
     "SELECT 'link ' || profile || ' ' || other || ' ' || CAST(first_at AS TEXT) || ' ' || CAST(last_at AS TEXT) FROM profile_links",
     "SELECT 'risk ' || agent || ' ' || state || ' ' || coalesce(CAST(signalled_at AS TEXT), 'never') FROM risk_states",
+    "SELECT 'risk ' || person || ' ' || state || ' ' || coalesce(CAST(signalled_at AS TEXT), 'never') FROM risk_people",
+    "SELECT 'actor ' || actor || ' ' || kind || ' since ' || CAST(since AS TEXT) || ' ' || state FROM actors",
     "SELECT 'next ' || name || ' ' || input || ' ' || CAST(next AS TEXT) FROM consumers",
 ];
 

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// The consumers whose effect follows from the events alone.
-const CONSUMERS: [&str; 2] = ["profiles", "risk"];
+const CONSUMERS: [&str; 3] = ["profiles", "risk", "who"];
 /// Where their effects and their cursors are.
-const FORGET: [&str; 9] = [
+const FORGET: [&str; 12] = [
     "DELETE FROM consumers",
     "DELETE FROM profiles",
     "DELETE FROM external_ids",
@@ -27,6 +27,9 @@ const FORGET: [&str; 9] = [
     "DELETE FROM profile_links",
     "DELETE FROM profile_audiences",
     "DELETE FROM risk_states",
+    "DELETE FROM risk_people",
+    "DELETE FROM actors",
+    "DELETE FROM actor_paces",
 ];
 /// Steps that a simulation's events could need at most.
 const STEPS_MAX: usize = 1000;
