@@ -20,7 +20,7 @@ use self::head_timer::HeadTimer;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::{dedup, profiles, relay, risk},
+    events::{consumers::unless_paused, dedup, profiles, relay, risk},
     http,
     protocol::administration::{
         operators::{self, FirstOperatorError},
@@ -59,9 +59,21 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
-    Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
-    Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
-    Stage { name: "risk", step: |world, now| Box::pin(risk::step(world, now)), rest: Duration::from_millis(20) },
+    Stage {
+        name: "dedup",
+        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "profiles",
+        step: |world, now| Box::pin(unless_paused(world, profiles::CONSUMER, profiles::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "risk",
+        step: |world, now| Box::pin(unless_paused(world, risk::CONSUMER, risk::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 

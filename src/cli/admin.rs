@@ -7,7 +7,7 @@ use clap::Args;
 use deputy::config::{Issuer, Settings};
 use deputy::domain::secret::Secret;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::Failure;
@@ -105,6 +105,14 @@ impl Admin {
     /// Prints one object.
     pub(crate) fn show(&self, object: &Value) -> Result<(), Failure> {
         output::print(&output::object(object, self.reader))
+    }
+
+    /// Prints an answer that is no page: as rows made of it for people, as it is for programs.
+    pub(crate) fn table(&self, answer: &Value, rows: impl FnOnce(&Value) -> Vec<Value>, columns: &[Column]) -> Result<(), Failure> {
+        match self.reader {
+            Reader::Person => output::print(&output::page(&json!({"items": rows(answer)}), columns, self.reader)),
+            Reader::Program => self.show(answer),
+        }
     }
 
     /// Prints what was done: the sentence for people, the answer for programs.

@@ -1,7 +1,7 @@
 //! The command line: what can be asked of `deputy`, and how it answers.
 //!
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
-//! clients, people, operators, resources, sources and keys go through the running server's admin API, so that every change has an
+//! clients, people, operators, resources, sources, consumers and keys go through the running server's admin API, so that every change has an
 //! author and an event.
 
 #![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
@@ -80,7 +80,7 @@ enum Command {
     /// See, make and end the sources: whatever sends customer events
     #[command(subcommand)]
     Sources(sources::SourcesCommand),
-    /// Read the facts on record: every decision, who made it and when
+    /// Read the facts on record, and see to the stages that read them too
     #[command(subcommand)]
     Events(events::EventsCommand),
     /// Check the configuration and its surroundings; say what is wrong and how to mend it
@@ -183,6 +183,7 @@ mod tests {
             ["clients", "list"],
             ["events", "tail"],
             ["events", "show"],
+            ["events", "replay"],
         ] {
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(&path));
         }

@@ -207,6 +207,14 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspend_at: Option<u32>,
     },
+    /// An operator has a consumer of the log stand still, on all nodes.
+    #[serde(rename = "consumer.paused.v1")]
+    ConsumerPaused { consumer: String },
+    #[serde(rename = "consumer.resumed.v1")]
+    ConsumerResumed { consumer: String },
+    /// An operator has a consumer read a part of its input again: from the first offset up to but without the second.
+    #[serde(rename = "consumer.replayed.v1")]
+    ConsumerReplayed { consumer: String, input: String, from: u64, until: u64 },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -279,6 +287,9 @@ impl Fact {
             Fact::InterventionRequested { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
+            Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } | Fact::ConsumerReplayed { consumer, .. } => {
+                consumer.clone()
+            }
             Fact::RiskRuleChanged { .. }
             | Fact::IdentityRulesChanged {}
             | Fact::PersonInvited { .. }

@@ -6,3 +6,5 @@ pub mod shaping;
 pub mod dedup;
 pub mod profiles;
 pub mod risk;
+/// Who reads the log, and what operators do to them.
+pub mod consumers;

@@ -45,6 +45,12 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, StorageError> {
     Ok(tx.exec("DELETE FROM definitions WHERE id = $1", &[id.into()]).await? == 1)
 }
 
+/// Notes from which offset on those definitions count all events of which it is not known yet.
+pub async fn begin_counting(tx: &mut Tx, offset: u64) -> Result<(), StorageError> {
+    tx.exec("UPDATE definitions SET counted_from = $1 WHERE counted_from IS NULL", &[offset.cast_signed().into()]).await?;
+    Ok(())
+}
+
 /// The rules of identity that are in force.
 pub async fn rules(tx: &mut Tx) -> Result<Rules, StorageError> {
     let settings = tx.row("SELECT settings FROM identity_rules WHERE id = 1", &[], |row| row.json::<RuleSettings>(0)).await?;

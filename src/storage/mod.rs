@@ -79,6 +79,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
+    Migration { number: 8, name: "consumers", sql: include_str!("../../migrations/0008_consumers.sql") },
 ];
 
 /// Where the state is kept.

@@ -29,5 +29,7 @@ mod space;
 mod profiles;
 /// How profiles are asked for.
 mod profile_api;
+/// Who reads the log, and what operators do to them.
+mod consumers;
 /// Who asks to be forgotten.
 mod privacy;

@@ -149,6 +149,10 @@ fn in_words(fact: &Fact) -> String {
         Fact::AgentSuspended { agent, score, threshold, .. } => format!("{}: {score} points of {threshold}", short(agent)),
         Fact::RiskRuleChanged { suspend_at: Some(points) } => format!("agents are suspended at {points} points"),
         Fact::RiskRuleChanged { suspend_at: None } => "no agent is suspended".to_owned(),
+        Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } => consumer.clone(),
+        Fact::ConsumerReplayed { consumer, input, from, until } => {
+            format!("{consumer} reads {input} again, from {from} to {until}")
+        }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

@@ -18,7 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
+    clients, consumers, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans,
+    transformations,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -47,6 +48,7 @@ const BEARER: &str = "operator_token";
         profiles::list_tokens, profiles::issue_token, profiles::remove_token,
         grants::list, grants::end, keys::list, keys::rotate, tokens::issue,
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
+        consumers::list, consumers::pause, consumers::resume, consumers::replay,
         risk::list, risk::rule, risk::set_rule,
     ),
     components(schemas(

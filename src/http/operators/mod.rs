@@ -18,6 +18,7 @@ mod tokens;
 mod definitions;
 mod profiles;
 mod facts;
+mod consumers;
 mod risk;
 
 use std::sync::Arc;
@@ -85,6 +86,10 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/operators", get(tokens::list_operators).post(tokens::create_operator))
         .route("/admin/v1/operators/{operator_id}", delete(tokens::remove_operator))
         .route("/admin/v1/events", get(facts::list))
+        .route("/admin/v1/consumers", get(consumers::list))
+        .route("/admin/v1/consumers/{consumer}/pause", post(consumers::pause))
+        .route("/admin/v1/consumers/{consumer}/resume", post(consumers::resume))
+        .route("/admin/v1/consumers/{consumer}/replay", post(consumers::replay))
         .route("/admin/v1/risk", get(risk::list))
         .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))
         .route("/admin/v1/openapi.json", get(document::serve))
