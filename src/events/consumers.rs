@@ -252,7 +252,8 @@ async fn begin(
                     return Err(CONSUMER_REPLAY.because("It is reading again already; wait until it is where it was."));
                 };
                 // Whatever was not held against any batch yet begins to count where no batch of before can reach.
-                definitions::begin_counting(tx, replay.until).await?;
+                let not_begun = definitions::all(tx).await?.not_begun();
+                definitions::begin_counting(tx, &not_begun, replay.until).await?;
                 if let Fact::ConsumerReplayed { until, .. } = &mut event.fact {
                     *until = replay.until;
                 }

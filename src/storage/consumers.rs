@@ -68,11 +68,11 @@ pub async fn begin_replay(tx: &mut Tx, name: &str, input: &str, from: u64) -> Re
     Ok(until.map(|until| Replay { from, until: until.cast_unsigned() }))
 }
 
-/// Notes that the consumer is where it was before it began to read again.
-pub async fn end_replay(tx: &mut Tx, name: &str, input: &str) -> Result<(), StorageError> {
-    let sql = "UPDATE consumers SET replay_from = NULL, replay_until = NULL WHERE name = $1 AND input = $2";
-    tx.exec(sql, &[name.into(), input.into()]).await?;
-    Ok(())
+/// Notes that the consumer is where it was before it began to read again; `false` if it is not, or does not.
+pub async fn end_replay(tx: &mut Tx, name: &str, input: &str) -> Result<bool, StorageError> {
+    let sql =
+        "UPDATE consumers SET replay_from = NULL, replay_until = NULL WHERE name = $1 AND input = $2 AND next >= replay_until";
+    Ok(tx.exec(sql, &[name.into(), input.into()]).await? == 1)
 }
 
 /// The consumers that stand still, by name.

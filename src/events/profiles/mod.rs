@@ -10,6 +10,8 @@ mod taken;
 mod batch;
 /// What is left out, because somebody asked to be forgotten.
 mod forgotten;
+/// Reading again what was read before.
+mod replay;
 /// What is done to profiles besides what events do.
 pub mod interventions;
 /// Profiles as they are shown.
@@ -26,10 +28,15 @@ use crate::{
         time::Timestamp,
     },
     log::{Claim, LogError},
-    storage::{StorageError, consumers, definitions, identities, profile_states},
+    storage::{
+        StorageError,
+        consumers::{self, Place},
+        definitions, identities, profile_states,
+    },
     world::{EVENTS, Progress, StageError, World, profiles::KnownProfiles},
 };
 use batch::Batch;
+use replay::Before;
 use taken::Taken;
 
 /// Who reads, as its cursor names it.
@@ -51,8 +58,10 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
 
 async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, StageError> {
     let input = claim.input.clone();
-    let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
-    let from: u64 = ask.await?;
+    let ask = world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, CONSUMER, &input).await }));
+    let place: Place = ask.await?;
+    let from = place.next;
+    let Some(replay) = replay::under_way(world, &claim.input, place).await? else { return Ok(true) };
     let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
     if from.max(start) >= end {
         return Ok(false);
@@ -72,7 +81,9 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
         interventions::carry_out(world, claim, from, cause, asked, now).await?;
         return Ok(true);
     }
-    let (mut taken, next) = before_intervention(taken, read.next);
+    let (taken, next) = before_intervention(taken, read.next);
+    let (mut taken, next) = replay::within(replay, taken, next);
+    let definitions = replay::in_force(replay, definitions);
     forgotten::leave_out(world, &mut taken).await?;
 
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
@@ -80,8 +91,13 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
     let known = std::mem::take(&mut *place);
     let known = if world.storage.is_exclusive() { known } else { KnownProfiles::default() };
     let graph = load_ids(world, known.graph, &taken).await?;
+    let before = match replay {
+        Some(_) => replay::before(world, &graph, &taken, claim.partition).await?,
+        None => Before::default(),
+    };
+    let not_begun = definitions.not_begun();
     let mut batch = Batch::new(graph, known.states, claim.partition, &definitions, now);
-    batch.resolve(&taken, &rules);
+    batch.resolve(&taken, &rules, &before);
     batch.take_states(load_states(world, batch.missing_states()).await?);
     batch.apply(&taken);
     reckon(world, &mut batch).await?;
@@ -95,6 +111,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
                 if !consumers::advance(tx, CONSUMER, &input, from, next).await? {
                     return Ok::<_, StorageError>(false);
                 }
+                definitions::begin_counting(tx, &not_begun, from).await?;
                 written.write(tx).await?;
                 Ok(true)
             })
