@@ -74,6 +74,11 @@ pub const STAGES: &[Stage] = &[
         step: |world, now| Box::pin(unless_paused(world, risk::CONSUMER, risk::step(world, now))),
         rest: Duration::from_millis(20),
     },
+    Stage {
+        name: "forgetting",
+        step: |world, now| Box::pin(profiles::forgetting::step(world, now)),
+        rest: Duration::from_millis(200),
+    },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 
@@ -133,6 +138,8 @@ impl Server {
     /// Finishes requests in flight, lets every stage come to rest, and closes the world.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        // Their requests never finish by themselves.
+        self.world.memory.viewers.close();
         for task in std::iter::once(self.accepting).chain(self.stages) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the server ended badly");

@@ -39,6 +39,7 @@ Examples:
   deputy clients list                         See which agents there are
   deputy keys rotate                          Sign with a new key from now on
   deputy events tail                          See what is decided, as it is decided
+  deputy events watch SOURCE                  See what a source sends, and what becomes of it
 
 Settings are read from deputy.toml and from the environment (DEPUTY_ISSUER and so on);
 `deputy doctor --reference` lists all of them.";
@@ -184,6 +185,7 @@ mod tests {
             ["events", "tail"],
             ["events", "show"],
             ["events", "replay"],
+            ["events", "watch"],
         ] {
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(&path));
         }

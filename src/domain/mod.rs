@@ -22,6 +22,8 @@
 //! - **transformation**: an operator's program that says what becomes of a source's messages; a **filter** is one that only lets pass.
 //! - **tracking plan**: which events a source is to send, and what is to be in them; what is not so is a **violation**.
 //! - **kept aside**: not going on, with the reason, and not lost.
+//! - **sighting**: a message at a step of its way, as somebody sees it who looks on.
+//! - **consumer**: a stage that reads the log from a cursor of its own; a **replay** has it read a part again.
 //! - **risk**: what speaks against an agent; a **signal** is one event that does, **proven** if nobody else could have caused it.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
@@ -51,5 +53,6 @@ pub mod profile;
 pub mod audience;
 pub mod risk;
 pub mod event;
+pub mod sighting;
 pub mod identity;
 pub mod intervention;

@@ -6,5 +6,7 @@ pub mod shaping;
 pub mod dedup;
 pub mod profiles;
 pub mod risk;
+/// A source's events, live.
+pub mod watch;
 /// Who reads the log, and what operators do to them.
 pub mod consumers;

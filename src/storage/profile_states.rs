@@ -90,10 +90,18 @@ pub async fn events_from(tx: &mut Tx, profile: ProfileId, from: u64, limit: i64)
     tx.rows(sql, &[(&profile.to_string()).into(), from.into(), limit.into()], |row| read_place(row, 0)).await
 }
 
-/// Forgets which events were a profile's before a place in the log: retention has deleted them there.
-pub async fn forget_events_before(tx: &mut Tx, profile: ProfileId, before: u64) -> Result<u64, StorageError> {
-    let sql = "DELETE FROM profile_events WHERE profile = $1 AND event_offset < $2";
-    tx.exec(sql, &[(&profile.to_string()).into(), before.cast_signed().into()]).await
+/// Forgets the first events of a profile before a place in the log, about so many of them; tells how many.
+pub async fn forget_events(tx: &mut Tx, profile: ProfileId, before: EventPlace, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM profile_events WHERE profile = $1 AND part = $2 AND event_offset < $3 AND event_offset <= \
+               (SELECT max(event_offset) FROM (SELECT event_offset FROM profile_events WHERE profile = $1 ORDER BY event_offset LIMIT $4) e)";
+    let (profile, part, offset) = (profile.to_string(), i64::from(before.partition), before.offset.cast_signed());
+    tx.exec(sql, &[(&profile).into(), part.into(), offset.into(), limit.into()]).await
+}
+
+/// Profiles in the order of their ids, after one: those that came into being first come first.
+pub async fn profiles_after(tx: &mut Tx, after: Option<ProfileId>, limit: i64) -> Result<Vec<ProfileId>, StorageError> {
+    let after = after.map(|profile| profile.to_string()).unwrap_or_default();
+    tx.rows("SELECT id FROM profiles WHERE id > $1 ORDER BY id LIMIT $2", &[(&after).into(), limit.into()], |row| row.id(0)).await
 }
 
 /// That two profiles have to do with each other.

@@ -9,6 +9,7 @@ pub mod seen;
 pub mod profiles;
 pub mod shapes;
 pub mod sources;
+pub mod viewers;
 pub mod open;
 
 use std::{sync::Arc, time::Duration};
@@ -30,7 +31,7 @@ use crate::{
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
-use profiles::KnownProfiles;
+use profiles::{Forgetting, KnownProfiles};
 use seen::SeenIndex;
 
 /// The topic to which our own facts go, in the order of their subjects.
@@ -77,6 +78,7 @@ pub struct World {
     pub seen: Arc<SeenIndex>,
     /// What the profiles stage knows; held while a batch is under way.
     pub profiles: tokio::sync::Mutex<KnownProfiles>,
+    pub forgetting: tokio::sync::Mutex<Forgetting>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

@@ -123,6 +123,7 @@ impl World {
             log,
             seen: Arc::new(seen),
             profiles: Default::default(),
+            forgetting: Default::default(),
             secrets,
             keys,
             outbound: outside.outbound,

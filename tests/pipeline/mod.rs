@@ -29,6 +29,8 @@ mod space;
 mod profiles;
 /// How profiles are asked for.
 mod profile_api;
+/// Who looks on at a source.
+mod watch;
 /// Who reads the log, and what operators do to them.
 mod consumers;
 /// Who asks to be forgotten.

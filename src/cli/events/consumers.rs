@@ -28,8 +28,7 @@ pub(crate) struct OneConsumer {
 #[command(after_help = "\
 Example:
   deputy events replay profiles --from 2026-11-01
-  Computed traits then count what came before they were made, and events that no profile has are taken in. What a consumer has acted on
-  already it does not act on again; one that could not promise that refuses.")]
+  What a consumer has acted on it does not act on again. Computed traits count what came before them.")]
 pub(crate) struct ReplayArgs {
     /// Its name, as `deputy events consumers` shows it
     consumer: String,

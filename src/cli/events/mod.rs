@@ -5,6 +5,7 @@ mod consumers;
 pub(crate) mod facts;
 mod place;
 mod story;
+mod watch;
 pub(crate) mod words;
 
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ pub(crate) enum EventsCommand {
     Tail(TailArgs),
     /// Print one fact in full, or every fact about a grant, a client, a person or another subject
     Show(ShowArgs),
+    /// Print what a source sends and what becomes of it, as it happens
+    Watch(watch::WatchArgs),
     /// Show who reads the log, how far they have come, and which stand still
     Consumers(consumers::ConsumersArgs),
     /// Have a consumer stand still, on all nodes, until it is resumed
@@ -73,6 +76,10 @@ pub(crate) async fn run(command: EventsCommand, settings: &Settings) -> Result<(
     match command {
         EventsCommand::Tail(args) => tokio::select! {
             outcome = tail(&args, settings) => outcome,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        },
+        EventsCommand::Watch(args) => tokio::select! {
+            outcome = watch::run(&args, settings) => outcome,
             _ = tokio::signal::ctrl_c() => Ok(()),
         },
         EventsCommand::Consumers(args) => consumers::list(&args, settings).await,

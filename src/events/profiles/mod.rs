@@ -14,6 +14,8 @@ mod forgotten;
 mod replay;
 /// What is done to profiles besides what events do.
 pub mod interventions;
+/// What profiles forget when the log does.
+pub mod forgetting;
 /// Profiles as they are shown.
 pub mod read;
 /// Who may ask the Profile API.

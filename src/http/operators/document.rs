@@ -19,7 +19,7 @@ use utoipa::{
 
 use super::{
     clients, consumers, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans,
-    transformations,
+    transformations, watch,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -36,7 +36,7 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
-        sources::show_webhook, sources::put_webhook,
+        sources::show_webhook, sources::put_webhook, watch::watch,
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,

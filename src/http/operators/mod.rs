@@ -10,6 +10,7 @@ mod clients;
 mod people;
 mod resources;
 mod sources;
+mod watch;
 mod transformations;
 mod tracking_plans;
 mod grants;
@@ -53,6 +54,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/sources", get(sources::list).post(sources::create))
         .route("/admin/v1/sources/{source_id}", get(sources::show).patch(sources::change).delete(sources::delete))
         .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
+        .route("/admin/v1/sources/{source_id}/watch", get(watch::watch))
         .route("/admin/v1/sources/{source_id}/webhook", get(sources::show_webhook).put(sources::put_webhook))
         .route("/admin/v1/transformations", get(transformations::list).post(transformations::create))
         .route("/admin/v1/transformations/test", post(transformations::try_out))
