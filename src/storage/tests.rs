@@ -1,5 +1,6 @@
 //! What the facade promises, the same on both engines; the children test what only one of them can show.
 
+mod consumers;
 mod identities;
 mod postgres;
 mod sqlite;

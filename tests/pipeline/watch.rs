@@ -18,7 +18,10 @@ impl Viewer {
     async fn of(deputy: &Installation, source: &str, last: usize, token: &str) -> Viewer {
         let url = format!("{}/admin/v1/sources/{source}/watch?last={last}", deputy.issuer);
         let response = deputy.http.get(url).bearer_auth(token).send().await.expect("the server answers");
-        assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().ok()), (200, Some("text/event-stream")));
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["content-type"].to_str().ok()),
+            (200, Some("text/event-stream"))
+        );
         let mut viewer = Viewer { response, text: String::new() };
         assert_eq!(viewer.frame().await, ": looking on");
         viewer
@@ -174,9 +177,10 @@ async fn viewers_are_few_and_a_slow_one_is_told_what_it_lost() {
     for _ in 0..15 {
         others.push(Viewer::operator(&deputy, &shop.id, 0).await);
     }
+    let counted = deputy.refusals_counted("watch.viewers").await;
     let refused = deputy.operate("GET", &path(&shop.id, ""), Value::Null).await.refused(429, WATCH_VIEWERS.code.as_str());
     assert!(refused.header("retry-after").is_some());
-    assert_eq!(deputy.last_reason().await, WATCH_VIEWERS.reason);
+    assert_eq!(deputy.refusals_counted("watch.viewers").await, counted + 1);
     deputy.operate("GET", "/sources/{unknown}/watch", Value::Null).await.refused(404, ADMIN_NOT_FOUND.code.as_str());
     deputy.operate("GET", &path(&shop.id, "?last=101"), Value::Null).await.refused(400, ADMIN_VALUE.code.as_str());
     deputy.operate("GET", &path(&shop.id, "?first=1"), Value::Null).await.refused(400, ADMIN_VALUE.code.as_str());
