@@ -30,14 +30,20 @@ async fn operators_see_to_consumers_by_command_line() {
     let shop = Sender::new(&deputy).await;
     shop.send(&[json!({"type": "track", "userId": "ada", "event": "Visit"})]).await;
     deputy.settle().await;
-    assert_eq!(run(&deputy, &["pause", "risk"]).await, (true, "risk stands still; what comes meanwhile waits in the log.\n".to_owned()));
+    assert_eq!(
+        run(&deputy, &["pause", "risk"]).await,
+        (true, "risk stands still; what comes meanwhile waits in the log.\n".to_owned())
+    );
     let (_, table) = run(&deputy, &["consumers"]).await;
     let row = |name: &str| {
         let line = table.lines().find(|line| line.starts_with(name));
         line.unwrap_or_else(|| panic!("no {name} in {table}")).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(row("CONSUMER"), ["CONSUMER", "TOPIC", "PARTITION", "NEXT", "END", "LAG", "SECONDS", "STATE"]);
-    assert_eq!((&row("profiles")[1..3], row("profiles").last().map(String::as_str)), (&["events".to_owned(), "0".to_owned()][..], Some("runs")));
+    assert_eq!(
+        (&row("profiles")[1..3], row("profiles").last().map(String::as_str)),
+        (&["events".to_owned(), "0".to_owned()][..], Some("runs"))
+    );
     assert!(row("risk").contains(&"paused".to_owned()), "{table}");
     assert_eq!(run(&deputy, &["resume", "risk"]).await, (true, "risk goes on.\n".to_owned()));
     let (is_done, told) = run(&deputy, &["replay", "profiles", "--from", "0"]).await;
@@ -64,7 +70,8 @@ async fn operators_watch_a_source_by_command_line() {
     };
     // What was before says that it looks on by now.
     assert!(next().await.ends_with("published   m1  track Visit"));
-    let body = json!({"writeKey": shop.write_key, "batch": [{"type": "page", "name": "Home", "anonymousId": "x", "messageId": "m2"}]});
+    let body =
+        json!({"writeKey": shop.write_key, "batch": [{"type": "page", "name": "Home", "anonymousId": "x", "messageId": "m2"}]});
     Answer::of(deputy.http.post(format!("{}/v1/batch", deputy.issuer)).json(&body)).await.ok();
     assert!(next().await.ends_with("accepted    m2  page Home"));
     deputy.settle().await;

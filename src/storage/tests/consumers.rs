@@ -36,7 +36,10 @@ async fn a_definition_of_before_counts_as_complete_and_a_consumer_goes_on() {
             Box::pin(async move {
                 let definitions = definitions::all(tx).await?;
                 let place = consumers::place(tx, "profiles", INPUT).await?;
-                let replays = [consumers::begin_replay(tx, "profiles", INPUT, 7).await?, consumers::begin_replay(tx, "profiles", INPUT, 3).await?];
+                let replays = [
+                    consumers::begin_replay(tx, "profiles", INPUT, 7).await?,
+                    consumers::begin_replay(tx, "profiles", INPUT, 3).await?,
+                ];
                 let again = consumers::begin_replay(tx, "profiles", INPUT, 1).await?;
                 let ends = [consumers::end_replay(tx, "profiles", INPUT).await?, {
                     consumers::advance(tx, "profiles", INPUT, 3, 7).await?;
