@@ -20,7 +20,7 @@ use self::head_timer::HeadTimer;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::{dedup, profiles, relay, risk, who},
+    events::{consumers::unless_paused, dedup, profiles, relay, risk, who},
     http,
     protocol::administration::{
         operators::{self, FirstOperatorError},
@@ -59,10 +59,31 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
-    Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
-    Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
-    Stage { name: "risk", step: |world, now| Box::pin(risk::step(world, now)), rest: Duration::from_millis(20) },
-    Stage { name: "who", step: |world, now| Box::pin(who::step(world, now)), rest: Duration::from_millis(20) },
+    Stage {
+        name: "dedup",
+        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "profiles",
+        step: |world, now| Box::pin(unless_paused(world, profiles::CONSUMER, profiles::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "risk",
+        step: |world, now| Box::pin(unless_paused(world, risk::CONSUMER, risk::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "who",
+        step: |world, now| Box::pin(unless_paused(world, who::CONSUMER, who::step(world, now))),
+        rest: Duration::from_millis(20),
+    },
+    Stage {
+        name: "forgetting",
+        step: |world, now| Box::pin(profiles::forgetting::step(world, now)),
+        rest: Duration::from_millis(200),
+    },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];
 
@@ -122,6 +143,8 @@ impl Server {
     /// Finishes requests in flight, lets every stage come to rest, and closes the world.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        // Their requests never finish by themselves.
+        self.world.memory.viewers.close();
         for task in std::iter::once(self.accepting).chain(self.stages) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the server ended badly");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use deputy::config::{Issuer, Settings};
 use deputy::domain::secret::Secret;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -50,6 +50,8 @@ pub(crate) struct Admin {
 
 /// The server answers at once or not at all; longer means that something is in the way.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long somebody may look on: as good as for ever.
+const STREAM_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// How many pages a search walks before it asks for an identifier instead.
 const PAGES_MAX: usize = 40;
 const PAGE_ITEMS_MAX: &str = "500";
@@ -122,6 +124,14 @@ impl Admin {
         output::print(&format!("\n{}", output::page(&json!({"items": items}), columns, self.reader)))
     }
 
+    /// Prints an answer that is no page: as rows made of it for people, as it is for programs.
+    pub(crate) fn table(&self, answer: &Value, rows: impl FnOnce(&Value) -> Vec<Value>, columns: &[Column]) -> Result<(), Failure> {
+        match self.reader {
+            Reader::Person => output::print(&output::page(&json!({"items": rows(answer)}), columns, self.reader)),
+            Reader::Program => self.show(answer),
+        }
+    }
+
     /// Prints what was done: the sentence for people, the answer for programs.
     pub(crate) fn done(&self, sentence: &str, answer: &Value) -> Result<(), Failure> {
         match self.reader {
@@ -146,9 +156,29 @@ impl Admin {
         self.http.request(method, url).bearer_auth(self.token.reveal())
     }
 
+    /// An answer that goes on for as long as its reader listens.
+    pub(crate) async fn open_stream(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Response, Failure> {
+        let response = self.answer(self.request(Method::GET, path, query).timeout(STREAM_MAX)).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        self.read(response).await?;
+        Err(Failure(format!("what answers at {} is not Deputy's admin API", self.server)))
+    }
+
+    /// For whom answers are printed.
+    pub(crate) fn reader(&self) -> Reader {
+        self.reader
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let response = self.answer(request).await?;
+        self.read(response).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let server = &self.server;
-        let response = request.send().await.map_err(|error| match error {
+        request.send().await.map_err(|error| match error {
             error if error.is_connect() => {
                 Failure(format!("no server answers at {server}; start it with `deputy serve`, or name another with --server"))
             }
@@ -156,7 +186,11 @@ impl Admin {
                 Failure(format!("the server at {server} did not answer within {} seconds", ANSWER_MAX.as_secs()))
             }
             error => Failure::because(format!("cannot ask the server at {server}"), &error.without_url()),
-        })?;
+        })
+    }
+
+    async fn read(&self, response: Response) -> Result<Value, Failure> {
+        let server = &self.server;
         let status = response.status();
         let body = response
             .bytes()

@@ -1,8 +1,8 @@
 //! The command line: what can be asked of `deputy`, and how it answers.
 //!
 //! A command that fails says one sentence on standard error and exits with 1; one that was written wrongly, with 2. Commands about
-//! clients, people, operators, resources, sources, actors and keys go through the running server's admin API, so that every change has
-//! an author and an event.
+//! clients, people, operators, resources, sources, actors, consumers and keys go through the running server's admin API, so that every
+//! change has an author and an event.
 
 #![expect(clippy::print_stderr, reason = "a person at a terminal reads what commands say")]
 
@@ -40,6 +40,7 @@ Examples:
   deputy clients list                         See which agents there are
   deputy keys rotate                          Sign with a new key from now on
   deputy events tail                          See what is decided, as it is decided
+  deputy events watch SOURCE                  See what a source sends, and what becomes of it
 
 Settings are read from deputy.toml and from the environment (DEPUTY_ISSUER and so on);
 `deputy doctor --reference` lists all of them.";
@@ -84,7 +85,7 @@ enum Command {
     /// See who is who: people, agents, rogues and bots, and what led to it
     #[command(subcommand)]
     Actors(actors::ActorsCommand),
-    /// Read the facts on record: every decision, who made it and when
+    /// Read the facts on record, and see to the stages that read them too
     #[command(subcommand)]
     Events(events::EventsCommand),
     /// Check the configuration and its surroundings; say what is wrong and how to mend it
@@ -188,6 +189,8 @@ mod tests {
             ["clients", "list"],
             ["events", "tail"],
             ["events", "show"],
+            ["events", "replay"],
+            ["events", "watch"],
         ] {
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(&path));
         }

@@ -295,6 +295,14 @@ pub enum Fact {
     /// An operator took that back: what was seen counts again.
     #[serde(rename = "actor.kind_lifted.v1")]
     ActorKindLifted { actor: ActorId, kind: ActorKind },
+    /// An operator has a consumer of the log stand still, on all nodes.
+    #[serde(rename = "consumer.paused.v1")]
+    ConsumerPaused { consumer: String },
+    #[serde(rename = "consumer.resumed.v1")]
+    ConsumerResumed { consumer: String },
+    /// An operator has a consumer read a part of its input again: from the first offset up to but without the second.
+    #[serde(rename = "consumer.replayed.v1")]
+    ConsumerReplayed { consumer: String, input: String, from: u64, until: u64 },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -370,6 +378,9 @@ impl Fact {
             Fact::PersonRiskSignalled { person, .. } | Fact::MeasureTaken { person, .. } => person.to_string(),
             Fact::ActorKindChanged { actor, .. } | Fact::ActorKindSet { actor, .. } | Fact::ActorKindLifted { actor, .. } => {
                 actor.to_string()
+            }
+            Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } | Fact::ConsumerReplayed { consumer, .. } => {
+                consumer.clone()
             }
             Fact::RiskRuleChanged { .. }
             | Fact::IdentityRulesChanged {}

@@ -26,6 +26,8 @@
 //!   caused it. A **measure** is what is done about it; a **doubt** rests what a person granted until they consent again.
 //! - **network**: from where somebody comes, as facts may name it: never an address.
 //! - **actor**: whoever is seen here doing something, by one id; its **kind** says who that is, and the **evidence** led to it.
+//! - **sighting**: a message at a step of its way, as somebody sees it who looks on.
+//! - **consumer**: a stage that reads the log from a cursor of its own; a **replay** has it read a part again.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
@@ -56,5 +58,6 @@ pub mod audience;
 pub mod actor;
 pub mod risk;
 pub mod event;
+pub mod sighting;
 pub mod identity;
 pub mod intervention;

@@ -115,6 +115,16 @@ pub struct Impression<'e> {
 pub struct Definitions {
     pub computed_traits: Vec<ComputedTrait>,
     pub audiences: Vec<Audience>,
+    /// The offset from which on a computed trait counts all events; absent until the first batch that it is held against.
+    pub counted_from: BTreeMap<Id<ComputedTraitKind>, u64>,
+}
+
+impl Definitions {
+    /// The computed traits that count events from now on and have not noted since when.
+    pub fn not_begun(&self) -> Vec<Id<ComputedTraitKind>> {
+        let ids = self.computed_traits.iter().map(|definition| definition.id);
+        ids.filter(|id| !self.counted_from.contains_key(id)).collect()
+    }
 }
 
 impl Definitions {
@@ -138,23 +148,41 @@ impl ProfileState {
             };
             is_changed |= self.write(name, written);
         }
-        if let Some((event, properties)) = impression.event {
-            let observed = Observed { event, properties, at: impression.at, offset: impression.offset };
-            for definition in definitions.computed_traits.iter().filter(|definition| definition.over.event == event) {
-                let aggregate = self.computed.entry(definition.id).or_default();
-                is_changed |= definition.observe(aggregate, &observed);
-                definition.forget_old(aggregate, impression.received_at);
-            }
-            self.computed.retain(|_, aggregate| !aggregate.is_empty());
-        }
+        is_changed |= self.count(impression, definitions.computed_traits.iter());
         let seen = Seen {
             message_id: impression.message_id.to_owned(),
             source: impression.source.to_owned(),
             at: impression.received_at,
             offset: impression.offset,
         };
-        self.first.get_or_insert_with(|| seen.clone());
-        self.last = Some(seen);
+        // In a replay an event may come after later ones.
+        if self.first.as_ref().is_none_or(|first| seen.offset < first.offset) {
+            self.first = Some(seen.clone());
+        }
+        if self.last.as_ref().is_none_or(|last| last.offset <= seen.offset) {
+            self.last = Some(seen);
+        }
+        is_changed
+    }
+
+    /// Takes an event in that was taken in before: what was defined later counts it, and nothing else changes. Says whether it did.
+    pub fn count_again(&mut self, impression: &Impression<'_>, definitions: &Definitions) -> bool {
+        let is_later = |definition: &&ComputedTrait| {
+            definitions.counted_from.get(&definition.id).is_some_and(|from| impression.offset < *from)
+        };
+        self.count(impression, definitions.computed_traits.iter().filter(is_later))
+    }
+
+    fn count<'d>(&mut self, impression: &Impression<'_>, definitions: impl Iterator<Item = &'d ComputedTrait>) -> bool {
+        let Some((event, properties)) = impression.event else { return false };
+        let observed = Observed { event, properties, at: impression.at, offset: impression.offset };
+        let mut is_changed = false;
+        for definition in definitions.filter(|definition| definition.over.event == event) {
+            let aggregate = self.computed.entry(definition.id).or_default();
+            is_changed |= definition.observe(aggregate, &observed);
+            definition.forget_old(aggregate, impression.received_at);
+        }
+        self.computed.retain(|_, aggregate| !aggregate.is_empty());
         is_changed
     }
 

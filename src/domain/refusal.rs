@@ -458,6 +458,13 @@ pub const ADMIN_CONFLICT: OAuthError = OAuthError::new(Code::Conflict, "admin.co
 pub const ADMIN_VALUE: OAuthError = OAuthError::new(Code::InvalidRequest, "admin.value", "A value is not acceptable.");
 pub const ADMIN_CURSOR: OAuthError =
     OAuthError::new(Code::InvalidRequest, "admin.cursor", "This cursor is not one that this server made.");
+pub const CONSUMER_REPLAY: OAuthError =
+    OAuthError::new(Code::Conflict, "consumer.replay", "This consumer cannot read again what it has read.");
+pub const WATCH_VIEWERS: OAuthError = OAuthError::new(
+    Code::TooManyRequests,
+    "watch.viewers",
+    "As many watch the events of sources as may at once. End another view first.",
+);
 
 // Webhooks.
 pub const WEBHOOK_UNKNOWN: OAuthError = OAuthError::new(Code::NotFound, "webhook.unknown", "No service is expected to call here.");
@@ -617,6 +624,8 @@ pub const ALL: &[&OAuthError] = &[
     &ADMIN_CONFLICT,
     &ADMIN_VALUE,
     &ADMIN_CURSOR,
+    &CONSUMER_REPLAY,
+    &WATCH_VIEWERS,
     &BUSY,
     &WEBHOOK_UNKNOWN,
     &WEBHOOK_SIGNATURE,

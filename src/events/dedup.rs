@@ -17,12 +17,16 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::shaping::{self, GoesOn, Shaped};
+use super::{
+    shaping::{self, GoesOn, Shaped},
+    watch,
+};
 use crate::{
     domain::{
         event::{Actor, Event, Fact, Head, Received},
         id::{Id, SourceKind},
         json::Json,
+        sighting::Stage,
         time::Timestamp,
     },
     log::{
@@ -38,6 +42,8 @@ pub const CONSUMER: &str = "dedup";
 const READ_BYTES_MAX: usize = 2 << 20;
 /// What the log adds to each record, at most.
 const RECORD_BYTES: usize = 64;
+/// Why a payload is kept aside that came under the id of another one.
+pub(super) const CONFLICT: &str = "conflict";
 /// The source of the facts that are our own.
 const OWN: &str = "deputy";
 
@@ -98,6 +104,7 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
         read_bytes_max = (read_bytes_max / 4).max(1);
     };
     world.log.commit(EVENTS, judged.outputs, claim.at(next)).await?;
+    judged.seen.show(now);
     metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
     metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
     metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
@@ -139,6 +146,8 @@ struct Judged {
     firsts: Vec<Candidate>,
     duplicates: u64,
     conflicts: u64,
+    /// For those who look on.
+    seen: watch::Judged,
 }
 
 async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
@@ -149,10 +158,16 @@ async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Jud
     })
     .await?;
     let firsts = firsts(&candidates, &verdicts).collect();
-    let mut judged = Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0 };
+    let mut judged =
+        Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0, seen: watch::Judged::default() };
     let mut shaped = shape(world, &entries, &verdicts, now).await?;
+    let is_watched = world.memory.viewers.is_any();
     for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
-        match (verdict, shaped.remove(&place)) {
+        let shaped = shaped.remove(&place);
+        if is_watched {
+            look_on(world, &mut judged.seen, &entry, &verdict, shaped.as_deref(), now);
+        }
+        match (verdict, shaped) {
             (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
             (Verdict::First, Some(outputs)) => judged.outputs.extend(outputs),
             (Verdict::Again, _) => judged.duplicates += 1,
@@ -163,6 +178,18 @@ async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Jud
         }
     }
     Ok(judged)
+}
+
+/// Notes what becomes of a message, for those who look on at its source.
+fn look_on(world: &World, seen: &mut watch::Judged, entry: &Entry, verdict: &Verdict, shaped: Option<&[Record]>, now: Timestamp) {
+    let Some(Received { source, message_id, .. }) = Head::of(&entry.payload).and_then(|head| head.received) else { return };
+    let Ok(source) = source.parse() else { return };
+    match (verdict, shaped) {
+        (Verdict::First, Some(outputs)) => seen.first(world, source, &message_id, outputs, now),
+        (Verdict::First, None) => seen.plainly(world, source, &message_id, Stage::Published, now),
+        (Verdict::Again, _) => seen.plainly(world, source, &message_id, Stage::Duplicate, now),
+        (Verdict::Conflict { .. }, _) => seen.conflict(world, source, &message_id, now),
+    }
 }
 
 /// What the sources' programs and plans make of the messages that are new; nothing for those that go on as they came.
@@ -241,7 +268,7 @@ fn conflict(entry: &Entry) -> Option<Fact> {
         tracing::error!(event = %event.id, "two facts of our own have one id");
         return None;
     };
-    Some(Fact::EventKeptAside { source, message_id, reason: "conflict".to_owned(), detail: None, message })
+    Some(Fact::EventKeptAside { source, message_id, reason: CONFLICT.to_owned(), detail: None, message })
 }
 
 fn received(source: Id<SourceKind>, message: Json) -> Fact {

@@ -7,3 +7,7 @@ pub mod dedup;
 pub mod profiles;
 pub mod risk;
 pub mod who;
+/// A source's events, live.
+pub mod watch;
+/// Who reads the log, and what operators do to them.
+pub mod consumers;

@@ -7,6 +7,7 @@ use super::{
 use crate::domain::{
     audience::Audience,
     computed_trait::ComputedTrait,
+    id::{ComputedTraitKind, Id},
     identity::rules::{RuleSettings, Rules},
     profile::Definitions,
     time::Timestamp,
@@ -17,12 +18,16 @@ const AUDIENCE: &str = "audience";
 
 /// All of them, in the order in which they were made.
 pub async fn all(tx: &mut Tx) -> Result<Definitions, StorageError> {
-    let sql = "SELECT kind, definition FROM definitions ORDER BY id";
+    let sql = "SELECT kind, definition, counted_from FROM definitions ORDER BY id";
     let mut all = Definitions::default();
-    for (kind, text) in tx.rows(sql, &[], |row| Ok((row.text(0)?, row.text(1)?))).await? {
+    for (kind, text, from) in tx.rows(sql, &[], |row| Ok((row.text(0)?, row.text(1)?, row.int_or_null(2)?))).await? {
         let broken = |error: serde_json::Error| unreadable(&error.to_string());
         match kind.as_str() {
-            COMPUTED_TRAIT => all.computed_traits.push(serde_json::from_str(&text).map_err(broken)?),
+            COMPUTED_TRAIT => {
+                let definition: ComputedTrait = serde_json::from_str(&text).map_err(broken)?;
+                all.counted_from.extend(from.map(|from| (definition.id, from.cast_unsigned())));
+                all.computed_traits.push(definition);
+            }
             AUDIENCE => all.audiences.push(serde_json::from_str(&text).map_err(broken)?),
             other => return Err(unreadable(other)),
         }
@@ -43,6 +48,21 @@ pub async fn insert_audience(tx: &mut Tx, definition: &Audience, now: Timestamp)
 /// Takes a definition away; `false` if there was none. What was computed is not shown any longer.
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, StorageError> {
     Ok(tx.exec("DELETE FROM definitions WHERE id = $1", &[id.into()]).await? == 1)
+}
+
+/// Notes the offset from which on these computed traits count all events, where it is not known yet.
+pub async fn begin_counting(tx: &mut Tx, computed_traits: &[Id<ComputedTraitKind>], offset: u64) -> Result<(), StorageError> {
+    for id in computed_traits {
+        let sql = "UPDATE definitions SET counted_from = $2 WHERE id = $1 AND counted_from IS NULL";
+        tx.exec(sql, &[(&id.to_string()).into(), offset.cast_signed().into()]).await?;
+    }
+    Ok(())
+}
+
+/// Notes that whatever counted all events from some offset on has counted those from this one on, too.
+pub async fn count_from(tx: &mut Tx, offset: u64) -> Result<(), StorageError> {
+    tx.exec("UPDATE definitions SET counted_from = $1 WHERE counted_from > $1", &[offset.cast_signed().into()]).await?;
+    Ok(())
 }
 
 /// The rules of identity that are in force.

@@ -1,7 +1,7 @@
 //! External ids, profiles and what joins them: loaded into a [`Graph`] as far as a batch of events touches it, written as the changes
 //! that were decided there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use super::{Row, StorageError, Tx, Value, batch::Batch, columns::unreadable};
@@ -75,6 +75,20 @@ pub async fn load_profile(tx: &mut Tx, graph: &mut Graph, profile: ProfileId) ->
     let mut merges = tx.rows_batch(&MERGES, &texts(&members), read_merge).await?;
     merges.sort_by(|one, other| (one.offset, &one.edge.id).cmp(&(other.offset, &other.edge.id)));
     Ok(Some(merges))
+}
+
+/// The profiles from which these ids, as `type:value`, were taken away, by id. Most installations never see any.
+pub async fn taken_from(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<HashMap<String, Vec<ProfileId>>, StorageError> {
+    static TAKEN: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("SELECT other, profile FROM identity_bars WHERE other IN (VALUES ", 1, ")"));
+    let mut taken: HashMap<String, Vec<ProfileId>> = HashMap::new();
+    if tx.row("SELECT 1 FROM identity_bars LIMIT 1", &[], |row| row.int(0)).await?.is_some() {
+        let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
+        for (id, profile) in tx.rows_batch(&TAKEN, &values, |row| Ok((row.text(0)?, row.id(1)?))).await? {
+            taken.entry(id).or_default().push(profile);
+        }
+    }
+    Ok(taken)
 }
 
 /// Writes what was decided, in the order in which it was.

@@ -119,6 +119,11 @@ pub async fn take_in_from(tx: &mut Tx, id: &Digest, offset: u64) -> Result<(), S
     Ok(())
 }
 
+/// Forgets the spans that end at or before an offset: nothing in them is there to be left out.
+pub async fn forget_spans(tx: &mut Tx, offset: u64) -> Result<u64, StorageError> {
+    tx.exec("DELETE FROM left_out WHERE until_offset <= $1", &[offset.cast_signed().into()]).await
+}
+
 /// Whether anything is left out at all. Most installations never ask for it.
 pub async fn is_any_left_out(tx: &mut Tx) -> Result<bool, StorageError> {
     Ok(tx.row("SELECT 1 FROM left_out LIMIT 1", &[], |row| row.int(0)).await?.is_some())

@@ -82,6 +82,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
     Migration { number: 8, name: "risk_of_people", sql: include_str!("../../migrations/0008_risk_of_people.sql") },
     Migration { number: 9, name: "actors", sql: include_str!("../../migrations/0009_actors.sql") },
+    Migration { number: 10, name: "consumers", sql: include_str!("../../migrations/0010_consumers.sql") },
 ];
 
 /// Where the state is kept.

@@ -12,6 +12,12 @@ pub async fn find_by_digest(tx: &mut Tx, digest: &Digest) -> Result<Option<Id<Op
     tx.row("SELECT id FROM operators WHERE digest = $1", &[(&digest.0[..]).into()], |row| row.id(0)).await
 }
 
+/// Whether there is this operator: their token is good while there is.
+pub async fn exists(tx: &mut Tx, id: Id<OperatorKind>) -> Result<bool, StorageError> {
+    let sql = "SELECT 1 FROM operators WHERE id = $1";
+    Ok(tx.row(sql, &[(&id.to_string()).into()], |row| row.int(0)).await?.is_some())
+}
+
 /// Whether any operator exists: none does before the first start.
 pub async fn is_any(tx: &mut Tx) -> Result<bool, StorageError> {
     Ok(tx.row("SELECT 1 FROM operators LIMIT 1", &[], |row| row.int(0)).await?.is_some())

@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::{StorageError, Tx, Value, batch::Batch, columns::to_json};
+use super::{
+    Row, StorageError, Tx, Value,
+    batch::Batch,
+    columns::{to_json, unreadable},
+};
 use crate::domain::{audience::Memberships, identity::graph::ProfileId, profile::ProfileState, time::Timestamp};
 
 /// The states of these profiles; one that has none yet is left out.
@@ -54,15 +58,31 @@ pub async fn note_events(tx: &mut Tx, events: &[(ProfileId, EventPlace)]) -> Res
     Ok(())
 }
 
+/// Which of these events are noted as these profiles'.
+pub async fn noted(tx: &mut Tx, events: &[(ProfileId, EventPlace)]) -> Result<BTreeSet<(ProfileId, EventPlace)>, StorageError> {
+    static NOTED: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "WITH asked (profile, event_offset, part) AS (VALUES ",
+            3,
+            ") SELECT e.profile, e.event_offset, e.part FROM asked a CROSS JOIN profile_events e \
+               WHERE e.profile = a.profile AND e.event_offset = a.event_offset AND e.part = a.part",
+        )
+    });
+    let keys: Vec<String> = events.iter().map(|(profile, _)| profile.to_string()).collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(events.len() * 3);
+    for (key, (_, place)) in keys.iter().zip(events) {
+        values.extend_from_slice(&[key.into(), place.offset.cast_signed().into(), i64::from(place.partition).into()]);
+    }
+    let found = tx.rows_batch(&NOTED, &values, |row| Ok((row.id(0)?, read_place(row, 1)?))).await?;
+    Ok(found.into_iter().collect())
+}
+
 /// The latest events of a profile before a place in the log, the last first.
 pub async fn events_before(tx: &mut Tx, profile: ProfileId, before: u64, limit: i64) -> Result<Vec<EventPlace>, StorageError> {
     let sql = "SELECT event_offset, part FROM profile_events WHERE profile = $1 AND event_offset < $2 \
                ORDER BY event_offset DESC LIMIT $3";
     let before = i64::try_from(before).unwrap_or(i64::MAX);
-    tx.rows(sql, &[(&profile.to_string()).into(), before.into(), limit.into()], |row| {
-        Ok(EventPlace { offset: row.int(0)?.cast_unsigned(), partition: u16::try_from(row.int(1)?).unwrap_or_default() })
-    })
-    .await
+    tx.rows(sql, &[(&profile.to_string()).into(), before.into(), limit.into()], |row| read_place(row, 0)).await
 }
 
 /// The first events of a profile from a place in the log on.
@@ -70,16 +90,21 @@ pub async fn events_from(tx: &mut Tx, profile: ProfileId, from: u64, limit: i64)
     let sql = "SELECT event_offset, part FROM profile_events WHERE profile = $1 AND event_offset >= $2 \
                ORDER BY event_offset LIMIT $3";
     let from = i64::try_from(from).unwrap_or(i64::MAX);
-    tx.rows(sql, &[(&profile.to_string()).into(), from.into(), limit.into()], |row| {
-        Ok(EventPlace { offset: row.int(0)?.cast_unsigned(), partition: u16::try_from(row.int(1)?).unwrap_or_default() })
-    })
-    .await
+    tx.rows(sql, &[(&profile.to_string()).into(), from.into(), limit.into()], |row| read_place(row, 0)).await
 }
 
-/// Forgets which events were a profile's before a place in the log: retention has deleted them there.
-pub async fn forget_events_before(tx: &mut Tx, profile: ProfileId, before: u64) -> Result<u64, StorageError> {
-    let sql = "DELETE FROM profile_events WHERE profile = $1 AND event_offset < $2";
-    tx.exec(sql, &[(&profile.to_string()).into(), before.cast_signed().into()]).await
+/// Forgets the first events of a profile before a place in the log, about so many of them; tells how many.
+pub async fn forget_events(tx: &mut Tx, profile: ProfileId, before: EventPlace, limit: i64) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM profile_events WHERE profile = $1 AND part = $2 AND event_offset < $3 AND event_offset <= \
+               (SELECT max(event_offset) FROM (SELECT event_offset FROM profile_events WHERE profile = $1 ORDER BY event_offset LIMIT $4) e)";
+    let (profile, part, offset) = (profile.to_string(), i64::from(before.partition), before.offset.cast_signed());
+    tx.exec(sql, &[(&profile).into(), part.into(), offset.into(), limit.into()]).await
+}
+
+/// Profiles in the order of their ids, after one: those that came into being first come first.
+pub async fn profiles_after(tx: &mut Tx, after: Option<ProfileId>, limit: i64) -> Result<Vec<ProfileId>, StorageError> {
+    let after = after.map(|profile| profile.to_string()).unwrap_or_default();
+    tx.rows("SELECT id FROM profiles WHERE id > $1 ORDER BY id LIMIT $2", &[(&after).into(), limit.into()], |row| row.id(0)).await
 }
 
 /// That two profiles have to do with each other.
@@ -172,6 +197,12 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<BTreeSet<Pro
     let sql =
         "SELECT profile FROM profile_audiences WHERE changes_at IS NOT NULL AND changes_at <= $1 ORDER BY changes_at LIMIT $2";
     Ok(tx.rows(sql, &[now.0.into(), limit.into()], |row| row.id(0)).await?.into_iter().collect())
+}
+
+/// From two columns, offset and partition.
+fn read_place(row: &Row<'_>, column: usize) -> Result<EventPlace, StorageError> {
+    let partition = u16::try_from(row.int(column + 1)?).map_err(|_| unreadable("a partition"))?;
+    Ok(EventPlace { offset: row.int(column)?.cast_unsigned(), partition })
 }
 
 fn texts(profiles: &BTreeSet<ProfileId>) -> Vec<String> {

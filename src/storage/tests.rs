@@ -1,6 +1,7 @@
 //! What the facade promises, the same on both engines; the children test what only one of them can show.
 
 mod actors;
+mod consumers;
 mod identities;
 mod migrations;
 mod postgres;

@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     config::Settings,
     domain::{network::subscriber_network, time::Timestamp, token::VerifiedToken},
-    world::{lately::Lately, shapes::KnownShapes, sources::KnownSources},
+    world::{lately::Lately, shapes::KnownShapes, sources::KnownSources, viewers::Viewers},
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
@@ -57,6 +57,8 @@ pub struct Memory {
     pub profile_requests: Rate,
     /// Bytes of customer events that are read, checked and made durable at once.
     pub ingest_bytes: Semaphore,
+    /// Who looks on as events come in.
+    pub viewers: Arc<Viewers>,
 }
 
 /// New registrations: bounded for the whole installation, because no address says who somebody is and hosted clients share
@@ -120,6 +122,7 @@ impl Memory {
             shapes: KnownShapes::default(),
             profile_requests: Rate::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
+            viewers: Arc::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod profiles;
 pub mod actors;
 pub mod shapes;
 pub mod sources;
+pub mod viewers;
 pub mod open;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -38,7 +39,7 @@ use actors::KnownActors;
 use clock::Clock;
 use entropy::Entropy;
 use memory::Memory;
-use profiles::KnownProfiles;
+use profiles::{Forgetting, KnownProfiles};
 use seen::SeenIndex;
 
 /// The topic to which our own facts go, in the order of their subjects.
@@ -93,6 +94,7 @@ pub struct World {
     pub profiles: tokio::sync::Mutex<KnownProfiles>,
     /// What the stage knows that finds out who is who; held while a batch is under way.
     pub actors: tokio::sync::Mutex<KnownActors>,
+    pub forgetting: tokio::sync::Mutex<Forgetting>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

@@ -124,6 +124,7 @@ impl World {
             seen: Arc::new(seen),
             profiles: Default::default(),
             actors: Default::default(),
+            forgetting: Default::default(),
             secrets,
             keys,
             outbound: outside.outbound,

@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::domain::{
-    identity::graph::{Graph, ProfileId},
-    profile::ProfileState,
+use crate::{
+    domain::{
+        identity::graph::{Graph, ProfileId},
+        profile::ProfileState,
+    },
+    storage::profile_states::EventPlace,
 };
 
 /// External ids and states that are kept; with more, all are forgotten and read again as they are needed.
@@ -29,4 +32,14 @@ impl KnownProfiles {
         }
         self
     }
+}
+
+/// How far this node is in forgetting which events were whose.
+#[derive(Default)]
+pub struct Forgetting {
+    /// Where each partition of the log began when the walk did.
+    pub starts: Vec<EventPlace>,
+    /// The profile that was looked at last.
+    pub after: Option<ProfileId>,
+    pub is_done: bool,
 }

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::support::{Installation, kafka};
 
-fn on_kafka() -> String {
+/// The lines that put an installation's log there, under names of its own.
+pub fn on_kafka() -> String {
     format!("log = \"kafka://{}/{}\"\nlog_partitions = 2", kafka::brokers(), kafka::prefix())
 }
 

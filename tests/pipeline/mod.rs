@@ -31,5 +31,11 @@ mod space;
 mod profiles;
 /// How profiles are asked for.
 mod profile_api;
+/// The same by command line.
+mod console;
+/// Who looks on at a source.
+mod watch;
+/// Who reads the log, and what operators do to them.
+mod consumers;
 /// Who asks to be forgotten.
 mod privacy;

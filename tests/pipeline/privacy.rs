@@ -1,6 +1,5 @@
 //! Who asks to be forgotten is: in profiles, in what is told of others, and when the log is read again.
 
-use deputy::storage::{StorageError, consumers};
 use serde_json::{Value, json};
 
 use super::space::Space;
@@ -38,13 +37,7 @@ async fn who_is_deleted_is_nowhere_and_no_replay_brings_them_back() {
         assert_eq!(space.ask("accounts", "group_id:g", "links").await.ok().json()["data"].as_array().map(Vec::len), Some(1));
 
         // Everything is read again from the first offset on.
-        let rewind = deputy.world().storage.write(|tx| {
-            Box::pin(async move {
-                let next = consumers::next(tx, "profiles", "events/0").await?;
-                Ok::<_, StorageError>(next > 0 && consumers::advance(tx, "profiles", "events/0", next, 0).await?)
-            })
-        });
-        assert!(rewind.await.expect("storage answers"));
+        deputy.operate("POST", "/consumers/profiles/replay", json!({"from_offset": 0})).await.ok();
         space.settle().await;
         for who in ["user_id:ada", "anonymous_id:desk", "email:ada@x.example"] {
             assert_eq!(space.ask("users", who, "traits").await.status, 404, "{who}");

@@ -1,6 +1,6 @@
 //! Profiles: whose the events are, what they add up to, and how a mistake is taken back.
 
-use deputy::server::STAGES;
+use deputy::{log::Record, server::STAGES, storage::profile_states, world::EVENTS};
 use serde_json::{Value, json};
 
 use super::space::Space;
@@ -232,4 +232,36 @@ async fn what_operators_define_is_checked() {
     deputy.operate("POST", "/computed-traits", count).await.refused(409, "conflict");
     let all = deputy.operate("GET", "/computed-traits", Value::Null).await.ok().json();
     assert_eq!(all["items"].as_array().map(Vec::len), Some(1), "{all}");
+}
+
+#[tokio::test]
+async fn what_the_log_has_deleted_is_no_longer_noted_as_anybodys() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        space.send(json!([order("ada", 1), order("ada", 2), order("bob", 3)])).await;
+        let ada = space.evidence("users", "user_id:ada").await["profile_id"].as_str().expect("text").parse().expect("an id");
+        let noted = async || {
+            let read =
+                deputy.world().storage.read(move |tx| Box::pin(async move { profile_states::events_from(tx, ada, 0, 10).await }));
+            read.await.expect("storage answers").len()
+        };
+        assert_eq!(noted().await, 2);
+        // As much as fills the log's first file, and says nothing of anybody.
+        let world = deputy.world();
+        for _ in 0..25 {
+            let filling = vec![Record::new(b"", vec![b' '; 3 << 20], world.now())];
+            world.log.append(EVENTS, filling).await.expect("the log takes it");
+        }
+        deputy.later(40 * 86_400);
+        space.send(json!([order("ada", 4)])).await;
+        for _ in 0..4 {
+            deputy.settle().await;
+        }
+        let (start, _) = world.log.bounds(EVENTS, 0).await.expect("the log answers");
+        assert!(start > 0, "retention has deleted what was first");
+        assert_eq!(noted().await, 1);
+        assert_eq!(space.events("users", "user_id:ada").await, ["Order Completed"]);
+        assert_eq!(space.events("users", "user_id:bob").await, [] as [&str; 0]);
+    })
+    .await;
 }

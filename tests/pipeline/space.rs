@@ -20,6 +20,11 @@ impl<'d> Space<'d> {
         Space { deputy, write_key, token: issued.text("token") }
     }
 
+    /// The same, after a restart.
+    pub fn known(deputy: &'d Installation, write_key: &str, token: &str) -> Space<'d> {
+        Space { deputy, write_key: write_key.to_owned(), token: token.to_owned() }
+    }
+
     /// Sends calls, and lets everything have its effect.
     pub async fn send(&self, calls: Value) {
         self.send_only(calls).await;

@@ -1,8 +1,11 @@
-//! `deputy events`: the facts on record, from the files of a data folder. It works beside a running server and without one.
+//! `deputy events`: the facts on record, from the files of a data folder, beside a running server and without one; and, through a
+//! running server, the stages that read them.
 
+mod consumers;
 pub(crate) mod facts;
 mod place;
 mod story;
+mod watch;
 pub(crate) mod words;
 
 use std::collections::VecDeque;
@@ -24,6 +27,16 @@ pub(crate) enum EventsCommand {
     Tail(TailArgs),
     /// Print one fact in full, or every fact about a grant, a client, a person or another subject
     Show(ShowArgs),
+    /// Print what a source sends and what becomes of it, as it happens
+    Watch(watch::WatchArgs),
+    /// Show who reads the log, how far they have come, and which stand still
+    Consumers(consumers::ConsumersArgs),
+    /// Have a consumer stand still, on all nodes, until it is resumed
+    Pause(consumers::OneConsumer),
+    /// Let a consumer go on from where it stands
+    Resume(consumers::OneConsumer),
+    /// Have a consumer read again what it has read
+    Replay(consumers::ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +78,14 @@ pub(crate) async fn run(command: EventsCommand, settings: &Settings) -> Result<(
             outcome = tail(&args, settings) => outcome,
             _ = tokio::signal::ctrl_c() => Ok(()),
         },
+        EventsCommand::Watch(args) => tokio::select! {
+            outcome = watch::run(&args, settings) => outcome,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        },
+        EventsCommand::Consumers(args) => consumers::list(&args, settings).await,
+        EventsCommand::Pause(args) => consumers::pause(&args, settings).await,
+        EventsCommand::Resume(args) => consumers::resume(&args, settings).await,
+        EventsCommand::Replay(args) => consumers::replay(&args, now(), settings).await,
         EventsCommand::Show(args) => story::show(&args.subject, args.format.reader(), settings).await,
     }
 }

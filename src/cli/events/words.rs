@@ -160,6 +160,10 @@ fn in_words(fact: &Fact) -> String {
         }
         Fact::ActorKindSet { actor, kind, note } => format!("{} is {}: {note}", short(actor), spaced(kind.as_str())),
         Fact::ActorKindLifted { actor, kind } => format!("{} is {} again", short(actor), spaced(kind.as_str())),
+        Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } => consumer.clone(),
+        Fact::ConsumerReplayed { consumer, input, from, until } => {
+            format!("{consumer} reads {input} again, from {from} to {until}")
+        }
         Fact::OperatorCreated { operator, name } => format!("{} “{name}”", short(operator)),
         Fact::OperatorRemoved { operator } => short(operator),
     }

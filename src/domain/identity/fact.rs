@@ -53,6 +53,9 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::OperatorCreated { .. }
         | Fact::OperatorRemoved { .. }
         | Fact::RiskRuleChanged { .. }
+        | Fact::ConsumerPaused { .. }
+        | Fact::ConsumerResumed { .. }
+        | Fact::ConsumerReplayed { .. }
         | Fact::SourceCreated { .. }
         | Fact::SourceChanged { .. }
         | Fact::SourceDeleted { .. }

@@ -248,12 +248,18 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// A new profile of all these ids. Its id follows from its place in the log: a replica, and a replay, give it the same.
-fn create(cause: &Cause, ordinal: u8, kept: &[&ExternalId]) -> (Resolved, Vec<Change>) {
+/// The profile that comes into being with an event's subject, if one does. Its id follows from its place in the log: a replica, and a
+/// replay, give it the same.
+pub fn created_by(cause: &Cause, ordinal: u8) -> ProfileId {
     let mut place = [0; 10];
     place[1] = ordinal;
     place[2..].copy_from_slice(&cause.offset.to_be_bytes());
-    let profile = Id::new(cause.at, place);
+    Id::new(cause.at, place)
+}
+
+/// A new profile of all these ids.
+fn create(cause: &Cause, ordinal: u8, kept: &[&ExternalId]) -> (Resolved, Vec<Change>) {
+    let profile = created_by(cause, ordinal);
     let collection: Collection = kept[0].collection();
     let mapped = kept.iter().enumerate().map(|(number, &id)| Change::Mapped {
         id: id.clone(),

@@ -18,6 +18,7 @@ use crate::{
             OAuthError, TRACKING_CLIENT, TRACKING_CREDENTIALS, TRACKING_KEY_MISSING, TRACKING_KEY_UNKNOWN, TRACKING_KEYS_DIFFER,
             TRACKING_SOURCE_DISABLED, TRACKING_TOKEN_NEEDED,
         },
+        sighting::Sighting,
         source::Source,
         time::Timestamp,
     },
@@ -69,12 +70,24 @@ pub async fn source(world: &World, caller: &Caller, body_key: Option<&str>, now:
         }
         (Caller::Nobody, None) => return Err(TRACKING_KEY_MISSING),
     };
+    match permit(caller, &source) {
+        Ok(()) => Ok(source),
+        Err(refusal) => {
+            if let Some(watched) = world.memory.viewers.of(source.id) {
+                watched.show(now, || Some(Sighting::refused(now, &refusal)));
+            }
+            Err(refusal)
+        }
+    }
+}
+
+fn permit(caller: &Caller, source: &Source) -> Result<(), OAuthError> {
     match (caller, &source.client) {
         _ if source.is_disabled() => Err(TRACKING_SOURCE_DISABLED),
         (Caller::Client(client), Some(bound)) if client != bound => Err(TRACKING_CLIENT),
-        (Caller::Client(_), _) => Ok(source),
+        (Caller::Client(_), _) => Ok(()),
         (Caller::Nobody | Caller::WriteKey(_), _) if source.requires_token => Err(TRACKING_TOKEN_NEEDED),
-        (Caller::Nobody | Caller::WriteKey(_), _) => Ok(source),
+        (Caller::Nobody | Caller::WriteKey(_), _) => Ok(()),
     }
 }
 

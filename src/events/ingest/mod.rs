@@ -34,11 +34,13 @@ use crate::{
         event::{Actor, received_subject},
         id::{EventKind, Id, SourceKind},
         refusal::{OAuthError, TRACKING_BUSY, TRACKING_JSON, TRACKING_TOO_LARGE},
+        sighting::Sighting,
         source::{Producer, Source},
         time::Timestamp,
     },
+    events::watch::Accepted,
     log::{APPEND_BYTES_MAX, LogError, Record},
-    world::{RECEIVED, World},
+    world::{RECEIVED, World, viewers::Watched},
 };
 
 /// The most messages of a batch; the specification has it so.
@@ -93,6 +95,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         }
     };
     let source = authority::source(world, &request.caller, write_key(&outer, items.as_deref()).as_deref(), now).await?;
+    let watched = world.memory.viewers.of(source.id);
     let address = request.address.to_canonical().to_string();
     let is_batch = items.is_some();
     let common = Common {
@@ -106,16 +109,31 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         address: &address,
     };
     let items = items.unwrap_or_else(|| vec![Item(Some(outer))]);
-    let records = records(world, &request.caller, &source, items, &common, soundness::is_plain(text))?;
+    let is_plain = soundness::is_plain(text);
+    let taken = match records(world, &request.caller, &source, items, &common, is_plain, watched.as_ref()) {
+        Ok(records) => append(world, records, source.id, now).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let (Some(watched), Err(refusal)) = (&watched, &taken) {
+        watched.show(now, || Some(Sighting::refused(now, refusal)));
+    }
+    taken
+}
+
+async fn append(world: &World, records: Vec<Record>, source: Id<SourceKind>, now: Timestamp) -> Result<(), OAuthError> {
     if records.is_empty() {
         return Ok(());
     }
     let count = records.len() as u64;
+    let accepted = world.memory.viewers.of(source).map(|watched| Accepted::of(watched, &records));
     world.log.append(RECEIVED, records).await.map_err(|error| match error {
         LogError::Busy => TRACKING_BUSY,
         error => error.into(),
     })?;
     metrics::counter!("deputy_messages_received_total").increment(count);
+    if let Some(accepted) = accepted {
+        accepted.show(now);
+    }
     Ok(())
 }
 
@@ -141,6 +159,7 @@ fn records(
     items: Vec<Item<'_>>,
     common: &Common<'_>,
     is_plain: bool,
+    watched: Option<&Watched>,
 ) -> Result<Vec<Record>, OAuthError> {
     // The same in every record, and so written once.
     let actor = raw(&match caller {
@@ -161,7 +180,12 @@ fn records(
                 records.push(record);
             }
             Err(Unfit::TooLarge) if common.call.is_some() => return Err(TRACKING_TOO_LARGE),
-            Err(unfit) => metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1),
+            Err(unfit) => {
+                metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1);
+                if let Some(watched) = watched {
+                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, place + 1, unfit.as_str())));
+                }
+            }
         }
     }
     if bytes > APPEND_BYTES_MAX { Err(TRACKING_TOO_LARGE) } else { Ok(records) }

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::taken::Taken;
+use super::{
+    replay::{Before, Fate},
+    taken::Taken,
+};
 use crate::{
     domain::{
         audience::{self, Memberships, Move},
@@ -35,6 +38,8 @@ pub(super) struct Batch {
     decided: Vec<(Cause, Vec<Change>)>,
     /// Which event is whose: its place in the batch, and its home.
     touches: Vec<(usize, ProfileId, Collection)>,
+    /// The same of events that were taken in before.
+    touches_again: Vec<(usize, ProfileId, Collection)>,
     /// Profiles that did not exist before: nothing is stored of them.
     created: BTreeSet<ProfileId>,
     changed: BTreeSet<ProfileId>,
@@ -70,6 +75,7 @@ impl Batch {
             now,
             decided: Vec::new(),
             touches: Vec::new(),
+            touches_again: Vec::new(),
             created: BTreeSet::new(),
             changed: BTreeSet::new(),
             links: Vec::new(),
@@ -80,10 +86,16 @@ impl Batch {
     }
 
     /// Finds out whose the events are, one after the other: each sees what those before it have changed.
-    pub(super) fn resolve(&mut self, taken: &[Taken], rules: &Rules) {
+    pub(super) fn resolve(&mut self, taken: &[Taken], rules: &Rules, before: &Before) {
         for (index, event) in taken.iter().enumerate() {
             let mut named: Vec<ProfileId> = Vec::with_capacity(2);
             for (ordinal, subject) in (0..).zip(&event.subjects) {
+                if let Some(fate) = before.of(index, ordinal) {
+                    if let Fate::TakenInBy(home) = fate {
+                        self.touches_again.push((index, home, subject.ids[0].collection()));
+                    }
+                    continue;
+                }
                 let resolution = resolve(&self.graph, rules, &event.cause, ordinal, subject);
                 metrics::counter!("deputy_identity_dropped_ids_total").increment(resolution.dropped.len() as u64);
                 if !resolution.changes.is_empty() {
@@ -115,7 +127,7 @@ impl Batch {
 
     /// The homes of the batch's events whose state has to be read.
     pub(super) fn missing_states(&self) -> BTreeSet<ProfileId> {
-        self.missing(self.touches.iter().map(|(_, home, _)| *home))
+        self.missing(self.touches.iter().chain(&self.touches_again).map(|(_, home, _)| *home))
     }
 
     /// The parts of touched profiles whose state has to be read.
@@ -138,6 +150,12 @@ impl Batch {
             let state = Arc::make_mut(self.states.entry(*home).or_default());
             state.apply(&taken[*index].impression(*collection), &self.definitions);
             self.changed.insert(*home);
+        }
+        for (index, home, collection) in &self.touches_again {
+            let state = Arc::make_mut(self.states.entry(*home).or_default());
+            if state.count_again(&taken[*index].impression(*collection), &self.definitions) {
+                self.changed.insert(*home);
+            }
         }
     }
 
@@ -190,7 +208,7 @@ impl Batch {
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
         let written = Written {
             decided: self.decided,
-            states: if self.places.is_empty() { Vec::new() } else { changed.collect() },
+            states: if self.places.is_empty() && self.touches_again.is_empty() { Vec::new() } else { changed.collect() },
             places: self.places,
             links: self.links,
             memberships: self.memberships,

@@ -161,7 +161,8 @@ pub(super) async fn carry_out(
             if !consumers::advance(tx, CONSUMER, &input, from, from).await? {
                 return Ok::<_, StorageError>(false);
             }
-            if let Some(mut asked) = interventions::find(tx, id).await? {
+            // In a replay it has come to its end before.
+            if let Some(mut asked) = interventions::find(tx, id).await?.filter(|asked| asked.ended_at.is_none()) {
                 work.go_on(tx, &mut asked).await?;
                 interventions::update(tx, &asked).await?;
                 if asked.status == Status::Running {

@@ -10,8 +10,12 @@ mod taken;
 mod batch;
 /// What is left out, because somebody asked to be forgotten.
 pub(super) mod forgotten;
+/// Reading again what was read before.
+mod replay;
 /// What is done to profiles besides what events do.
 pub mod interventions;
+/// What profiles forget when the log does.
+pub mod forgetting;
 /// Profiles as they are shown.
 pub mod read;
 /// Who may ask the Profile API.
@@ -29,10 +33,15 @@ use crate::{
         time::Timestamp,
     },
     log::{Claim, LogError},
-    storage::{StorageError, consumers, definitions, identities, profile_states},
+    storage::{
+        StorageError,
+        consumers::{self, Place, Replay},
+        definitions, identities, profile_states,
+    },
     world::{EVENTS, Progress, StageError, World, profiles::KnownProfiles},
 };
 use batch::Batch;
+use replay::Before;
 use taken::Taken;
 
 /// Who reads, as its cursor names it.
@@ -58,11 +67,17 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
 /// Takes in some stretches of the log; while one is worked out and written, the next is read.
 async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
-    let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
-    let Some(mut stretch) = Stretch::read(world, claim, ask.await?).await? else { return Ok(Progress::Idle) };
+    let ask = world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, CONSUMER, &input).await }));
+    let place: Place = ask.await?;
+    let Some(replay) = replay::under_way(world, &claim.input, place).await? else { return Ok(Progress::Advanced) };
+    let Some(mut stretch) = Stretch::read(world, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
     for _ in 0..STRETCHES_MAX {
         if let Some((cause, asked)) = stretch.taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
             interventions::carry_out(world, claim, stretch.from, cause, asked, now).await?;
+            return Ok(Progress::Advanced);
+        }
+        if replay.is_some_and(|replay| stretch.next >= replay.until) {
+            take_in(world, claim, stretch, now).await?;
             return Ok(Progress::Advanced);
         }
         if stretch.is_last {
@@ -70,7 +85,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
             return Ok(Progress::CaughtUp);
         }
         let next = stretch.next;
-        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, claim, next));
+        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, claim, next, replay));
         taken_in?;
         match following? {
             Some(following) => stretch = following,
@@ -82,15 +97,20 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
 
 /// Works out what a stretch of the log comes to, and writes it with the cursor.
 async fn take_in(world: &World, claim: &Claim, stretch: Stretch, now: Timestamp) -> Result<(), StageError> {
-    let Stretch { from, next, taken, rules, definitions, .. } = stretch;
+    let Stretch { from, next, replay, taken, rules, definitions, .. } = stretch;
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
     let mut place = world.profiles.lock().await;
     let known = std::mem::take(&mut *place);
     let known = if world.storage.is_exclusive() { known } else { KnownProfiles::default() };
     let graph = load_ids(world, known.graph, &taken).await?;
+    let before = match replay {
+        Some(_) => replay::before(world, &graph, &taken, claim.partition).await?,
+        None => Before::default(),
+    };
+    let not_begun = definitions.not_begun();
     let mut batch = Batch::new(graph, known.states, claim.partition, definitions, now);
     let (mut batch, taken) = aside(move || {
-        batch.resolve(&taken, &rules);
+        batch.resolve(&taken, &rules, &before);
         (batch, taken)
     })
     .await?;
@@ -111,6 +131,7 @@ async fn take_in(world: &World, claim: &Claim, stretch: Stretch, now: Timestamp)
                 if !consumers::advance(tx, CONSUMER, &input, from, next).await? {
                     return Ok::<_, StorageError>(false);
                 }
+                definitions::begin_counting(tx, &not_begun, from).await?;
                 written.write(tx).await?;
                 Ok(true)
             })
@@ -129,6 +150,8 @@ struct Stretch {
     next: u64,
     /// Nothing came after it when it was read.
     is_last: bool,
+    /// What it is part of, if it is read again.
+    replay: Option<Replay>,
     taken: Vec<Taken>,
     /// As they were when it was read.
     rules: Arc<Rules>,
@@ -137,7 +160,7 @@ struct Stretch {
 
 impl Stretch {
     /// The stretch that begins at an offset; `None` if there is nothing yet.
-    async fn read(world: &World, claim: &Claim, from: u64) -> Result<Option<Stretch>, StageError> {
+    async fn read(world: &World, claim: &Claim, from: u64, replay: Option<Replay>) -> Result<Option<Stretch>, StageError> {
         let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
         if from.max(start) >= end {
             return Ok(None);
@@ -146,16 +169,18 @@ impl Stretch {
             Box::pin(async move { Ok::<_, StorageError>((definitions::rules(tx).await?, definitions::all(tx).await?)) })
         });
         let (rules, definitions) = ask.await?;
-        let (rules, definitions) = (Arc::new(rules), Arc::new(definitions));
+        let (rules, definitions) = (Arc::new(rules), Arc::new(replay::in_force(replay, definitions)));
         let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
         let is_last = read.next >= end;
         let by = (Arc::clone(&rules), Arc::clone(&definitions));
         let (taken, next) = aside(move || {
             let taken = read.entries.iter().filter_map(|entry| Taken::of(entry, &by.0, &by.1)).collect();
-            before_intervention(taken, read.next)
+            let (taken, next) = before_intervention(taken, read.next);
+            replay::within(replay, taken, next)
         })
         .await?;
-        let mut stretch = Stretch { from, next, is_last: is_last && next == read.next, taken, rules, definitions };
+        let is_last = is_last && next == read.next;
+        let mut stretch = Stretch { from, next, is_last, replay, taken, rules, definitions };
         forgotten::leave_out(world, &mut stretch.taken).await?;
         Ok(Some(stretch))
     }

@@ -18,8 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    actors, clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans,
-    transformations,
+    actors, clients, consumers, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens,
+    tracking_plans, transformations, watch,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -36,7 +36,7 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
-        sources::show_webhook, sources::put_webhook,
+        sources::show_webhook, sources::put_webhook, watch::watch,
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
@@ -50,6 +50,7 @@ const BEARER: &str = "operator_token";
         tokens::list_operators, tokens::create_operator, tokens::remove_operator, facts::list,
         risk::list, risk::list_people, risk::rule, risk::set_rule,
         actors::list, actors::show, actors::set_kind, actors::lift_kind,
+        consumers::list, consumers::pause, consumers::resume, consumers::replay,
     ),
     components(schemas(
         Refusal, intervention::Regulation, intervention::Status, client::Origin, client::GrantType,

@@ -10,6 +10,7 @@ mod clients;
 mod people;
 mod resources;
 mod sources;
+mod watch;
 mod transformations;
 mod tracking_plans;
 mod grants;
@@ -18,6 +19,7 @@ mod tokens;
 mod definitions;
 mod profiles;
 mod facts;
+mod consumers;
 mod risk;
 mod actors;
 
@@ -53,6 +55,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/sources", get(sources::list).post(sources::create))
         .route("/admin/v1/sources/{source_id}", get(sources::show).patch(sources::change).delete(sources::delete))
         .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
+        .route("/admin/v1/sources/{source_id}/watch", get(watch::watch))
         .route("/admin/v1/sources/{source_id}/webhook", get(sources::show_webhook).put(sources::put_webhook))
         .route("/admin/v1/transformations", get(transformations::list).post(transformations::create))
         .route("/admin/v1/transformations/test", post(transformations::try_out))
@@ -86,6 +89,10 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/operators", get(tokens::list_operators).post(tokens::create_operator))
         .route("/admin/v1/operators/{operator_id}", delete(tokens::remove_operator))
         .route("/admin/v1/events", get(facts::list))
+        .route("/admin/v1/consumers", get(consumers::list))
+        .route("/admin/v1/consumers/{consumer}/pause", post(consumers::pause))
+        .route("/admin/v1/consumers/{consumer}/resume", post(consumers::resume))
+        .route("/admin/v1/consumers/{consumer}/replay", post(consumers::replay))
         .route("/admin/v1/risk", get(risk::list))
         .route("/admin/v1/risk/people", get(risk::list_people))
         .route("/admin/v1/risk/rule", get(risk::rule).put(risk::set_rule))

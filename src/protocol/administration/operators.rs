@@ -78,6 +78,11 @@ pub async fn authenticate(world: &World, authorization: Option<&[u8]>) -> Result
     known.ok_or(OPERATOR_TOKEN)
 }
 
+/// Whether an operator who was recognised a while ago still would be.
+pub async fn is_known(world: &World, id: Id<OperatorKind>) -> Result<bool, OAuthError> {
+    Ok(world.storage.read(move |tx| Box::pin(async move { operators::exists(tx, id).await })).await?)
+}
+
 /// A page of all operators.
 pub async fn list(world: &World, request: PageRequest, now: Timestamp) -> Result<Page<OperatorRecord>, OAuthError> {
     let window = Window::read(world, "operators".to_owned(), &request, now)?;

@@ -15,14 +15,14 @@ use crate::{
         event::{Actor, Fact},
         id::{EventKind, Id, SourceKind},
         json::Json,
-        refusal::{OAuthError, TRACKING_BUSY, WEBHOOK_MALFORMED, WEBHOOK_SIGNATURE, WEBHOOK_UNKNOWN},
+        refusal::{OAuthError, WEBHOOK_MALFORMED, WEBHOOK_SIGNATURE, WEBHOOK_UNKNOWN},
+        sighting::Sighting,
         time::Timestamp,
         webhook::{Scheme, Webhook},
     },
     keys::secrets::Purpose,
-    log::LogError,
     storage::{sources, webhooks},
-    world::{RECEIVED, World, record},
+    world::{World, record},
 };
 
 /// The largest call that is taken, in bytes.
@@ -52,19 +52,25 @@ pub async fn accept(
     if known.is_disabled() {
         return Err(WEBHOOK_UNKNOWN);
     }
-    check(world, &webhook, headers, body, now)?;
+    let taken = take(world, &webhook, headers, body, now).await;
+    if let Err(refusal) = &taken
+        && let Some(watched) = world.memory.viewers.of(source)
+    {
+        watched.show(now, || Some(Sighting::refused(now, refusal)));
+    }
+    taken
+}
+
+async fn take(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {
+    check(world, webhook, headers, body, now)?;
+    let source = webhook.source;
     let text = std::str::from_utf8(body).map_err(|_| WEBHOOK_MALFORMED)?;
     let event_id: Id<EventKind> = world.id(now);
-    let message_id = message_id(&webhook, headers, text)?.unwrap_or_else(|| event_id.to_string());
+    let message_id = message_id(webhook, headers, text)?.unwrap_or_else(|| event_id.to_string());
     let message = message(&message_id, headers, text, now)?;
     let fact = Fact::EventReceived { source, message_id, message };
     let event = crate::domain::event::Event { id: event_id, at: now, actor: Actor::Source(source), fact };
-    world.log.append(RECEIVED, vec![record(&event)]).await.map_err(|error| match error {
-        LogError::Busy => TRACKING_BUSY,
-        error => error.into(),
-    })?;
-    metrics::counter!("deputy_messages_received_total").increment(1);
-    Ok(())
+    super::append(world, vec![record(&event)], source, now).await
 }
 
 fn check(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {

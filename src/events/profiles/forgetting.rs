@@ -1,0 +1,68 @@
+//! What profiles forget when the log does: which events were theirs, where retention has deleted those, and what was to be left out
+//! there.
+//!
+//! A background stage. It walks over all profiles once whenever the log's beginning has moved, a share at a time, and rests in between:
+//! nobody's write waits long. Walking once more does no harm, so a node remembers only in memory how far it is.
+
+use crate::{
+    domain::{identity::graph::ProfileId, time::Timestamp},
+    storage::{
+        StorageError, interventions,
+        profile_states::{self, EventPlace},
+    },
+    world::{EVENTS, Progress, StageError, World},
+};
+
+/// Profiles that are looked at in one transaction.
+const PROFILES_MAX: i64 = 200;
+/// Events that one transaction forgets, and of one profile at a time.
+const EVENTS_MAX: u64 = 2_000;
+const EVENTS_OF_PROFILE_MAX: i64 = 500;
+
+/// Looks at the next share of profiles. Always rests afterwards.
+pub async fn step(world: &World, _now: Timestamp) -> Result<Progress, StageError> {
+    let mut starts = Vec::new();
+    for partition in 0..world.log.partitions(EVENTS).await? {
+        let (start, _) = world.log.bounds(EVENTS, partition).await?;
+        starts.push(EventPlace { offset: start, partition });
+    }
+    let mut walk = world.forgetting.lock().await;
+    if walk.starts != starts {
+        walk.starts = starts;
+        walk.after = None;
+        walk.is_done = walk.starts.iter().all(|start| start.offset == 0);
+    }
+    if walk.is_done {
+        return Ok(Progress::Idle);
+    }
+    let (starts, after) = (walk.starts.clone(), walk.after);
+    let forget = world.storage.write(move |tx| {
+        Box::pin(async move {
+            let profiles = profile_states::profiles_after(tx, after, PROFILES_MAX).await?;
+            let (mut last, mut forgotten) = (after, 0);
+            for profile in &profiles {
+                for start in &starts {
+                    loop {
+                        let some = profile_states::forget_events(tx, *profile, *start, EVENTS_OF_PROFILE_MAX).await?;
+                        forgotten += some;
+                        if forgotten >= EVENTS_MAX {
+                            // The same profile once more: it may have others.
+                            return Ok((last, false));
+                        }
+                        if some == 0 {
+                            break;
+                        }
+                    }
+                }
+                last = Some(*profile);
+            }
+            if profiles.is_empty() {
+                let first = starts.iter().map(|start| start.offset).min().unwrap_or(0);
+                interventions::forget_spans(tx, first).await?;
+            }
+            Ok::<(Option<ProfileId>, bool), StorageError>((last, profiles.is_empty()))
+        })
+    });
+    (walk.after, walk.is_done) = forget.await?;
+    Ok(Progress::Idle)
+}
