@@ -20,7 +20,7 @@ use self::head_timer::HeadTimer;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::{dedup, profiles, relay, risk},
+    events::{dedup, ingest::warehouse, profiles, relay, risk},
     http,
     protocol::administration::{
         operators::{self, FirstOperatorError},
@@ -59,6 +59,7 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
+    Stage { name: "warehouses", step: |world, now| Box::pin(warehouse::step(world, now)), rest: Duration::from_secs(1) },
     Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "risk", step: |world, now| Box::pin(risk::step(world, now)), rest: Duration::from_millis(20) },

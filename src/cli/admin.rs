@@ -78,6 +78,10 @@ impl Admin {
         self.send(self.request(Method::POST, path, &[]).json(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.send(self.request(Method::PUT, path, &[]).json(body)).await
+    }
+
     pub(crate) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
         self.send(self.request(Method::PATCH, path, &[]).json(body)).await
     }

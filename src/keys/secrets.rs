@@ -47,6 +47,7 @@ pub enum Purpose {
     /// An external id whose events are left out.
     LeftOut,
     WebhookSecret,
+    WarehouseConnection,
 }
 
 impl Purpose {
@@ -69,6 +70,7 @@ impl Purpose {
             Purpose::ProfileToken => "profile_token",
             Purpose::LeftOut => "left_out",
             Purpose::WebhookSecret => "webhook_secret",
+            Purpose::WarehouseConnection => "warehouse_connection",
         }
     }
 }

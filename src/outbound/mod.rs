@@ -9,6 +9,8 @@
 mod address;
 /// The twin without a network.
 mod simulated;
+/// Other people's PostgreSQL.
+pub mod warehouse;
 
 use std::error::Error;
 use std::net::SocketAddr;

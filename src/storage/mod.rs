@@ -23,6 +23,7 @@ pub mod transformations;
 pub mod tracking_plans;
 pub mod shapes;
 pub mod webhooks;
+pub mod warehouses;
 pub mod outbox;
 pub mod leases;
 pub mod consumers;
@@ -79,6 +80,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "transformations", sql: include_str!("../../migrations/0005_transformations.sql") },
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
+    Migration { number: 8, name: "warehouses", sql: include_str!("../../migrations/0008_warehouses.sql") },
 ];
 
 /// Where the state is kept.

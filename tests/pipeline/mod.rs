@@ -22,6 +22,8 @@ mod tracking_plan;
 mod risk;
 /// Other services call us.
 mod webhooks;
+/// A database is asked.
+mod warehouses;
 
 /// An organisation that sends and asks.
 mod space;

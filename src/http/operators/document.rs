@@ -19,6 +19,7 @@ use utoipa::{
 
 use super::{
     clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
+    warehouses,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -35,7 +36,7 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
-        sources::show_webhook, sources::put_webhook,
+        sources::show_webhook, sources::put_webhook, warehouses::show, warehouses::put, warehouses::try_out,
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,

@@ -10,6 +10,7 @@ mod clients;
 mod people;
 mod resources;
 mod sources;
+mod warehouses;
 mod transformations;
 mod tracking_plans;
 mod grants;
@@ -53,6 +54,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/sources/{source_id}", get(sources::show).patch(sources::change).delete(sources::delete))
         .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
         .route("/admin/v1/sources/{source_id}/webhook", get(sources::show_webhook).put(sources::put_webhook))
+        .route("/admin/v1/sources/{source_id}/warehouse", get(warehouses::show).put(warehouses::put))
+        .route("/admin/v1/sources/{source_id}/warehouse/test", post(warehouses::try_out))
         .route("/admin/v1/transformations", get(transformations::list).post(transformations::create))
         .route("/admin/v1/transformations/test", post(transformations::try_out))
         .route(

@@ -12,6 +12,7 @@ pub mod people;
 pub mod resources;
 pub mod sources;
 pub mod webhooks;
+pub mod warehouses;
 pub mod transformations;
 pub mod tracking_plans;
 pub mod grants;
