@@ -1,7 +1,6 @@
 //! The actors of the tests: an installation of Deputy, and those who deal with it over HTTP as anybody would.
 
 /// A private PostgreSQL.
-#[expect(dead_code, reason = "the tests of storage itself use more of it")]
 pub mod postgres;
 /// A private Apache Kafka.
 pub mod kafka;

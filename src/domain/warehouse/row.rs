@@ -76,7 +76,7 @@ pub fn mapped(raw: &Json) -> Result<Json, String> {
     let Raw { row: mut columns } =
         serde_json::from_str(raw.as_str()).map_err(|error| format!("the row cannot be read: {error}"))?;
     let call = call(&columns);
-    if columns.get("type").and_then(word).and_then(|word| Call::parse(&word)).is_some() {
+    if columns.get("type").and_then(|value| word(value)).and_then(|word| Call::parse(&word)).is_some() {
         columns.remove("type");
     }
     let named = [
@@ -105,12 +105,12 @@ pub fn mapped(raw: &Json) -> Result<Json, String> {
 }
 
 fn call(columns: &BTreeMap<String, Box<RawValue>>) -> Call {
-    let said = columns.get("type").and_then(word).and_then(|word| Call::parse(&word));
+    let said = columns.get("type").and_then(|value| word(value)).and_then(|word| Call::parse(&word));
     let has_event = columns.get("event").is_some_and(|event| event.get() != "null");
     said.unwrap_or(if has_event { Call::Track } else { Call::Identify })
 }
 
-fn word(value: &Box<RawValue>) -> Option<String> {
+fn word(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
