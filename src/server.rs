@@ -62,6 +62,11 @@ pub const STAGES: &[Stage] = &[
     Stage { name: "warehouses", step: |world, now| Box::pin(warehouse::step(world, now)), rest: Duration::from_secs(1) },
     Stage { name: "dedup", step: |world, now| Box::pin(dedup::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "profiles", step: |world, now| Box::pin(profiles::step(world, now)), rest: Duration::from_millis(20) },
+    Stage {
+        name: "predictions",
+        step: |world, now| Box::pin(profiles::predictions::step(world, now)),
+        rest: Duration::from_secs(1),
+    },
     Stage { name: "risk", step: |world, now| Box::pin(risk::step(world, now)), rest: Duration::from_millis(20) },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];

@@ -50,6 +50,7 @@ pub mod tracking_plan;
 pub mod condition;
 pub mod computed_trait;
 pub mod profile;
+pub mod predicted_trait;
 pub mod audience;
 pub mod risk;
 pub mod event;

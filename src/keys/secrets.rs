@@ -48,6 +48,7 @@ pub enum Purpose {
     LeftOut,
     WebhookSecret,
     WarehouseConnection,
+    ModelToken,
 }
 
 impl Purpose {
@@ -71,6 +72,7 @@ impl Purpose {
             Purpose::LeftOut => "left_out",
             Purpose::WebhookSecret => "webhook_secret",
             Purpose::WarehouseConnection => "warehouse_connection",
+            Purpose::ModelToken => "model_token",
         }
     }
 }

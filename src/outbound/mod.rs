@@ -70,6 +70,13 @@ impl Call {
         Self { body: body.into_bytes(), ..call }
     }
 
+    /// A `POST` of a JSON document that asks for JSON.
+    #[must_use]
+    pub fn post_json(url: &Url, document: &serde_json::Value) -> Self {
+        let call = Self::new(Method::POST, url).header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self { body: document.to_string().into_bytes(), ..call }
+    }
+
     /// Sets a header, in place of an earlier value.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -131,6 +138,17 @@ impl Outbound {
     pub fn simulated(policy: OutboundPolicy) -> (Self, SimulatedWeb) {
         let web = SimulatedWeb::default();
         (Self { policy, transport: Transport::Simulated(web.clone()) }, web)
+    }
+
+    /// The same way out, to whatever host the operator of this process names.
+    #[must_use]
+    pub fn to_named(&self) -> Self {
+        match &self.transport {
+            Transport::Network(_) => Self::new(OutboundPolicy::OperatorNamed),
+            Transport::Simulated(web) => {
+                Self { policy: OutboundPolicy::OperatorNamed, transport: Transport::Simulated(web.clone()) }
+            }
+        }
     }
 
     /// Fetches `url`, asking for JSON.

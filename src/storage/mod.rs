@@ -33,6 +33,7 @@ pub mod definitions;
 pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
+pub mod predictions;
 pub mod risk;
 
 mod batch;
@@ -81,6 +82,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "interventions", sql: include_str!("../../migrations/0006_interventions.sql") },
     Migration { number: 7, name: "risk", sql: include_str!("../../migrations/0007_risk.sql") },
     Migration { number: 8, name: "warehouses", sql: include_str!("../../migrations/0008_warehouses.sql") },
+    Migration { number: 9, name: "predictions", sql: include_str!("../../migrations/0009_predictions.sql") },
 ];
 
 /// Where the state is kept.

@@ -125,6 +125,7 @@ impl World {
             profiles: Default::default(),
             secrets,
             keys,
+            internal: outside.outbound.to_named(),
             outbound: outside.outbound,
             sandbox: outside.sandbox,
             memory: Memory::new(&settings),

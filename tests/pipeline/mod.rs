@@ -33,3 +33,5 @@ mod profiles;
 mod profile_api;
 /// Who asks to be forgotten.
 mod privacy;
+/// What models predict.
+mod predictions;

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         audience::{self, Memberships, Move},
         event::{Actor, Event, Fact},
+        id::{Id, PredictedTraitKind},
         identity::{
             graph::{Cause, Change, Graph, ProfileId},
             resolve::{Weight, resolve},
@@ -16,7 +17,7 @@ use crate::{
         time::Timestamp,
     },
     storage::{
-        StorageError, Tx, identities, outbox,
+        StorageError, Tx, identities, outbox, predictions,
         profile_states::{self, EventPlace},
     },
     world::{World, profiles::KnownProfiles},
@@ -32,6 +33,8 @@ pub(super) struct Batch<'d> {
     decided: Vec<(Cause, Vec<Change>)>,
     /// Which event is whose: its place in the batch, and its home.
     touches: Vec<(usize, ProfileId, Collection)>,
+    /// Of which profile a model says something: its place in the batch.
+    predicted: Vec<(usize, ProfileId)>,
     /// Profiles that did not exist before: nothing is stored of them.
     created: BTreeSet<ProfileId>,
     changed: BTreeSet<ProfileId>,
@@ -49,6 +52,8 @@ pub(super) struct Written {
     links: Vec<(ProfileId, ProfileId, Timestamp)>,
     memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
     events: Vec<Event>,
+    to_predict: Vec<(Id<PredictedTraitKind>, ProfileId)>,
+    now: Timestamp,
 }
 
 impl<'d> Batch<'d> {
@@ -67,6 +72,7 @@ impl<'d> Batch<'d> {
             now,
             decided: Vec::new(),
             touches: Vec::new(),
+            predicted: Vec::new(),
             created: BTreeSet::new(),
             changed: BTreeSet::new(),
             links: Vec::new(),
@@ -96,6 +102,10 @@ impl<'d> Batch<'d> {
                     named.push(resolved.home);
                 }
             }
+            // Of somebody who was deleted in the meantime nothing is said any longer.
+            if let Some(prediction) = event.prediction.as_ref().filter(|prediction| self.graph.has(prediction.profile)) {
+                self.predicted.push((index, prediction.profile));
+            }
             if let [one, other] = named[..] {
                 self.links.push((one, other, event.cause.at));
             }
@@ -112,7 +122,8 @@ impl<'d> Batch<'d> {
 
     /// The homes of the batch's events whose state has to be read.
     pub(super) fn missing_states(&self) -> BTreeSet<ProfileId> {
-        self.missing(self.touches.iter().map(|(_, home, _)| *home))
+        let touched = self.touches.iter().map(|(_, home, _)| *home);
+        self.missing(touched.chain(self.predicted.iter().map(|(_, profile)| *profile)))
     }
 
     /// The parts of touched profiles whose state has to be read.
@@ -136,6 +147,25 @@ impl<'d> Batch<'d> {
             state.apply(&taken[*index].impression(*collection), self.definitions);
             self.changed.insert(*home);
         }
+        for (index, profile) in &self.predicted {
+            if let Some(prediction) = &taken[*index].prediction {
+                self.states.entry(*profile).or_default().write(&prediction.key, prediction.written.clone());
+                self.changed.insert(*profile);
+            }
+        }
+    }
+
+    /// The profiles that events have changed, each with the models that are to be asked about it; what models say is no such change.
+    fn to_predict(&self) -> BTreeSet<(Id<PredictedTraitKind>, ProfileId)> {
+        let models = &self.definitions.predicted_traits;
+        if models.is_empty() {
+            return BTreeSet::new();
+        }
+        let touched = self.touches.iter().flat_map(|(_, home, collection)| {
+            let asked = models.iter().filter(|model| model.collection == *collection);
+            asked.map(|model| (model.id, self.graph.canonical(*home)))
+        });
+        touched.collect()
     }
 
     /// As if every profile of the graph had been touched.
@@ -183,13 +213,16 @@ impl<'d> Batch<'d> {
 
     /// What is to be written, and what is known once it is.
     pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
+        let to_predict = self.to_predict().into_iter().collect();
         let changed = self.changed.iter().filter_map(|profile| Some((*profile, self.states.get(profile)?.clone())));
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
         let links: BTreeMap<(ProfileId, ProfileId), Timestamp> =
             self.links.iter().map(|(one, other, at)| ((*one, *other), *at)).collect();
         let written = Written {
             decided: self.decided,
-            states: if self.places.is_empty() { Vec::new() } else { changed.collect() },
+            states: if self.places.is_empty() && self.predicted.is_empty() { Vec::new() } else { changed.collect() },
+            to_predict,
+            now: self.now,
             places: self.places,
             links: links.into_iter().map(|((one, other), at)| (one, other, at)).collect(),
             memberships: self.memberships,
@@ -207,6 +240,7 @@ impl Written {
         profile_states::note_events(tx, &self.places).await?;
         profile_states::note_links(tx, &self.links).await?;
         profile_states::put_memberships(tx, &self.memberships).await?;
+        predictions::note_changed(tx, &self.to_predict, self.now).await?;
         for event in &self.events {
             outbox::put(tx, event).await?;
         }

@@ -7,8 +7,13 @@ use crate::{
     domain::{
         event::{Event, Fact},
         id::{Id, InterventionKind},
-        identity::{fact, graph::Cause, resolve::Subject, rules::Rules},
-        profile::{Collection, Impression},
+        identity::{
+            fact,
+            graph::{Cause, ProfileId},
+            resolve::Subject,
+            rules::Rules,
+        },
+        profile::{Collection, Impression, Trait},
         time::Timestamp,
     },
     log::Entry,
@@ -25,10 +30,19 @@ pub(super) struct Taken {
     pub subjects: Vec<Subject>,
     /// It is no event about anybody, but asks for this.
     pub intervention: Option<Id<InterventionKind>>,
+    /// It is what a model says of a profile.
+    pub prediction: Option<Predicted>,
     /// What it says of the members of a collection.
     traits: Option<(Collection, Map<String, Value>)>,
     /// What was done, and how.
     event: Option<(String, Map<String, Value>)>,
+}
+
+/// A trait that a model predicted.
+pub(super) struct Predicted {
+    pub profile: ProfileId,
+    pub key: String,
+    pub written: Trait,
 }
 
 /// What is read of a customer's message.
@@ -55,7 +69,18 @@ impl Taken {
         if let Fact::InterventionRequested { intervention } = &event.fact {
             let cause = cause(OWN.to_owned(), event.id.to_string());
             let intervention = Some(*intervention);
-            return Some(Taken { cause, at: event.at, subjects: Vec::new(), intervention, traits: None, event: None });
+            return Some(Taken { intervention, ..Taken::nothing(cause, event.at) });
+        }
+        if let Fact::TraitPredicted { predicted_trait, profile, key, value, confidence, asked_at } = &event.fact {
+            let written = Trait {
+                value: serde_json::from_str(value.as_str()).ok()?,
+                source: predicted_trait.to_string(),
+                at: *asked_at,
+                offset: entry.offset,
+                confidence: Some(confidence.share()),
+            };
+            let prediction = Some(Predicted { profile: *profile, key: key.clone(), written });
+            return Some(Taken { prediction, ..Taken::nothing(cause(OWN.to_owned(), event.id.to_string()), event.at) });
         }
         let subjects = fact::subjects(&event, rules);
         if subjects.is_empty() {
@@ -71,6 +96,7 @@ impl Taken {
                 at: at.min(event.at),
                 subjects,
                 intervention: None,
+                prediction: None,
                 traits: message.traits(),
                 event: message.event(),
             });
@@ -89,7 +115,12 @@ impl Taken {
             }
             _ => None,
         };
-        Some(Taken { cause, at: event.at, subjects, intervention: None, traits, event: Some((name, details)) })
+        Some(Taken { subjects, traits, event: Some((name, details)), ..Taken::nothing(cause, event.at) })
+    }
+
+    /// About nobody.
+    fn nothing(cause: Cause, at: Timestamp) -> Taken {
+        Taken { cause, at, subjects: Vec::new(), intervention: None, prediction: None, traits: None, event: None }
     }
 
     /// What it is to a member of the collection.

@@ -18,8 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    clients, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens, tracking_plans, transformations,
-    warehouses,
+    clients, definitions, facts, grants, keys, people, predicted_traits, profiles, resources, risk, sources, tokens,
+    tracking_plans, transformations, warehouses,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -42,6 +42,7 @@ const BEARER: &str = "operator_token";
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
         definitions::list_computed_traits, definitions::create_computed_trait, definitions::delete_computed_trait,
         definitions::list_audiences, definitions::create_audience, definitions::delete_audience,
+        predicted_traits::list, predicted_traits::create, predicted_traits::delete,
         definitions::show_rules, definitions::put_rules,
         profiles::find, profiles::show, profiles::unmerge, profiles::take_away,
         profiles::regulate, profiles::list_regulations, profiles::show_regulation,

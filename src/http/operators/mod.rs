@@ -17,6 +17,7 @@ mod grants;
 mod keys;
 mod tokens;
 mod definitions;
+mod predicted_traits;
 mod profiles;
 mod facts;
 mod risk;
@@ -69,6 +70,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         )
         .route("/admin/v1/computed-traits", get(definitions::list_computed_traits).post(definitions::create_computed_trait))
         .route("/admin/v1/computed-traits/{computed_trait_id}", delete(definitions::delete_computed_trait))
+        .route("/admin/v1/predicted-traits", get(predicted_traits::list).post(predicted_traits::create))
+        .route("/admin/v1/predicted-traits/{predicted_trait_id}", delete(predicted_traits::delete))
         .route("/admin/v1/audiences", get(definitions::list_audiences).post(definitions::create_audience))
         .route("/admin/v1/audiences/{audience_id}", delete(definitions::delete_audience))
         .route("/admin/v1/identity-rules", get(definitions::show_rules).put(definitions::put_rules))

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod tokens;
 pub mod facts;
 pub mod definitions;
+pub mod predicted_traits;
 pub mod profile_tokens;
 pub mod risk;
 pub mod upkeep;
