@@ -55,7 +55,7 @@ pub struct NewWarehouse {
     /// writes in several transactions at once must see to it that they commit in its order.
     settle_s: Option<u32>,
     /// Only rows with a greater cursor are read, from now on. If absent, reading goes on where it was, or from the first row if the
-    /// columns have changed.
+    /// columns have changed. Rows that are read again within `dedup_window_s`, unchanged and by the same columns, are no new events.
     start_after: Option<String>,
 }
 
