@@ -108,7 +108,7 @@ mod tests {
         }))
         .expect("an audience");
         audience.check().expect("within the limits");
-        Definitions { computed_traits: vec![orders], audiences: vec![audience] }
+        Definitions { computed_traits: vec![orders], audiences: vec![audience], ..Definitions::default() }
     }
 
     #[test]
