@@ -1,6 +1,9 @@
 //! What is known of profiles: states, events, links and audiences, read and written for whole batches.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use super::{StorageError, Tx, Value, batch::Batch, columns::to_json};
 use crate::domain::{audience::Memberships, identity::graph::ProfileId, profile::ProfileState, time::Timestamp};
@@ -14,7 +17,7 @@ pub async fn load(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(Pr
 }
 
 /// Puts states in place of what was there.
-pub async fn put(tx: &mut Tx, states: &[(ProfileId, ProfileState)]) -> Result<(), StorageError> {
+pub async fn put(tx: &mut Tx, states: &[(ProfileId, Arc<ProfileState>)]) -> Result<(), StorageError> {
     static PUT: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
             "INSERT INTO profile_states (profile, state) VALUES ",
@@ -22,7 +25,7 @@ pub async fn put(tx: &mut Tx, states: &[(ProfileId, ProfileState)]) -> Result<()
             " ON CONFLICT (profile) DO UPDATE SET state = excluded.state",
         )
     });
-    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(state)]).collect();
+    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(&**state)]).collect();
     let values: Vec<Value<'_>> = rows.iter().flatten().map(Value::from).collect();
     tx.exec_batch(&PUT, &values).await?;
     Ok(())

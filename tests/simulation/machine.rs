@@ -257,8 +257,8 @@ impl Machine {
         for stage in STAGES {
             for step in 0.. {
                 match (stage.step)(world, world.now()).await {
-                    Ok(Progress::Advanced) if step < STEPS_MAX => {}
-                    Ok(Progress::Advanced) => return Err(format!("the stage {} never rests", stage.name)),
+                    Ok(Progress::Advanced | Progress::CaughtUp) if step < STEPS_MAX => {}
+                    Ok(Progress::Advanced | Progress::CaughtUp) => return Err(format!("the stage {} never rests", stage.name)),
                     Ok(Progress::Idle) => break,
                     Err(_) if step < TRIES_MAX && self.may_be_crowded() => {}
                     Err(error) => return Err(format!("the stage {} fails on a healthy machine: {error}", stage.name)),
