@@ -20,7 +20,7 @@ use self::head_timer::HeadTimer;
 use crate::{
     config::Settings,
     domain::time::Timestamp,
-    events::{consumers::unless_paused, dedup, profiles, relay, risk, who},
+    events::{consumers::unless_paused, dedup, ingest::warehouse, profiles, relay, risk, who},
     http,
     protocol::administration::{
         operators::{self, FirstOperatorError},
@@ -59,6 +59,7 @@ pub struct Stage {
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
     Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
+    Stage { name: "warehouses", step: |world, now| Box::pin(warehouse::step(world, now)), rest: Duration::from_secs(1) },
     Stage {
         name: "dedup",
         step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, now))),
@@ -83,6 +84,11 @@ pub const STAGES: &[Stage] = &[
         name: "forgetting",
         step: |world, now| Box::pin(profiles::forgetting::step(world, now)),
         rest: Duration::from_millis(200),
+    },
+    Stage {
+        name: "predictions",
+        step: |world, now| Box::pin(profiles::predictions::step(world, now)),
+        rest: Duration::from_secs(1),
     },
     Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
 ];

@@ -11,7 +11,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use url::Url;
+use url::{Host, Url};
 
 pub use reference::{ENVIRONMENT_ONLY, Form, KEYS, Key, reference};
 pub use source::{ConfigError, Problem};
@@ -32,6 +32,7 @@ pub struct Settings {
     pub organization_name: OrganizationName,
     pub listen: std::net::SocketAddr,
     pub trusted_proxies: Vec<IpNet>,
+    pub internal_hosts: Vec<Host>,
     pub requests_in_flight_max: usize,
 
     pub data_dir: PathBuf,
@@ -106,6 +107,16 @@ impl Settings {
         self.data_dir.join("operator.token")
     }
 
+    /// Whether operators may have us connect to this host although it is inside our own network.
+    pub fn is_internal(&self, host: &Host<impl AsRef<str>>) -> bool {
+        self.internal_hosts.iter().any(|known| match (known, host) {
+            (Host::Domain(known), Host::Domain(host)) => known == host.as_ref(),
+            (Host::Ipv4(known), Host::Ipv4(host)) => known == host,
+            (Host::Ipv6(known), Host::Ipv6(host)) => known == host,
+            _ => false,
+        })
+    }
+
     /// The state's file when the database is SQLite.
     pub fn sqlite_path(&self) -> PathBuf {
         self.data_dir.join("deputy.db")
@@ -125,6 +136,7 @@ impl Given {
             organization_name: self.one("organization_name"),
             listen: self.one("listen"),
             trusted_proxies: self.list("trusted_proxies", values::network),
+            internal_hosts: self.list("internal_hosts", values::host),
             requests_in_flight_max: self.one("requests_in_flight_max"),
             data_dir: self.one("data_dir"),
             database: self.one("database"),

@@ -98,6 +98,13 @@ pub const KEYS: &[Key] = &[
         meaning: "Proxies whose X-Forwarded-For is believed, for the client's address and for nothing else.",
     },
     Key {
+        name: "internal_hosts",
+        unit: "",
+        default: "",
+        form: Form::List("host names and IP addresses such as db.internal, 10.0.0.7 or [fd00::7]"),
+        meaning: "Hosts inside your network that operators may have Deputy call: the PostgreSQL of a warehouse, the model of a trait.",
+    },
+    Key {
         name: "requests_in_flight_max",
         unit: "requests",
         default: "1024",

@@ -281,6 +281,11 @@ pub(super) fn network(text: &str) -> Result<IpNet, NotAllowed> {
     Ok(network.trunc())
 }
 
+/// A host's name, or an IP address; one of version 6 in brackets, as in a URL.
+pub(super) fn host(text: &str) -> Result<Host, NotAllowed> {
+    Host::parse(text).map_err(|_| NotAllowed)
+}
+
 /// The base address of an OpenTelemetry collector.
 pub(super) fn collector(text: &str) -> Result<Url, NotAllowed> {
     let url = Url::parse(text).map_err(|_| NotAllowed)?;

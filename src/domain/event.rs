@@ -15,10 +15,12 @@ use super::{
     grant::EndCause,
     id::{
         AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind,
-        ProfileKind, ProfileTokenKind, ResourceKind, SessionKind, SourceKind, TokenKind, TrackingPlanKind, TransformationKind,
+        PredictedTraitKind, ProfileKind, ProfileTokenKind, ResourceKind, SessionKind, SourceKind, TokenKind, TrackingPlanKind,
+        TransformationKind,
     },
     json::Json,
     network::Network,
+    predicted_trait::Confidence,
     resource::ResourceIdentifier,
     risk::{Measure, SignalKind},
     scope::Scopes,
@@ -303,6 +305,23 @@ pub enum Fact {
     /// An operator has a consumer read a part of its input again: from the first offset up to but without the second.
     #[serde(rename = "consumer.replayed.v1")]
     ConsumerReplayed { consumer: String, input: String, from: u64, until: u64 },
+    /// A model said something of a profile.
+    #[serde(rename = "trait.predicted.v1")]
+    TraitPredicted {
+        predicted_trait: Id<PredictedTraitKind>,
+        profile: Id<ProfileKind>,
+        /// The name of the trait, and what a model says of it.
+        key: String,
+        value: Json,
+        /// In millionths.
+        confidence: Confidence,
+        /// When the profile was as the model was told.
+        asked_at: Timestamp,
+    },
+    #[serde(rename = "predicted_trait.created.v1")]
+    PredictedTraitCreated { predicted_trait: Id<PredictedTraitKind>, key: String },
+    #[serde(rename = "predicted_trait.deleted.v1")]
+    PredictedTraitDeleted { predicted_trait: Id<PredictedTraitKind> },
     #[serde(rename = "audience.entered.v1")]
     AudienceEntered { audience: Id<AudienceKind>, profile: Id<ProfileKind> },
     #[serde(rename = "audience.left.v1")]
@@ -367,6 +386,10 @@ impl Fact {
             Fact::ComputedTraitCreated { computed_trait, .. } | Fact::ComputedTraitDeleted { computed_trait } => {
                 computed_trait.to_string()
             }
+            Fact::PredictedTraitCreated { predicted_trait, .. } | Fact::PredictedTraitDeleted { predicted_trait } => {
+                predicted_trait.to_string()
+            }
+            Fact::TraitPredicted { predicted_trait, profile, .. } => format!("{predicted_trait}/{profile}"),
             Fact::AudienceCreated { audience, .. } | Fact::AudienceDeleted { audience } => audience.to_string(),
             Fact::ProfileTokenIssued { profile_token, .. } | Fact::ProfileTokenRemoved { profile_token } => {
                 profile_token.to_string()

@@ -119,6 +119,13 @@ impl Kind for ComputedTraitKind {
     const PREFIX: &'static str = "ctr";
 }
 
+/// A predicted trait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PredictedTraitKind {}
+impl Kind for PredictedTraitKind {
+    const PREFIX: &'static str = "ptr";
+}
+
 /// An audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AudienceKind {}

@@ -14,6 +14,7 @@
 //! - **one-time value**: a code, invitation or assertion id that may be used once, for one purpose.
 //! - **session**: a person signed in, in one browser.
 //! - **source**: whatever sends customer events to us; its **write key** says which one it is.
+//! - **warehouse**: a source that sends nothing: the rows of a query, polled from an organisation's own database.
 //! - **message**: one customer event as its source sent it, in the words of the Segment protocol.
 //! - **profile**: what is known of one person, agent or group, put together from the events about it; its **traits** are named values.
 //! - **external id**: what others call the somebody of a profile, by type and value; a **merge** makes two profiles one.
@@ -46,6 +47,7 @@ pub mod token;
 pub mod policy;
 pub mod source;
 pub mod webhook;
+pub mod warehouse;
 pub mod json;
 pub mod call;
 pub mod transformation;
@@ -54,6 +56,7 @@ pub mod network;
 pub mod condition;
 pub mod computed_trait;
 pub mod profile;
+pub mod predicted_trait;
 pub mod audience;
 pub mod actor;
 pub mod risk;

@@ -12,6 +12,7 @@ use super::{
     audience::Audience,
     computed_trait::{Aggregate, ComputedTrait, Observed},
     id::{ComputedTraitKind, Id},
+    predicted_trait::PredictedTrait,
     time::Timestamp,
 };
 
@@ -115,6 +116,7 @@ pub struct Impression<'e> {
 pub struct Definitions {
     pub computed_traits: Vec<ComputedTrait>,
     pub audiences: Vec<Audience>,
+    pub predicted_traits: Vec<PredictedTrait>,
     /// The offset from which on a computed trait counts all events; absent until the first batch that it is held against.
     pub counted_from: BTreeMap<Id<ComputedTraitKind>, u64>,
 }

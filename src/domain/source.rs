@@ -19,10 +19,12 @@ pub enum Producer {
     Browser,
     /// Another service that calls us in its own words; only a transformation makes messages of what it says.
     Webhook,
+    /// A database of the organisation's that we ask ourselves.
+    Warehouse,
 }
 
 impl Producer {
-    pub const ALL: [Producer; 3] = [Producer::Server, Producer::Browser, Producer::Webhook];
+    pub const ALL: [Producer; 4] = [Producer::Server, Producer::Browser, Producer::Webhook, Producer::Warehouse];
 
     /// The word in storage and on the wire.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Producer {
             Producer::Server => "server",
             Producer::Browser => "browser",
             Producer::Webhook => "webhook",
+            Producer::Warehouse => "warehouse",
         }
     }
 

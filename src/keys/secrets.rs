@@ -50,6 +50,8 @@ pub enum Purpose {
     WebhookSecret,
     /// A network, as facts name it.
     Network,
+    WarehouseConnection,
+    ModelToken,
 }
 
 impl Purpose {
@@ -73,6 +75,8 @@ impl Purpose {
             Purpose::LeftOut => "left_out",
             Purpose::WebhookSecret => "webhook_secret",
             Purpose::Network => "network",
+            Purpose::WarehouseConnection => "warehouse_connection",
+            Purpose::ModelToken => "model_token",
         }
     }
 }

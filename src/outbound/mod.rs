@@ -9,6 +9,8 @@
 mod address;
 /// The twin without a network.
 mod simulated;
+/// Other people's PostgreSQL.
+pub mod warehouse;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -66,6 +68,13 @@ impl Call {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let call = Self::new(Method::POST, url).header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         Self { body: body.into_bytes(), ..call }
+    }
+
+    /// A `POST` of a JSON document that asks for JSON.
+    #[must_use]
+    pub fn post_json(url: &Url, document: &serde_json::Value) -> Self {
+        let call = Self::new(Method::POST, url).header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self { body: document.to_string().into_bytes(), ..call }
     }
 
     /// Sets a header, in place of an earlier value.
@@ -129,6 +138,17 @@ impl Outbound {
     pub fn simulated(policy: OutboundPolicy) -> (Self, SimulatedWeb) {
         let web = SimulatedWeb::default();
         (Self { policy, transport: Transport::Simulated(web.clone()) }, web)
+    }
+
+    /// The same way out, to whatever host the operator of this process names.
+    #[must_use]
+    pub fn to_named(&self) -> Self {
+        match &self.transport {
+            Transport::Network(_) => Self::new(OutboundPolicy::OperatorNamed),
+            Transport::Simulated(web) => {
+                Self { policy: OutboundPolicy::OperatorNamed, transport: Transport::Simulated(web.clone()) }
+            }
+        }
     }
 
     /// Fetches `url`, asking for JSON.

@@ -1,4 +1,4 @@
-//! What operators ask of profiles: computed traits, audiences, and the rules of identity.
+//! What operators ask of profiles: computed and predicted traits, audiences, and the rules of identity.
 
 use super::{
     StorageError, Tx,
@@ -9,12 +9,14 @@ use crate::domain::{
     computed_trait::ComputedTrait,
     id::{ComputedTraitKind, Id},
     identity::rules::{RuleSettings, Rules},
+    predicted_trait::PredictedTrait,
     profile::Definitions,
     time::Timestamp,
 };
 
 const COMPUTED_TRAIT: &str = "computed_trait";
 const AUDIENCE: &str = "audience";
+const PREDICTED_TRAIT: &str = "predicted_trait";
 
 /// All of them, in the order in which they were made.
 pub async fn all(tx: &mut Tx) -> Result<Definitions, StorageError> {
@@ -28,6 +30,7 @@ pub async fn all(tx: &mut Tx) -> Result<Definitions, StorageError> {
                 all.counted_from.extend(from.map(|from| (definition.id, from.cast_unsigned())));
                 all.computed_traits.push(definition);
             }
+            PREDICTED_TRAIT => all.predicted_traits.push(serde_json::from_str(&text).map_err(broken)?),
             AUDIENCE => all.audiences.push(serde_json::from_str(&text).map_err(broken)?),
             other => return Err(unreadable(other)),
         }
@@ -43,6 +46,11 @@ pub async fn insert_computed_trait(tx: &mut Tx, definition: &ComputedTrait, now:
 /// Adds an audience; `false` if its key is taken.
 pub async fn insert_audience(tx: &mut Tx, definition: &Audience, now: Timestamp) -> Result<bool, StorageError> {
     insert(tx, &definition.id.to_string(), AUDIENCE, &definition.key, &to_json(definition), now).await
+}
+
+/// Adds a predicted trait; `false` if its key is taken.
+pub async fn insert_predicted_trait(tx: &mut Tx, definition: &PredictedTrait, now: Timestamp) -> Result<bool, StorageError> {
+    insert(tx, &definition.id.to_string(), PREDICTED_TRAIT, &definition.key, &to_json(definition), now).await
 }
 
 /// Takes a definition away; `false` if there was none. What was computed is not shown any longer.

@@ -62,6 +62,12 @@ pub async fn regulations(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Ask
     tx.rows(sql, &[after.into(), limit.into()], read).await
 }
 
+/// Whether a regulation was asked for and is not carried out yet.
+pub async fn is_any_under_way(tx: &mut Tx) -> Result<bool, StorageError> {
+    let sql = "SELECT 1 FROM interventions WHERE kind = 'regulation' AND ended_at IS NULL LIMIT 1";
+    Ok(tx.row(sql, &[], |row| row.int(0)).await?.is_some())
+}
+
 /// Notes how far it has come.
 pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     let sql = "UPDATE interventions SET detail = $2, status = $3, done = $4, error = $5, ended_at = $6 WHERE id = $1";

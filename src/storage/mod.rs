@@ -23,6 +23,7 @@ pub mod transformations;
 pub mod tracking_plans;
 pub mod shapes;
 pub mod webhooks;
+pub mod warehouses;
 pub mod outbox;
 pub mod leases;
 pub mod consumers;
@@ -32,6 +33,7 @@ pub mod definitions;
 pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
+pub mod predictions;
 pub mod risk;
 pub mod actors;
 
@@ -83,6 +85,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 8, name: "risk_of_people", sql: include_str!("../../migrations/0008_risk_of_people.sql") },
     Migration { number: 9, name: "actors", sql: include_str!("../../migrations/0009_actors.sql") },
     Migration { number: 10, name: "consumers", sql: include_str!("../../migrations/0010_consumers.sql") },
+    Migration { number: 11, name: "warehouses", sql: include_str!("../../migrations/0011_warehouses.sql") },
+    Migration { number: 12, name: "predictions", sql: include_str!("../../migrations/0012_predictions.sql") },
 ];
 
 /// Where the state is kept.

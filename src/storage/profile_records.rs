@@ -40,7 +40,7 @@ pub async fn external_ids(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result
 
 /// Removes everything that is known of these profiles: what remains of them is in the log, until its retention ends.
 pub async fn erase(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<(), StorageError> {
-    static STATEMENTS: LazyLock<[Batch; 11]> = LazyLock::new(|| {
+    static STATEMENTS: LazyLock<[Batch; 12]> = LazyLock::new(|| {
         // An edge that added an id is found by the id; one that merged, by its homes, also where it was taken back.
         [
             "DELETE FROM identity_edges WHERE home <> with_home AND home IN (VALUES ",
@@ -51,6 +51,7 @@ pub async fn erase(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<(), St
             "DELETE FROM profile_events WHERE profile IN (VALUES ",
             "DELETE FROM profile_audiences WHERE profile IN (VALUES ",
             "DELETE FROM profile_links WHERE profile IN (VALUES ",
+            "DELETE FROM predictions_due WHERE profile IN (VALUES ",
             "DELETE FROM interventions WHERE kind = 'correction' AND profile IN (VALUES ",
             "SELECT other FROM profile_links WHERE profile IN (VALUES ",
             "SELECT profile, other FROM identity_bars WHERE profile IN (VALUES ",
@@ -59,7 +60,7 @@ pub async fn erase(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<(), St
     });
     let keys = texts(profiles);
     let keys = values(&keys);
-    let [edges, bars, ids, members, states, events, audiences, links, corrections, linked, barred] = &*STATEMENTS;
+    let [edges, bars, ids, members, states, events, audiences, links, predictions, corrections, linked, barred] = &*STATEMENTS;
     for known in external_ids(tx, profiles).await? {
         let sql = "DELETE FROM identity_edges WHERE event_offset = $1 AND collection = $2 AND type = $3 AND value = $4";
         let (collection, id_type) = (known.collection.as_str(), known.id_type.as_str());
@@ -84,7 +85,7 @@ pub async fn erase(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<(), St
             tx.exec("DELETE FROM profile_links WHERE profile = $1 AND other = $2", &[other.into(), profile.into()]).await?;
         }
     }
-    for statement in [edges, bars, ids, members, states, events, audiences, links, corrections] {
+    for statement in [edges, bars, ids, members, states, events, audiences, links, predictions, corrections] {
         tx.exec_batch(statement, &keys).await?;
     }
     Ok(())

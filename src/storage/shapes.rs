@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::{StorageError, Tx, columns::unreadable};
-use crate::domain::id::{Id, Kind, SourceKind};
+use crate::domain::{
+    id::{Id, Kind, SourceKind},
+    source::Producer,
+};
 
 /// Counts every change of a transformation, a tracking plan or their sources, and every new source.
 pub async fn revision(tx: &mut Tx) -> Result<i64, StorageError> {
@@ -11,9 +14,14 @@ pub async fn revision(tx: &mut Tx) -> Result<i64, StorageError> {
     found.ok_or_else(|| unreadable("the revision of shapes is missing"))
 }
 
-/// The sources that are webhooks.
-pub async fn webhook_sources(tx: &mut Tx) -> Result<Vec<Id<SourceKind>>, StorageError> {
-    tx.rows("SELECT id FROM sources WHERE producer = 'webhook' ORDER BY id", &[], |row| row.id(0)).await
+/// The sources of which what comes is no message yet, and of which kind they are.
+pub async fn foreign_sources(tx: &mut Tx) -> Result<Vec<(Id<SourceKind>, Producer)>, StorageError> {
+    let sql = "SELECT id, producer FROM sources WHERE producer IN ('webhook', 'warehouse') ORDER BY id";
+    tx.rows(sql, &[], |row| {
+        let producer = row.text(1)?;
+        Ok((row.id(0)?, Producer::parse(&producer).ok_or_else(|| unreadable(&producer))?))
+    })
+    .await
 }
 
 /// Notes a change; part of each.

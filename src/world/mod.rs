@@ -17,6 +17,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use url::Url;
+
 use crate::{
     config::Settings,
     domain::{
@@ -98,6 +100,8 @@ pub struct World {
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,
+    /// To hosts inside our own network that this process was told operators may name.
+    pub internal: Outbound,
     pub sandbox: Sandbox,
     pub settings: Settings,
     pub memory: Memory,
@@ -137,6 +141,11 @@ impl World {
     /// Writes an event straight to the log: for decisions that change nothing in storage. Answers when it is durable.
     pub async fn record(&self, event: &Event) -> Result<(), LogError> {
         self.log.append(FACTS, vec![record(event)]).await.map(|_| ())
+    }
+
+    /// The way out to a URL that an operator named.
+    pub fn outbound_for(&self, url: &Url) -> &Outbound {
+        if url.host().is_some_and(|host| self.settings.is_internal(&host)) { &self.internal } else { &self.outbound }
     }
 
     /// A duration of the settings, in seconds there.

@@ -127,6 +127,7 @@ impl World {
             forgetting: Default::default(),
             secrets,
             keys,
+            internal: outside.outbound.to_named(),
             outbound: outside.outbound,
             sandbox: outside.sandbox,
             memory: Memory::new(&settings),

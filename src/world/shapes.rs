@@ -11,6 +11,7 @@ use super::World;
 use crate::{
     domain::{
         id::{Id, SourceKind},
+        source::Producer,
         time::Timestamp,
         tracking_plan::{CompiledPlan, TrackingPlan},
         transformation::{Purpose, Transformation},
@@ -27,8 +28,9 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 pub struct Shape {
     pub filter: Option<Program>,
     pub transform: Option<Program>,
-    /// What comes is no message yet: only a transformation makes it one.
-    pub is_webhook: bool,
+    /// Of which kind the source is, if what comes of it is no message yet: of a webhook only a transformation makes one, of a
+    /// warehouse its columns do where there is none.
+    pub foreign: Option<Producer>,
     /// An error if this version cannot read the plan that an earlier one saved.
     pub plan: Option<Result<Arc<CompiledPlan>, String>>,
 }
@@ -55,9 +57,14 @@ impl Shapes {
         self.by_source.get(&source)
     }
 
-    fn new(revision: i64, webhooks: Vec<Id<SourceKind>>, transformations: &[Transformation], plans: Vec<TrackingPlan>) -> Shapes {
-        let webhooks = webhooks.into_iter().map(|source| (source, Shape { is_webhook: true, ..Shape::default() }));
-        let mut by_source: HashMap<_, _> = webhooks.collect();
+    fn new(
+        revision: i64,
+        foreign: Vec<(Id<SourceKind>, Producer)>,
+        transformations: &[Transformation],
+        plans: Vec<TrackingPlan>,
+    ) -> Shapes {
+        let foreign = foreign.into_iter().map(|(source, kind)| (source, Shape { foreign: Some(kind), ..Shape::default() }));
+        let mut by_source: HashMap<_, _> = foreign.collect();
         for transformation in transformations.iter().filter(|transformation| transformation.disabled_at.is_none()) {
             for source in &transformation.sources {
                 let shape: &mut Shape = by_source.entry(*source).or_default();
@@ -97,12 +104,12 @@ impl World {
             _ => {
                 let read = self.storage.read(|tx| {
                     Box::pin(async move {
-                        let webhooks = shapes::webhook_sources(tx).await?;
-                        Ok::<_, StorageError>((webhooks, transformations::list(tx).await?, tracking_plans::list(tx).await?))
+                        let foreign = shapes::foreign_sources(tx).await?;
+                        Ok::<_, StorageError>((foreign, transformations::list(tx).await?, tracking_plans::list(tx).await?))
                     })
                 });
-                let (webhooks, transformations, plans) = read.await?;
-                Arc::new(Shapes::new(revision, webhooks, &transformations, plans))
+                let (foreign, transformations, plans) = read.await?;
+                Arc::new(Shapes::new(revision, foreign, &transformations, plans))
             }
         };
         *self.memory.shapes.lock() = Some((now, Arc::clone(&shapes)));

@@ -7,7 +7,7 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
-    ("sqlx", &["src/storage/"]),
+    ("sqlx", &["src/storage/", ABROAD]),
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
     ("xorf", &["src/log/seen/"]),
@@ -24,6 +24,9 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("opentelemetry_otlp", &["src/telemetry"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
 ];
+
+/// SQL that is not about our own state: the questions to an organisation's warehouse, which is outside like all that is called.
+const ABROAD: &str = "src/outbound/warehouse.rs";
 
 /// `domain` is pure: none of these words is in it.
 const IMPURE: [&str; 10] = ["async", "await", "tokio", "http", "axum", "sqlx", "rusqlite", "SystemTime", "Instant", "SystemRandom"];
@@ -55,7 +58,7 @@ fn all_sql_is_in_storage() {
         "WITH RECURSIVE ",
     ];
     let mut broken = Vec::new();
-    for source in rust_files("src").into_iter().filter(|source| !source.path.starts_with("src/storage/")) {
+    for source in rust_files("src").into_iter().filter(|source| !source.path.starts_with("src/storage/") && source.path != ABROAD) {
         for (line, literal) in source.literals() {
             let sql = literal.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
             if VERBS.iter().any(|verb| sql.starts_with(verb)) {

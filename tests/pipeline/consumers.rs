@@ -110,7 +110,9 @@ async fn what_cannot_be_read_again_says_why_and_what_to_do() {
         let space = Space::of(&deputy).await;
         space.send(json!([visit("ada")])).await;
         let replay = async |name: &str, from: Value| deputy.operate("POST", &format!("/consumers/{name}/replay"), from).await;
-        for (name, instead) in [("dedup", "replay a consumer of that topic"), ("risk", "enable its client"), ("who", "set its kind")] {
+        for (name, instead) in
+            [("dedup", "replay a consumer of that topic"), ("risk", "enable its client"), ("who", "set its kind")]
+        {
             let refused = replay(name, json!({"from_offset": 0})).await.refused(409, CONSUMER_REPLAY.code.as_str());
             assert!(refused.body.contains(instead), "{refused:?}");
             assert_eq!(deputy.last_reason().await, CONSUMER_REPLAY.reason);

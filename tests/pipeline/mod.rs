@@ -24,6 +24,8 @@ mod risk;
 mod who;
 /// Other services call us.
 mod webhooks;
+/// A database is asked.
+mod warehouses;
 
 /// An organisation that sends and asks.
 mod space;
@@ -39,3 +41,5 @@ mod watch;
 mod consumers;
 /// Who asks to be forgotten.
 mod privacy;
+/// What models predict.
+mod predictions;

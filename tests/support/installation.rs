@@ -62,6 +62,18 @@ fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy()
 }
 
+/// Runs a story once on each engine, with these lines of `deputy.toml` and the network of this machine.
+pub async fn each_engine_calling_out(configuration: &str, story: impl AsyncFn(Installation)) {
+    story(Installation::open(configuration, None, Network::Real).await).await;
+    story(Installation::open(configuration, Some(migrated_database().await), Network::Real).await).await;
+}
+
+/// What outgoing calls meet.
+enum Network {
+    Simulated,
+    Real,
+}
+
 /// A PostgreSQL database with every migration.
 pub async fn migrated_database() -> PrivateDatabase {
     let migrate = async |url| {
@@ -93,15 +105,15 @@ impl Installation {
 
     /// On embedded storage, with these lines of `deputy.toml`.
     pub async fn start_with(configuration: &str) -> Installation {
-        Installation::open(configuration, None).await
+        Installation::open(configuration, None, Network::Simulated).await
     }
 
     /// On a PostgreSQL database of its own.
     pub async fn start_on_postgres(configuration: &str) -> Installation {
-        Installation::open(configuration, Some(migrated_database().await)).await
+        Installation::open(configuration, Some(migrated_database().await), Network::Simulated).await
     }
 
-    async fn open(configuration: &str, database: Option<PrivateDatabase>) -> Installation {
+    async fn open(configuration: &str, database: Option<PrivateDatabase>, network: Network) -> Installation {
         let (folder, listener, address) = Installation::place().await;
         let mut lines = format!("listen = \"{address}\"\ndata_dir = {:?}\n", folder.path());
         if !configuration.contains("issuer") {
@@ -113,7 +125,11 @@ impl Installation {
         let settings = Settings::parse("the test's configuration", &(lines + configuration)).expect("the configuration is good");
         // The server's own web: nothing leaves the process.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
-        let (outbound, web) = Outbound::simulated(policy);
+        let (simulated, web) = Outbound::simulated(policy);
+        let outbound = match network {
+            Network::Simulated => simulated,
+            Network::Real => Outbound::new(policy),
+        };
         let http = client().build().expect("a client");
         let mut installation = Installation {
             clock: Arc::new(SimulatedClock::at(START)),

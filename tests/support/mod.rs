@@ -1,7 +1,6 @@
 //! The actors of the tests: an installation of Deputy, and those who deal with it over HTTP as anybody would.
 
 /// A private PostgreSQL.
-#[expect(dead_code, reason = "the tests of storage itself use more of it")]
 pub mod postgres;
 /// A private Apache Kafka.
 pub mod kafka;
@@ -24,7 +23,7 @@ pub mod answer;
 
 pub use agent::Agent;
 pub use answer::Answer;
-pub use installation::{Installation, each_engine, each_engine_with, migrated_database};
+pub use installation::{Installation, each_engine, each_engine_calling_out, each_engine_with, migrated_database};
 pub use person::Person;
 pub use protected::Protected;
 pub use workload::{Signer, Workload};

@@ -136,6 +136,11 @@ fn in_words(fact: &Fact) -> String {
         Fact::AudienceEntered { audience, profile } | Fact::AudienceLeft { audience, profile } => {
             format!("{}, audience {}", short(&profile.to_string()), short(&audience.to_string()))
         }
+        Fact::TraitPredicted { profile, key, confidence, .. } => {
+            format!("{}, “{key}”, confidence {}", short(&profile.to_string()), confidence.share())
+        }
+        Fact::PredictedTraitCreated { predicted_trait, key } => format!("{} “{key}”", short(&predicted_trait.to_string())),
+        Fact::PredictedTraitDeleted { predicted_trait } => short(&predicted_trait.to_string()),
         Fact::ComputedTraitCreated { computed_trait, key } => format!("{} “{key}”", short(&computed_trait.to_string())),
         Fact::ComputedTraitDeleted { computed_trait } => short(&computed_trait.to_string()),
         Fact::AudienceCreated { audience, key } => format!("{} “{key}”", short(&audience.to_string())),

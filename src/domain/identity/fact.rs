@@ -68,6 +68,10 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::ProfileTokenIssued { .. }
         | Fact::ProfileTokenRemoved { .. }
         | Fact::InterventionRequested { .. }
+        | Fact::PredictedTraitCreated { .. }
+        | Fact::PredictedTraitDeleted { .. }
+        // It names a profile itself.
+        | Fact::TraitPredicted { .. }
         | Fact::AudienceEntered { .. }
         | Fact::AudienceLeft { .. }
         | Fact::TransformationCreated { .. }

@@ -13,6 +13,8 @@ pub mod body;
 pub mod message;
 /// Calls of other services.
 pub mod webhook;
+/// Rows of other databases.
+pub mod warehouse;
 /// What a batch says for all its messages.
 mod merge;
 /// Whether every reader can take what the ingest only copies.

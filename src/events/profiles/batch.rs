@@ -13,6 +13,7 @@ use crate::{
     domain::{
         audience::{self, Memberships, Move},
         event::{Actor, Event, Fact},
+        id::{Id, PredictedTraitKind},
         identity::{
             graph::{Cause, Change, Graph, ProfileId},
             resolve::{Weight, resolve},
@@ -22,7 +23,7 @@ use crate::{
         time::Timestamp,
     },
     storage::{
-        StorageError, Tx, identities, outbox,
+        StorageError, Tx, identities, outbox, predictions,
         profile_states::{self, EventPlace},
     },
     world::{World, profiles::KnownProfiles},
@@ -40,6 +41,8 @@ pub(super) struct Batch {
     touches: Vec<(usize, ProfileId, Collection)>,
     /// The same of events that were taken in before.
     touches_again: Vec<(usize, ProfileId, Collection)>,
+    /// Of which profile a model says something: its place in the batch.
+    predicted: Vec<(usize, ProfileId)>,
     /// Profiles that did not exist before: nothing is stored of them.
     created: BTreeSet<ProfileId>,
     changed: BTreeSet<ProfileId>,
@@ -57,6 +60,8 @@ pub(super) struct Written {
     links: Vec<(ProfileId, ProfileId, Timestamp)>,
     memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
     events: Vec<Event>,
+    to_predict: Vec<(Id<PredictedTraitKind>, ProfileId)>,
+    now: Timestamp,
 }
 
 impl Batch {
@@ -76,6 +81,7 @@ impl Batch {
             decided: Vec::new(),
             touches: Vec::new(),
             touches_again: Vec::new(),
+            predicted: Vec::new(),
             created: BTreeSet::new(),
             changed: BTreeSet::new(),
             links: Vec::new(),
@@ -111,6 +117,10 @@ impl Batch {
                     named.push(resolved.home);
                 }
             }
+            // Of somebody who was deleted in the meantime nothing is said any longer.
+            if let Some(prediction) = event.prediction.as_ref().filter(|prediction| self.graph.has(prediction.profile)) {
+                self.predicted.push((index, prediction.profile));
+            }
             if let [one, other] = named[..] {
                 self.links.push((one, other, event.cause.at));
             }
@@ -127,7 +137,8 @@ impl Batch {
 
     /// The homes of the batch's events whose state has to be read.
     pub(super) fn missing_states(&self) -> BTreeSet<ProfileId> {
-        self.missing(self.touches.iter().chain(&self.touches_again).map(|(_, home, _)| *home))
+        let touched = self.touches.iter().chain(&self.touches_again).map(|(_, home, _)| *home);
+        self.missing(touched.chain(self.predicted.iter().map(|(_, profile)| *profile)))
     }
 
     /// The parts of touched profiles whose state has to be read.
@@ -136,7 +147,7 @@ impl Batch {
     }
 
     fn missing(&self, profiles: impl Iterator<Item = ProfileId>) -> BTreeSet<ProfileId> {
-        profiles.filter(|profile| !self.states.contains_key(profile) & !self.created.contains(profile)).collect()
+        profiles.filter(|profile| !self.states.contains_key(profile) && !self.created.contains(profile)).collect()
     }
 
     /// Takes in what was read; who is missing there has no state yet.
@@ -157,6 +168,31 @@ impl Batch {
                 self.changed.insert(*home);
             }
         }
+        for (index, profile) in &self.predicted {
+            if let Some(prediction) = &taken[*index].prediction {
+                let state = Arc::make_mut(self.states.entry(*profile).or_default());
+                state.write(&prediction.key, prediction.written.clone());
+                self.changed.insert(*profile);
+            }
+        }
+    }
+
+    /// Whether events have changed it, and not only time.
+    fn is_of_events(&self) -> bool {
+        !(self.places.is_empty() && self.touches_again.is_empty() && self.predicted.is_empty())
+    }
+
+    /// The profiles that events have changed, each with the models that are to be asked about it; what models say is no such change.
+    fn to_predict(&self) -> BTreeSet<(Id<PredictedTraitKind>, ProfileId)> {
+        let models = &self.definitions.predicted_traits;
+        if models.is_empty() {
+            return BTreeSet::new();
+        }
+        let touched = self.touches.iter().flat_map(|(_, home, collection)| {
+            let asked = models.iter().filter(|model| model.collection == *collection);
+            asked.map(|model| (model.id, self.graph.canonical(*home)))
+        });
+        touched.collect()
     }
 
     /// As if every profile of the graph had been touched.
@@ -204,11 +240,16 @@ impl Batch {
 
     /// What is to be written, and what is known once it is.
     pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
+        let to_predict = self.to_predict().into_iter().collect();
+        let is_of_events = self.is_of_events();
         let changed = self.changed.iter().filter_map(|profile| Some((*profile, Arc::clone(self.states.get(profile)?))));
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
         let written = Written {
             decided: self.decided,
-            states: if self.places.is_empty() && self.touches_again.is_empty() { Vec::new() } else { changed.collect() },
+            // A day that has passed changes audiences alone.
+            states: if is_of_events { changed.collect() } else { Vec::new() },
+            to_predict,
+            now: self.now,
             places: self.places,
             links: self.links,
             memberships: self.memberships,
@@ -226,6 +267,7 @@ impl Written {
         profile_states::note_events(tx, &self.places).await?;
         profile_states::note_links(tx, &self.links).await?;
         profile_states::put_memberships(tx, &self.memberships).await?;
+        predictions::note_changed(tx, &self.to_predict, self.now).await?;
         for event in &self.events {
             outbox::put(tx, event).await?;
         }

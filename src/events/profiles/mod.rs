@@ -16,6 +16,8 @@ mod replay;
 pub mod interventions;
 /// What profiles forget when the log does.
 pub mod forgetting;
+/// Traits that models predict.
+pub mod predictions;
 /// Profiles as they are shown.
 pub mod read;
 /// Who may ask the Profile API.
@@ -247,13 +249,20 @@ async fn reckon(world: &World, batch: &mut Batch) -> Result<(), StageError> {
 async fn load_ids(world: &World, graph: Graph, taken: &[Taken]) -> Result<Graph, StorageError> {
     let all = taken.iter().flat_map(|taken| &taken.subjects).flat_map(|subject| &subject.ids);
     let ids: Vec<_> = all.filter(|id| !graph.knows(id)).cloned().collect();
-    if ids.is_empty() {
+    let predicted = taken.iter().filter_map(|taken| Some(taken.prediction.as_ref()?.profile));
+    let profiles: BTreeSet<ProfileId> = predicted.filter(|profile| !graph.has(*profile)).collect();
+    if ids.is_empty() && profiles.is_empty() {
         return Ok(graph);
     }
     let mut graph = graph;
     let load = world.storage.read(move |tx| {
         Box::pin(async move {
-            identities::load(tx, &mut graph, &ids).await?;
+            if !ids.is_empty() {
+                identities::load(tx, &mut graph, &ids).await?;
+            }
+            for profile in profiles {
+                identities::load_profile(tx, &mut graph, profile).await?;
+            }
             Ok::<_, StorageError>(graph)
         })
     });

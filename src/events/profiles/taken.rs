@@ -7,8 +7,14 @@ use crate::{
         call::Call,
         event::{Event, Fact, Head, Received},
         id::{Id, InterventionKind},
-        identity::{fact, graph::Cause, message::Message, resolve::Subject, rules::Rules},
-        profile::{Collection, Definitions, Impression},
+        identity::{
+            fact,
+            graph::{Cause, ProfileId},
+            message::Message,
+            resolve::Subject,
+            rules::Rules,
+        },
+        profile::{Collection, Definitions, Impression, Trait},
         time::Timestamp,
     },
     log::Entry,
@@ -25,10 +31,19 @@ pub(super) struct Taken {
     pub subjects: Vec<Subject>,
     /// It is no event about anybody, but asks for this.
     pub intervention: Option<Id<InterventionKind>>,
+    /// It is what a model says of a profile.
+    pub prediction: Option<Predicted>,
     /// What it says of the members of a collection.
     traits: Option<(Collection, Map<String, Value>)>,
     /// What was done, and how, if something is defined over it.
     event: Option<(String, Map<String, Value>)>,
+}
+
+/// A trait that a model predicted.
+pub(super) struct Predicted {
+    pub profile: ProfileId,
+    pub key: String,
+    pub written: Trait,
 }
 
 impl Taken {
@@ -67,6 +82,7 @@ impl Taken {
             at: message.timestamp().unwrap_or(head.at).min(head.at),
             subjects,
             intervention: None,
+            prediction: None,
             traits: traits_of.and_then(|collection| Some((collection, object(message.traits?)?))),
             event: event.map(|name| (name.into_owned(), message.properties.and_then(object).unwrap_or_default())),
         })
@@ -77,7 +93,18 @@ impl Taken {
         let cause = Cause { offset: entry.offset, at: event.at, source: OWN.to_owned(), message_id: head.id.to_owned() };
         if let Fact::InterventionRequested { intervention } = &event.fact {
             let intervention = Some(*intervention);
-            return Some(Taken { cause, at: event.at, subjects: Vec::new(), intervention, traits: None, event: None });
+            return Some(Taken { intervention, ..Taken::nothing(cause, event.at) });
+        }
+        if let Fact::TraitPredicted { predicted_trait, profile, key, value, confidence, asked_at } = &event.fact {
+            let written = Trait {
+                value: serde_json::from_str(value.as_str()).ok()?,
+                source: predicted_trait.to_string(),
+                at: *asked_at,
+                offset: entry.offset,
+                confidence: Some(confidence.share()),
+            };
+            let prediction = Some(Predicted { profile: *profile, key: key.clone(), written });
+            return Some(Taken { prediction, ..Taken::nothing(cause, event.at) });
         }
         let subjects = fact::subjects(&event, rules);
         if subjects.is_empty() {
@@ -96,7 +123,12 @@ impl Taken {
         let details =
             || serde_json::to_value(&event.fact).ok()?.get_mut("data").and_then(|data| data.as_object_mut().map(std::mem::take));
         let event_seen = definitions.watch(head.name).then(|| (head.name.to_owned(), details().unwrap_or_default()));
-        Some(Taken { cause, at: event.at, subjects, intervention: None, traits, event: event_seen })
+        Some(Taken { subjects, traits, event: event_seen, ..Taken::nothing(cause, event.at) })
+    }
+
+    /// About nobody.
+    fn nothing(cause: Cause, at: Timestamp) -> Taken {
+        Taken { cause, at, subjects: Vec::new(), intervention: None, prediction: None, traits: None, event: None }
     }
 
     /// What it is to a member of the collection.

@@ -1,7 +1,7 @@
 //! Shaping: what becomes of a source's messages between the record of what came in and the events that all others read.
 //!
-//! In this order: the source's filter, its transformation, its tracking plan. A message for which there is nothing to do goes on as
-//! the bytes that came, untouched. What does not go on is either dropped because a program said so, or kept aside with the reason:
+//! In this order: the source's filter, its transformation, its tracking plan. A row of a warehouse that has no transformation becomes
+//! a message by the names of its columns. A message for which there is nothing to do goes on as the bytes that came, untouched. What does not go on is either dropped because a program said so, or kept aside with the reason:
 //! a program that fails, is stopped, or makes something that is no message; a filter that fails (it lets nothing pass then); a plan
 //! that blocks. Nothing is lost.
 //!
@@ -21,8 +21,10 @@ use crate::{
         event::Fact,
         id::{Id, SourceKind},
         json::Json,
+        source::Producer,
         time::Timestamp,
         tracking_plan::{CompiledPlan, Decision},
+        warehouse,
     },
     sandbox::{Outcome, Program},
     world::{StageError, World, shapes::Shape, shapes::Shapes},
@@ -89,6 +91,8 @@ pub enum Reason {
     TransformationOutput,
     /// A webhook's source has no transformation that makes messages of what comes.
     WebhookUnmapped,
+    /// A row of a warehouse is no message by its columns, and the source has no transformation.
+    WarehouseUnmapped,
     PlanBlocked,
     /// This version cannot read the plan that was saved.
     PlanUnreadable,
@@ -103,6 +107,7 @@ impl Reason {
             Reason::TransformationStopped => "transformation.stopped",
             Reason::TransformationOutput => "transformation.output",
             Reason::WebhookUnmapped => "webhook.unmapped",
+            Reason::WarehouseUnmapped => "warehouse.unmapped",
             Reason::PlanBlocked => "plan.blocked",
             Reason::PlanUnreadable => "plan.unreadable",
         }
@@ -156,10 +161,9 @@ async fn transform(
     now: Timestamp,
 ) -> Result<(), StageError> {
     for (place, received) in batch.iter().enumerate() {
-        let is_unmapped = shapes.of(received.source).is_some_and(|shape| shape.is_webhook && shape.transform.is_none());
-        if is_unmapped && shaped[place].goes_on == GoesOn::Itself {
-            let detail = "the source has no transformation that makes events of it".to_owned();
-            shaped[place].keep_aside(*received, Reason::WebhookUnmapped, detail);
+        let unmapped = shapes.of(received.source).filter(|shape| shape.transform.is_none()).and_then(|shape| shape.foreign);
+        if let Some(kind) = unmapped.filter(|_| shaped[place].goes_on == GoesOn::Itself) {
+            map(kind, *received, &mut shaped[place]);
         }
     }
     for (place, outcome) in run(world, shapes, batch, shaped, |shape| shape.transform.as_ref(), now).await? {
@@ -175,6 +179,20 @@ async fn transform(
         }
     }
     Ok(())
+}
+
+/// Makes a message of what is none yet, without a program.
+fn map(kind: Producer, received: Received<'_>, shaped: &mut Shaped) {
+    if kind == Producer::Webhook {
+        let detail = "the source has no transformation that makes events of it".to_owned();
+        return shaped.keep_aside(received, Reason::WebhookUnmapped, detail);
+    }
+    let messages =
+        warehouse::mapped(received.message).and_then(|made| output::messages(received.message, &[made.raw().to_owned()]));
+    match messages {
+        Ok(messages) => shaped.goes_on = GoesOn::These(messages),
+        Err(wrong) => shaped.keep_aside(received, Reason::WarehouseUnmapped, wrong),
+    }
 }
 
 /// Runs a program of each message's source that has one, if the message still goes on. With the places in the batch.

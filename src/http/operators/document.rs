@@ -18,8 +18,8 @@ use utoipa::{
 };
 
 use super::{
-    actors, clients, consumers, definitions, facts, grants, keys, people, profiles, resources, risk, sources, tokens,
-    tracking_plans, transformations, watch,
+    actors, clients, consumers, definitions, facts, grants, keys, people, predicted_traits, profiles, resources, risk, sources,
+    tokens, tracking_plans, transformations, warehouses, watch,
 };
 use crate::{
     domain::{client, intervention, source},
@@ -36,12 +36,13 @@ const BEARER: &str = "operator_token";
         people::list, people::create, people::change, people::reset_password, people::invite,
         resources::list, resources::create, resources::change, resources::renew_secret, resources::delete,
         sources::list, sources::create, sources::show, sources::change, sources::renew_write_key, sources::delete,
-        sources::show_webhook, sources::put_webhook, watch::watch,
+        sources::show_webhook, sources::put_webhook, watch::watch, warehouses::show, warehouses::put, warehouses::try_out,
         transformations::list, transformations::create, transformations::try_out, transformations::show, transformations::change,
         transformations::delete,
         tracking_plans::list, tracking_plans::create, tracking_plans::show, tracking_plans::change, tracking_plans::delete,
         definitions::list_computed_traits, definitions::create_computed_trait, definitions::delete_computed_trait,
         definitions::list_audiences, definitions::create_audience, definitions::delete_audience,
+        predicted_traits::list, predicted_traits::create, predicted_traits::delete,
         definitions::show_rules, definitions::put_rules,
         profiles::find, profiles::show, profiles::unmerge, profiles::take_away,
         profiles::regulate, profiles::list_regulations, profiles::show_regulation,

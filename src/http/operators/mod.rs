@@ -11,12 +11,14 @@ mod people;
 mod resources;
 mod sources;
 mod watch;
+mod warehouses;
 mod transformations;
 mod tracking_plans;
 mod grants;
 mod keys;
 mod tokens;
 mod definitions;
+mod predicted_traits;
 mod profiles;
 mod facts;
 mod consumers;
@@ -57,6 +59,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/admin/v1/sources/{source_id}/write-key", post(sources::renew_write_key))
         .route("/admin/v1/sources/{source_id}/watch", get(watch::watch))
         .route("/admin/v1/sources/{source_id}/webhook", get(sources::show_webhook).put(sources::put_webhook))
+        .route("/admin/v1/sources/{source_id}/warehouse", get(warehouses::show).put(warehouses::put))
+        .route("/admin/v1/sources/{source_id}/warehouse/test", post(warehouses::try_out))
         .route("/admin/v1/transformations", get(transformations::list).post(transformations::create))
         .route("/admin/v1/transformations/test", post(transformations::try_out))
         .route(
@@ -70,6 +74,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
         )
         .route("/admin/v1/computed-traits", get(definitions::list_computed_traits).post(definitions::create_computed_trait))
         .route("/admin/v1/computed-traits/{computed_trait_id}", delete(definitions::delete_computed_trait))
+        .route("/admin/v1/predicted-traits", get(predicted_traits::list).post(predicted_traits::create))
+        .route("/admin/v1/predicted-traits/{predicted_trait_id}", delete(predicted_traits::delete))
         .route("/admin/v1/audiences", get(definitions::list_audiences).post(definitions::create_audience))
         .route("/admin/v1/audiences/{audience_id}", delete(definitions::delete_audience))
         .route("/admin/v1/identity-rules", get(definitions::show_rules).put(definitions::put_rules))

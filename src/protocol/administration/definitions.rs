@@ -184,6 +184,7 @@ fn check_count(count: usize) -> Result<(), OAuthError> {
     Err(ADMIN_VALUE.because(format!("There are {DEFINITIONS_MAX} of these already; delete one first.")))
 }
 
-fn taken(key: &str) -> OAuthError {
-    ADMIN_CONFLICT.because(format!("The key {key} is taken by another computed trait or audience."))
+/// Computed and predicted traits and audiences stand beside each other among the traits of a profile.
+pub(super) fn taken(key: &str) -> OAuthError {
+    ADMIN_CONFLICT.because(format!("The key {key} is taken by another trait or audience."))
 }

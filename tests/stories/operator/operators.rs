@@ -181,7 +181,7 @@ async fn the_document_describes_every_operation_and_every_operation_demands_the_
                 Answer::of(wrong).await.refused(401, OPERATOR_TOKEN.code.as_str());
             }
         }
-        assert_eq!(operations, 70);
+        assert_eq!(operations, 81);
         let text = document.to_string();
         let references = text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
         for name in references {
