@@ -7,12 +7,13 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 # Written by npm when all of the list is installed.
 PEERS := benches/peers/node_modules/.package-lock.json
 
-.PHONY: help run test bench bench-seen tools
+.PHONY: help run test bench bench-pipeline bench-seen tools
 
 help:
 	@echo 'make run    build Deputy and an example MCP server, show the main job, and keep serving'
 	@echo 'make test   install what the tests need, and run them all'
 	@echo 'make bench  our speed beside the limit, in requests per server-CPU-second'
+	@echo 'make bench-pipeline  how many customer events a second are taken in, and made part of profiles'
 	@echo 'make bench-seen  how fast repeats are told from new ids among 100 million; needs 8 GB of memory and of disk'
 	@echo '.ci/run     everything that must hold before a change is taken'
 
@@ -26,6 +27,9 @@ test: tools
 
 bench: tools $(PEERS)
 	cargo bench --locked --bench hot_paths
+
+bench-pipeline: tools
+	cargo bench --locked --bench pipeline
 
 bench-seen: tools
 	cargo bench --locked --bench seen

@@ -11,11 +11,12 @@ use deputy::world::FACTS;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::Failure;
+use super::invitation::{Invitation, Question};
 use super::limit::Answers;
-use super::load::{Load, Pace};
-use super::process::{Process, Question};
 use super::report::{Contest, Figures, HalfLoad, Memory, Report};
+use super::servers::Failure;
+use super::servers::load::{Load, Pace, Request};
+use super::servers::process::Process;
 
 /// How long and how often is measured.
 pub struct Course {
@@ -45,7 +46,7 @@ const INTROSPECTION_ANSWER: &str = r#"{"active":true"#;
 
 /// A server with what is asked of it.
 struct Runner {
-    process: Process,
+    process: Process<Invitation>,
     token: Load,
     introspection: Load,
 }
@@ -154,25 +155,26 @@ async fn start_peer() -> Result<Option<Runner>, Failure> {
 }
 
 /// Has tokens made, to be introspected later.
-async fn prepare(process: Process) -> Result<(Runner, Vec<String>), Failure> {
+async fn prepare(process: Process<Invitation>) -> Result<(Runner, Vec<String>), Failure> {
     #[derive(Deserialize)]
     struct Token {
         access_token: String,
     }
-    let question = process.invitation.introspected_token.clone();
-    let answers = Load::new(&process.invitation, &vec![question; TOKENS], TOKEN_ANSWER).ask_each().await?;
+    let invitation = &process.invitation;
+    let request = invitation.ask(&invitation.introspected_token);
+    let answers = Load::new(&invitation.address, vec![request; TOKENS], TOKEN_ANSWER).ask_each().await?;
     let read = |answer: &String| serde_json::from_str(answer).map(|token: Token| token.access_token);
     let tokens: Vec<String> = answers.iter().map(read).collect::<Result<_, _>>()?;
     Ok((Runner::new(process, &tokens), tokens))
 }
 
 impl Runner {
-    fn new(process: Process, tokens: &[String]) -> Runner {
+    fn new(process: Process<Invitation>, tokens: &[String]) -> Runner {
         let invitation = &process.invitation;
         let about = |token: &String| Question { body: format!("token={token}"), ..invitation.introspection.clone() };
-        let questions: Vec<Question> = tokens.iter().map(about).collect();
-        let token = Load::new(invitation, std::slice::from_ref(&invitation.token), TOKEN_ANSWER);
-        let introspection = Load::new(invitation, &questions, INTROSPECTION_ANSWER);
+        let requests: Vec<Request> = tokens.iter().map(|token| invitation.ask(&about(token))).collect();
+        let token = Load::new(&invitation.address, vec![invitation.ask(&invitation.token)], TOKEN_ANSWER);
+        let introspection = Load::new(&invitation.address, requests, INTROSPECTION_ANSWER);
         Runner { process, token, introspection }
     }
 }

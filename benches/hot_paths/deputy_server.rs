@@ -22,8 +22,9 @@ use deputy::{
     world::World,
 };
 
-use super::Failure;
-use super::process::{Invitation, Question, wait_for_end};
+use super::invitation::{Invitation, Question};
+use super::servers::Failure;
+use super::servers::process::wait_for_end;
 
 const RESOURCE: &str = "http://127.0.0.1:9401/mcp";
 const SCOPES: [(&str, &str); 2] = [("notes:read", "Read your notes"), ("notes:write", "Write and change your notes")];

@@ -36,8 +36,9 @@ use deputy::{
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use super::Failure;
-use super::process::{Invitation, wait_for_end};
+use super::invitation::Invitation;
+use super::servers::Failure;
+use super::servers::process::wait_for_end;
 
 /// What Deputy is asked and answers.
 #[derive(Serialize, Deserialize)]

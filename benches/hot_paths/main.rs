@@ -11,22 +11,26 @@
 mod deputy_server;
 /// The least that a server of the same answers must do.
 mod limit;
-/// Requests over connections that stay open.
-mod load;
-/// The servers as processes: where they are, what they use.
-mod process;
+/// Where a server is, and how it is asked.
+mod invitation;
 /// What is measured, and in which order.
 mod course;
 /// What was measured, as a person reads it.
 mod report;
+/// Servers as processes, and the load on them.
+#[path = "../servers/mod.rs"]
+#[expect(dead_code, reason = "another benchmark uses the rest of it")]
+mod servers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
-/// What can go wrong here; whoever runs a benchmark only wants to read it.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// The one that `deputy` has.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Requests per second of the server's processor time: Deputy, the limit, and node-oidc-provider.
 #[derive(Parser)]

@@ -1,5 +1,8 @@
 //! Events: past-tense facts with an id, a time, an actor and a version. They carry ids, never secrets (promise 11).
 
+/// Events looked at in passing.
+mod head;
+
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, value::MapAccessDeserializer},
@@ -20,6 +23,7 @@ use super::{
     source::Producer,
     time::Timestamp,
 };
+pub use head::{Head, Received};
 
 /// What leaves the process as news: the third waist of the house.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

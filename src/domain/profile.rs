@@ -117,6 +117,13 @@ pub struct Definitions {
     pub audiences: Vec<Audience>,
 }
 
+impl Definitions {
+    /// Whether what is defined changes by an event of this name.
+    pub fn watch(&self, event: &str) -> bool {
+        self.computed_traits.iter().any(|definition| definition.over.event == event)
+    }
+}
+
 impl ProfileState {
     /// Takes an event in. Says whether anything that a reader could see has changed, beside the last event.
     pub fn apply(&mut self, impression: &Impression<'_>, definitions: &Definitions) -> bool {

@@ -123,7 +123,7 @@ fn milliseconds_of_day(clock: &str) -> Option<i64> {
     {
         return None;
     }
-    let milliseconds = format!("{fraction:0<3.3}").parse::<i64>().ok()?;
+    let milliseconds = [100, 10, 1].iter().zip(fraction.bytes()).map(|(worth, digit)| worth * i64::from(digit - b'0')).sum::<i64>();
     Some(((hour * 60 + minute) * 60 + second.min(59)) * 1000 + milliseconds)
 }
 

@@ -17,10 +17,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::shaping::{self, GoesOn, Received, Shaped};
+use super::shaping::{self, GoesOn, Shaped};
 use crate::{
     domain::{
-        event::{Actor, Event, Fact},
+        event::{Actor, Event, Fact, Head, Received},
         id::{Id, SourceKind},
         json::Json,
         time::Timestamp,
@@ -46,8 +46,10 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     let mut progress = Progress::Idle;
     for topic in [FACTS, RECEIVED] {
         for claim in world.log.claims(CONSUMER, topic).await? {
-            if advance(world, &Input::of(topic, claim), now).await? {
-                progress = Progress::Advanced;
+            match advance(world, &Input::of(topic, claim), now).await? {
+                Progress::Advanced => progress = Progress::Advanced,
+                Progress::CaughtUp if progress == Progress::Idle => progress = Progress::CaughtUp,
+                Progress::CaughtUp | Progress::Idle => {}
             }
         }
     }
@@ -69,8 +71,8 @@ impl Input {
     }
 }
 
-/// Judges and publishes one batch; says whether there was one.
-async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, StageError> {
+/// Judges and publishes one batch.
+async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progress, StageError> {
     let Input { topic, claim, number } = input;
     let (start, end) = world.log.bounds(topic, claim.partition).await?;
     let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
@@ -80,7 +82,7 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, S
     }
     let cursor = cursor.max(start);
     if cursor >= end {
-        return Ok(false);
+        return Ok(Progress::Idle);
     }
     catch_up(world, input, start, cursor, end).await?;
 
@@ -101,7 +103,7 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<bool, S
     metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
     let number = *number;
     aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
-    Ok(true)
+    Ok(if next < end { Progress::Advanced } else { Progress::CaughtUp })
 }
 
 /// Tells the index of the input before the cursor that it does not know: what was published, or was a duplicate, in another life.
@@ -120,8 +122,7 @@ async fn catch_up(world: &World, input: &Input, start: u64, cursor: u64, end: u6
         batch.entries.retain(|entry| entry.offset < cursor);
         let next = batch.next.min(cursor);
         aside(world, move |seen| {
-            let candidates: Vec<_> =
-                batch.entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
+            let candidates: Vec<_> = batch.entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
             let verdicts = seen.probe(&candidates)?;
             let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
             seen.add(&firsts, number, next)
@@ -142,7 +143,7 @@ struct Judged {
 
 async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
     let (entries, candidates, verdicts) = aside(world, move |seen| {
-        let candidates: Vec<_> = entries.iter().map(|entry| Head::of(entry).candidate(entry, seen.fingerprints())).collect();
+        let candidates: Vec<_> = entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
         let verdicts = seen.probe(&candidates)?;
         Ok((entries, candidates, verdicts))
     })
@@ -177,13 +178,16 @@ async fn shape(
     }
     let mut events = Vec::new();
     for (place, (entry, verdict)) in entries.iter().zip(verdicts).enumerate() {
-        let (Verdict::First, Head::Received { source, .. }) = (verdict, Head::of(entry)) else { continue };
+        let (Verdict::First, Some(Received { source, .. })) = (verdict, Head::of(&entry.payload).and_then(|head| head.received))
+        else {
+            continue;
+        };
         let source = source.parse::<Id<SourceKind>>().ok().filter(|source| shapes.of(*source).is_some());
         if let (Some(source), Ok(event)) = (source, serde_json::from_slice::<Event>(&entry.payload)) {
             events.push((place, source, event));
         }
     }
-    let received: Vec<_> = events.iter().filter_map(|(_, _, event)| Received::of(&event.fact)).collect();
+    let received: Vec<_> = events.iter().filter_map(|(_, _, event)| shaping::Received::of(&event.fact)).collect();
     let shaped = shaping::apply(world, &received, now).await?;
     let of_each = events.iter().zip(shaped).filter_map(|((place, source, event), shaped)| {
         let is_untouched = shaped.goes_on == GoesOn::Itself && shaped.violations.is_empty() && shaped.aside.is_empty();
@@ -267,61 +271,20 @@ fn by_us(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
     output_of(&Event { id: world.id(now), at, actor: Actor::Deputy, fact })
 }
 
-/// What dedup looks at in a fact.
-enum Head<'e> {
-    Own {
-        id: &'e str,
-    },
-    Received {
-        source: &'e str,
-        message_id: Cow<'e, str>,
-        message: &'e RawValue,
-    },
-    /// Nothing that this version wrote; it goes on as it is.
-    Unknown,
-}
-
-impl<'e> Head<'e> {
-    fn of(entry: &'e Entry) -> Head<'e> {
-        #[derive(Deserialize)]
-        struct Parts<'e> {
-            #[serde(borrow)]
-            id: &'e str,
-            r#type: &'e str,
-            #[serde(borrow)]
-            data: &'e RawValue,
+/// What is asked of the index for an entry. What is nothing that this version could have written goes on as it is.
+fn candidate(entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
+    let (key, print): (Key, u64) = match Head::of(&entry.payload) {
+        Some(Head { received: Some(received), .. }) => (
+            fingerprints.key(ORGANIZATION, received.source, &received.message_id),
+            fingerprints.print(said(received.message).as_bytes()),
+        ),
+        Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
+        None => {
+            let place = format!("{}/{}", entry.offset, entry.at.0);
+            (fingerprints.key(ORGANIZATION, "", &place), fingerprints.print(&entry.payload))
         }
-        #[derive(Deserialize)]
-        struct Received<'e> {
-            source: &'e str,
-            #[serde(borrow)]
-            message_id: Cow<'e, str>,
-            #[serde(borrow)]
-            message: &'e RawValue,
-        }
-        let Ok(parts) = serde_json::from_slice::<Parts<'_>>(&entry.payload) else { return Head::Unknown };
-        if parts.r#type != Fact::EVENT_RECEIVED {
-            return Head::Own { id: parts.id };
-        }
-        match serde_json::from_str(parts.data.get()) {
-            Ok(Received { source, message_id, message }) => Head::Received { source, message_id, message },
-            Err(_) => Head::Own { id: parts.id },
-        }
-    }
-
-    fn candidate(&self, entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
-        let (key, print): (Key, u64) = match self {
-            Head::Own { id } => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
-            Head::Received { source, message_id, message } => {
-                (fingerprints.key(ORGANIZATION, source, message_id), fingerprints.print(said(message).as_bytes()))
-            }
-            Head::Unknown => {
-                let place = format!("{}/{}", entry.offset, entry.at.0);
-                (fingerprints.key(ORGANIZATION, "", &place), fingerprints.print(&entry.payload))
-            }
-        };
-        Candidate { key, print, at: entry.at }
-    }
+    };
+    Candidate { key, print, at: entry.at }
 }
 
 /// What a source says in a message, without what differs when it is sent again: the times that depend on the sending, the context with

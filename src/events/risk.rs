@@ -6,12 +6,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde::Deserialize;
-
 use crate::{
     domain::{
         client::ClientId,
-        event::{Actor, Event, Fact},
+        event::{Actor, Event, Fact, Head},
         grant::EndCause,
         id::{EventKind, Id},
         risk::{AgentRisk, Observed, RiskRule, Signal, SignalKind},
@@ -30,20 +28,21 @@ const READ_BYTES_MAX: usize = 1 << 20;
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        if advance(world, &claim, now).await? {
-            return Ok(Progress::Advanced);
+        match advance(world, &claim, now).await? {
+            Progress::Idle => {}
+            progress => return Ok(progress),
         }
     }
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, StageError> {
+async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
     let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
     if from.max(start) >= end {
-        return Ok(false);
+        return Ok(Progress::Idle);
     }
     let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
     let (entries, next) = (read.entries, read.next);
@@ -64,7 +63,10 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
             })
         })
         .await?;
-    if is_ours { Ok(true) } else { Err(LogError::Fenced.into()) }
+    if !is_ours {
+        return Err(LogError::Fenced.into());
+    }
+    Ok(if next < end { Progress::Advanced } else { Progress::CaughtUp })
 }
 
 /// An event that says something of an agent.
@@ -78,13 +80,8 @@ struct Sighting {
 impl Sighting {
     /// What the entry says; `None` if it is about no agent, or was written by a later version.
     fn of(entry: &Entry) -> Option<Sighting> {
-        #[derive(Deserialize)]
-        struct Named<'e> {
-            r#type: &'e str,
-        }
-        let named: Named<'_> = serde_json::from_slice(&entry.payload).ok()?;
-        // Most of all events are customers', and are not read further.
-        if named.r#type == Fact::EVENT_RECEIVED {
+        // Most of all events are customers', and are not read at all.
+        if Head::is_received(&entry.payload) {
             return None;
         }
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;

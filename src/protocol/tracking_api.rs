@@ -21,9 +21,14 @@ use crate::{
     world::World,
 };
 
+/// Below the issuer.
+const PATH: &str = "/v1";
+
 /// The tracking API, where a request for a client's own token is for it: it names it, or asks for its scope and names none.
 pub fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) -> Option<Arc<Resource>> {
     let is_meant = match parameters.get("resource") {
+        // Of others, which most are, nothing need be parsed.
+        Some(named) if !named.trim_end_matches('/').ends_with(PATH) => false,
         Some(named) => ResourceIdentifier::parse(named).is_ok_and(|named| named.canonical() == identifier(world).canonical()),
         None => !scopes.is_empty() && scopes.is_subset(&Scopes::of([TRACKING_WRITE])),
     };
@@ -32,7 +37,7 @@ pub fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) ->
 
 /// What names the tracking API; the audience of its tokens.
 pub fn identifier(world: &World) -> ResourceIdentifier {
-    let text = format!("{}/v1", world.settings.issuer.as_str());
+    let text = format!("{}{PATH}", world.settings.issuer.as_str());
     ResourceIdentifier::parse(&text).expect("an issuer and a path are an identifier")
 }
 

@@ -1,5 +1,8 @@
 //! One statement for many rows. The engines share no way to hand over a list, so the rows are written out as `VALUES`, in three sizes:
 //! few texts to prepare, and few statements for any number of rows.
+//!
+//! PostgreSQL wants its placeholders numbered. SQLite looks a number up among all that a statement has, which is quadratic in the rows;
+//! a `?` it need not look up.
 
 use std::fmt::Write as _;
 
@@ -11,20 +14,39 @@ const SIZES: [usize; 3] = [128, 16, 1];
 /// A statement with a list of rows in the middle, in all sizes.
 pub(super) struct Batch {
     columns: usize,
-    texts: [String; SIZES.len()],
+    numbered: [String; SIZES.len()],
+    placed: [String; SIZES.len()],
+}
+
+/// How an engine's statements say where a value goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placeholders {
+    /// `$1`
+    Numbered,
+    /// `?`
+    Placed,
 }
 
 impl Batch {
-    /// `before` and `after` are what stands around the rows `($1, $2), ($3, $4)`.
+    /// `before` and `after` are what stands around the rows `($1, $2), ($3, $4)`, without placeholders of their own.
     pub(super) fn new(before: &str, columns: usize, after: &str) -> Self {
-        Self { columns, texts: SIZES.map(|rows| text(before, rows, columns, after)) }
+        let texts = |placeholders| SIZES.map(|rows| text(before, rows, columns, after, placeholders));
+        Self { columns, numbered: texts(Placeholders::Numbered), placed: texts(Placeholders::Placed) }
     }
 
     /// The texts to run for these values, row after row, each with its share of them.
-    fn statements<'v, 'a>(&'static self, mut values: &'v [Value<'a>]) -> Vec<(&'static str, &'v [Value<'a>])> {
+    fn statements<'v, 'a>(
+        &'static self,
+        placeholders: Placeholders,
+        mut values: &'v [Value<'a>],
+    ) -> Vec<(&'static str, &'v [Value<'a>])> {
         assert!(values.len().is_multiple_of(self.columns), "rows are whole");
+        let texts = match placeholders {
+            Placeholders::Numbered => &self.numbered,
+            Placeholders::Placed => &self.placed,
+        };
         let mut statements = Vec::new();
-        for (size, text) in SIZES.iter().zip(&self.texts) {
+        for (size, text) in SIZES.iter().zip(texts) {
             while values.len() >= size * self.columns {
                 let (share, rest) = values.split_at(size * self.columns);
                 statements.push((text.as_str(), share));
@@ -35,7 +57,7 @@ impl Batch {
     }
 }
 
-fn text(before: &str, rows: usize, columns: usize, after: &str) -> String {
+fn text(before: &str, rows: usize, columns: usize, after: &str, placeholders: Placeholders) -> String {
     let mut text = before.to_owned();
     for number in 1..=rows * columns {
         let edge = match (number % columns == 1 || columns == 1, number) {
@@ -43,7 +65,11 @@ fn text(before: &str, rows: usize, columns: usize, after: &str) -> String {
             (true, _) => "), (",
             (false, _) => ", ",
         };
-        write!(text, "{edge}${number}").expect("a String takes everything");
+        text.push_str(edge);
+        match placeholders {
+            Placeholders::Numbered => write!(text, "${number}").expect("a String takes everything"),
+            Placeholders::Placed => text.push('?'),
+        }
     }
     text + ")" + after
 }
@@ -52,7 +78,7 @@ impl Tx {
     /// Runs the statement for all rows of `values`; tells how many it changed.
     pub(super) async fn exec_batch(&mut self, batch: &'static Batch, values: &[Value<'_>]) -> Result<u64, StorageError> {
         let mut changed = 0;
-        for (sql, share) in batch.statements(values) {
+        for (sql, share) in batch.statements(self.placeholders(), values) {
             changed += self.exec(sql, share).await?;
         }
         Ok(changed)
@@ -66,7 +92,7 @@ impl Tx {
         mut read: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
         let mut found = Vec::new();
-        for (sql, share) in batch.statements(values) {
+        for (sql, share) in batch.statements(self.placeholders(), values) {
             found.extend(self.rows(sql, share, &mut read).await?);
         }
         Ok(found)
@@ -79,9 +105,11 @@ mod tests {
 
     #[test]
     fn rows_are_written_out() {
-        assert_eq!(text("IN (VALUES ", 2, 2, ") x"), "IN (VALUES ($1, $2), ($3, $4)) x");
-        assert_eq!(text("IN (VALUES ", 3, 1, ")"), "IN (VALUES ($1), ($2), ($3))");
-        assert_eq!(text("", 1, 3, ""), "($1, $2, $3)");
+        let numbered = |before, rows, columns, after| text(before, rows, columns, after, Placeholders::Numbered);
+        assert_eq!(numbered("IN (VALUES ", 2, 2, ") x"), "IN (VALUES ($1, $2), ($3, $4)) x");
+        assert_eq!(numbered("IN (VALUES ", 3, 1, ")"), "IN (VALUES ($1), ($2), ($3))");
+        assert_eq!(numbered("", 1, 3, ""), "($1, $2, $3)");
+        assert_eq!(text("", 2, 2, "", Placeholders::Placed), "(?, ?), (?, ?)");
     }
 
     #[test]
@@ -89,7 +117,7 @@ mod tests {
         static BATCH: std::sync::LazyLock<Batch> = std::sync::LazyLock::new(|| Batch::new("", 2, ""));
         for rows in [0, 1, 15, 16, 17, 128, 300] {
             let values = vec![Value::Int(0); rows * 2];
-            let shares: Vec<usize> = BATCH.statements(&values).iter().map(|(_, share)| share.len()).collect();
+            let shares: Vec<usize> = BATCH.statements(Placeholders::Placed, &values).iter().map(|(_, share)| share.len()).collect();
             assert_eq!(shares.iter().sum::<usize>(), values.len());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use super::{StorageError, Tx, Value, batch::Batch, columns::to_json};
@@ -17,7 +17,7 @@ pub async fn load(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(Pr
 }
 
 /// Puts states in place of what was there.
-pub async fn put(tx: &mut Tx, states: &[(ProfileId, ProfileState)]) -> Result<(), StorageError> {
+pub async fn put(tx: &mut Tx, states: &[(ProfileId, Arc<ProfileState>)]) -> Result<(), StorageError> {
     static PUT: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
             "INSERT INTO profile_states (profile, state) VALUES ",
@@ -25,7 +25,7 @@ pub async fn put(tx: &mut Tx, states: &[(ProfileId, ProfileState)]) -> Result<()
             " ON CONFLICT (profile) DO UPDATE SET state = excluded.state",
         )
     });
-    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(state)]).collect();
+    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(&**state)]).collect();
     let values: Vec<Value<'_>> = rows.iter().flatten().map(Value::from).collect();
     tx.exec_batch(&PUT, &values).await?;
     Ok(())

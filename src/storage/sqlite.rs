@@ -164,7 +164,8 @@ fn open_exclusively(path: &Path) -> Result<(rusqlite::Connection, File), Storage
         rusqlite::Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // FULL: every commit is on the disk before it is answered. The log file is cut back to 16 MiB after a large checkpoint.
+    // FULL: every commit is on the disk before it is answered. A checkpoint comes when the log file has 16 MiB: a page that changes
+    // again and again until then is copied once. After a larger one the file is cut back to that.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
@@ -172,6 +173,7 @@ fn open_exclusively(path: &Path) -> Result<(rusqlite::Connection, File), Storage
          PRAGMA cache_size = -8192;
          PRAGMA temp_store = MEMORY;
          PRAGMA mmap_size = 0;
+         PRAGMA wal_autocheckpoint = 4096;
          PRAGMA journal_size_limit = 16777216;
          PRAGMA trusted_schema = OFF;",
     )?;
@@ -219,12 +221,15 @@ pub(super) fn rows<T>(
     Ok(found)
 }
 
-/// SQLite numbers `$2` and `$1` by their first appearance; PostgreSQL, and so we, by their digits.
+/// SQLite numbers `$2` and `$1` by their first appearance; PostgreSQL, and so we, by their digits. A `?` is its own place.
 fn bound<'c>(connection: &'c rusqlite::Connection, sql: &str, values: &[Value<'_>]) -> Result<CachedStatement<'c>, StorageError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut highest = 0;
     for position in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(position).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let number = match statement.parameter_name(position) {
+            Some(name) => name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()),
+            None => Some(position),
+        };
         let value = number.and_then(|number| values.get(number.checked_sub(1)?));
         let (Some(number), Some(value)) = (number, value) else {
             return Err(StorageError::Query(format!("no value for a placeholder of: {sql}")));

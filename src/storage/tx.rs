@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::{StorageError, directory::Directory, postgres, sqlite};
+use super::{StorageError, batch::Placeholders, directory::Directory, postgres, sqlite};
 
 /// Work that may follow a commit, such as clearing an entry of a cache.
 pub(super) type Effect = Box<dyn FnOnce() + Send>;
@@ -103,6 +103,14 @@ impl Tx {
     /// SQLite it holds up everyone in the same commit.
     pub fn after_commit(&mut self, effect: impl FnOnce() + Send + 'static) {
         self.effects.push(Box::new(effect));
+    }
+
+    /// As this engine wants them in statements for many rows.
+    pub(super) fn placeholders(&self) -> Placeholders {
+        match &self.connection {
+            Connection::SqliteWrite(_) | Connection::SqliteRead(_) => Placeholders::Placed,
+            Connection::PostgresWrite(_) | Connection::PostgresRead(_) => Placeholders::Numbered,
+        }
     }
 
     fn engine(&mut self) -> Engine<'_> {

@@ -48,7 +48,11 @@ const EVENT_BYTES: usize = 1024;
 /// What a background stage found to do, so that its loop knows whether to go on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// There is more.
     Advanced,
+    /// All that was there is done. What comes next may gather for a while: together it costs less.
+    CaughtUp,
+    /// Nothing was there.
     Idle,
 }
 

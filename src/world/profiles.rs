@@ -1,6 +1,6 @@
 //! What the profiles stage keeps from one batch to the next. Where this process alone writes, it is exact; else it is thrown away.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
     identity::graph::{Graph, ProfileId},
@@ -15,7 +15,7 @@ const KEPT_STATES_MAX: usize = 100_000;
 #[derive(Default)]
 pub struct KnownProfiles {
     pub graph: Graph,
-    pub states: HashMap<ProfileId, ProfileState>,
+    pub states: HashMap<ProfileId, Arc<ProfileState>>,
 }
 
 impl KnownProfiles {

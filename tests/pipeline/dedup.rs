@@ -165,7 +165,7 @@ async fn work_off(world: &World) -> bool {
     for _ in 0..100 {
         match dedup::step(world, NOW).await {
             Ok(Progress::Idle) => return true,
-            Ok(Progress::Advanced) => {}
+            Ok(Progress::Advanced | Progress::CaughtUp) => {}
             Err(_) => return false,
         }
     }

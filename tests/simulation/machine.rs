@@ -230,8 +230,8 @@ impl Machine {
             for stage in STAGES {
                 for step in 0.. {
                     match (stage.step)(world, world.now()).await {
-                        Ok(Progress::Advanced) if step < STEPS_MAX && round < STEPS_MAX => is_moving = true,
-                        Ok(Progress::Advanced) => return Err(format!("the stage {} never rests", stage.name)),
+                        Ok(Progress::Advanced | Progress::CaughtUp) if step < STEPS_MAX && round < STEPS_MAX => is_moving = true,
+                        Ok(Progress::Advanced | Progress::CaughtUp) => return Err(format!("the stage {} never rests", stage.name)),
                         Ok(Progress::Idle) => break,
                         // It is told of once for each damaged file.
                         Err(StageError::Seen(SeenError::Damaged { .. })) if step < TRIES_MAX => is_moving = true,

@@ -193,7 +193,7 @@ impl Installation {
             for stage in STAGES {
                 let step =
                     || async { (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name)) };
-                while step().await == Progress::Advanced {
+                while step().await != Progress::Idle {
                     is_moving = true;
                 }
             }

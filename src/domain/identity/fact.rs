@@ -2,7 +2,7 @@
 
 use super::{
     external_id::{ExternalId, ExternalIdType},
-    message,
+    message::Message,
     resolve::{Subject, Weight},
     rules::Rules,
 };
@@ -16,7 +16,7 @@ use crate::domain::{
 /// Everybody whom the event names: the person first, then the account or the agent. The place in the list is the subject's ordinal.
 pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
     match &event.fact {
-        Fact::EventReceived { message, .. } => message::subjects(message.as_str(), rules),
+        Fact::EventReceived { message, .. } => Message::of(message.as_str()).subjects(rules),
         Fact::TokenIssued { client, person, .. } | Fact::GrantStarted { client, person, .. } => {
             named(Weight::Binding, *person, Some(client))
         }

@@ -14,45 +14,15 @@ use super::{
     resolve::{Subject, Weight},
     rules::Rules,
 };
-use crate::domain::profile::Collection;
+use crate::domain::{call::Call, profile::Collection, time::Timestamp};
 
 /// Entries of `context.externalIds` that are read; nobody has more names than this.
 const EXTERNAL_IDS_MAX: usize = 50;
 
-/// The person and the account that the message speaks of, as far as it names them; each with the ids in the order of the fields.
-pub fn subjects(message: &str, rules: &Rules) -> Vec<Subject> {
-    let message: Message<'_> = serde_json::from_str(message).unwrap_or_default();
-    let context: Context<'_> = object(message.context);
-    let mut found = Found::default();
-    found.add(Collection::Users, ExternalIdType::USER_ID, message.user_id);
-    found.add(Collection::Users, ExternalIdType::ANONYMOUS_ID, message.anonymous_id);
-    found.add(Collection::Accounts, ExternalIdType::GROUP_ID, message.group_id);
-    found.add(Collection::Accounts, ExternalIdType::GROUP_ID, context.group_id);
-    // `alias` says that who was known by one id has now another; the earlier one is that of an anonymous visitor.
-    if message.kind.is_some_and(|kind| kind.get() == "\"alias\"") {
-        found.add(Collection::Users, ExternalIdType::ANONYMOUS_ID, message.previous_id);
-    }
-    // The traits of `group` are the account's, which has no address of its own to be known by.
-    let is_group = message.kind.is_some_and(|kind| kind.get() == "\"group\"");
-    let of_traits = if is_group { Collection::Accounts } else { Collection::Users };
-    found.add_traits(of_traits, message.traits, rules);
-    found.add_traits(Collection::Users, context.traits, rules);
-    found.add_promoted(Collection::Users, message.properties, rules);
-    found.add_device(&context);
-    for integrations in [message.integrations, context.integrations] {
-        let analytics: Integrations<'_> = object(integrations);
-        found.add(Collection::Users, ExternalIdType::GA_CLIENT_ID, object::<Analytics<'_>>(analytics.google_analytics).client_id);
-    }
-    found.add_listed(context.external_ids);
-    let named = [found.users, found.accounts].into_iter().filter(|ids| !ids.is_empty());
-    named.map(|ids| Subject { ids, weight: Weight::Binding }).collect()
-}
-
-type Raw<'a> = Option<&'a RawValue>;
-
+/// A customer's message, its members unread.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Message<'a> {
+pub struct Message<'a> {
     #[serde(borrow, rename = "type")]
     kind: Raw<'a>,
     #[serde(borrow)]
@@ -64,14 +34,82 @@ struct Message<'a> {
     #[serde(borrow)]
     group_id: Raw<'a>,
     #[serde(borrow)]
-    traits: Raw<'a>,
+    event: Raw<'a>,
     #[serde(borrow)]
-    properties: Raw<'a>,
+    name: Raw<'a>,
+    #[serde(borrow)]
+    timestamp: Raw<'a>,
+    /// What an identify or group call says about its subject.
+    #[serde(borrow)]
+    pub traits: Raw<'a>,
+    /// What belongs to a track, page or screen call.
+    #[serde(borrow)]
+    pub properties: Raw<'a>,
     #[serde(borrow)]
     context: Raw<'a>,
     #[serde(borrow)]
     integrations: Raw<'a>,
 }
+
+impl<'a> Message<'a> {
+    /// What is no message is one without members.
+    pub fn of(text: &'a str) -> Message<'a> {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// Which call it came by, if it is one that exists.
+    pub fn call(&self) -> Option<Call> {
+        Call::parse(&text(self.kind)?)
+    }
+
+    /// When it happened, if it says so.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        Timestamp::parse_iso_8601(&text(self.timestamp)?)
+    }
+
+    /// What was done: the event of a track call; a page or a screen is seen under its name, else under the name of its kind.
+    pub fn event(&self) -> Option<Cow<'a, str>> {
+        match self.call()? {
+            Call::Track => text(self.event),
+            call @ (Call::Page | Call::Screen) => text(self.name).or(Some(Cow::Borrowed(call.as_str()))),
+            Call::Identify | Call::Group | Call::Alias => None,
+        }
+    }
+
+    /// The person and the account that it speaks of, as far as it names them; each with the ids in the order of the fields.
+    pub fn subjects(&self, rules: &Rules) -> Vec<Subject> {
+        let context: Context<'_> = object(self.context);
+        let mut found = Found::default();
+        found.add(Collection::Users, ExternalIdType::USER_ID, self.user_id);
+        found.add(Collection::Users, ExternalIdType::ANONYMOUS_ID, self.anonymous_id);
+        found.add(Collection::Accounts, ExternalIdType::GROUP_ID, self.group_id);
+        found.add(Collection::Accounts, ExternalIdType::GROUP_ID, context.group_id);
+        // `alias` says that who was known by one id has now another; the earlier one is that of an anonymous visitor.
+        if self.call() == Some(Call::Alias) {
+            found.add(Collection::Users, ExternalIdType::ANONYMOUS_ID, self.previous_id);
+        }
+        // The traits of `group` are the account's, which has no address of its own to be known by.
+        let is_group = self.call() == Some(Call::Group);
+        let of_traits = if is_group { Collection::Accounts } else { Collection::Users };
+        found.add_traits(of_traits, self.traits, rules);
+        found.add_traits(Collection::Users, context.traits, rules);
+        found.add_promoted(Collection::Users, self.properties, rules);
+        found.add_device(&context);
+        for integrations in [self.integrations, context.integrations] {
+            let analytics: Integrations<'_> = object(integrations);
+            found.add(
+                Collection::Users,
+                ExternalIdType::GA_CLIENT_ID,
+                object::<Analytics<'_>>(analytics.google_analytics).client_id,
+            );
+        }
+        found.add_listed(context.external_ids);
+        let named = [found.users, found.accounts].into_iter().filter(|ids| !ids.is_empty());
+        named.map(|ids| Subject { ids, weight: Weight::Binding }).collect()
+    }
+}
+
+type Raw<'a> = Option<&'a RawValue>;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -219,6 +257,11 @@ fn object<'a, T: Deserialize<'a> + Default>(raw: Raw<'a>) -> T {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
+/// A text, and nothing else.
+fn text(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    raw.filter(|raw| raw.get().starts_with('"')).and_then(|raw| scalar(Some(raw)))
+}
+
 /// A text, or the digits of a whole number: some callers send ids as numbers.
 fn scalar(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     let json = raw?.get();
@@ -238,7 +281,7 @@ mod tests {
     fn found(message: &str) -> Vec<String> {
         let promoted = ["crm_id"].iter().filter_map(|name| ExternalIdType::parse(name)).collect();
         let rules = Rules::new(RuleSettings { promoted, ..RuleSettings::default() }).expect("valid");
-        let subjects = subjects(message, &rules);
+        let subjects = Message::of(message).subjects(&rules);
         let ids = subjects.iter().flat_map(|subject| &subject.ids);
         ids.map(|id| format!("{}/{id}", id.collection().as_str())).collect()
     }

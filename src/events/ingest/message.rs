@@ -108,7 +108,8 @@ pub(super) struct Common<'m> {
     pub(super) received_at: Timestamp,
     /// The same as text.
     pub(super) received_at_text: &'m str,
-    pub(super) sent_at: Option<&'m RawValue>,
+    /// What stands beside a batch, as it was written and read.
+    pub(super) sent_at: Option<(&'m RawValue, Option<Timestamp>)>,
     pub(super) context: Option<&'m RawValue>,
     pub(super) integrations: Option<&'m RawValue>,
     /// From where the request came, if the source is on a person's own device.
@@ -150,7 +151,7 @@ impl<'m> Message<'m> {
             None => word(envelope.r#type).and_then(|word| Call::parse(&word)).ok_or(Unfit::Type)?,
         };
         let received_at = common.received_at;
-        let sent_at = envelope.sent_at.filter(|sent| !is_null(sent)).or(common.sent_at);
+        let sent_at = envelope.sent_at.filter(|sent| !is_null(sent)).map(|sent| (sent, time(sent))).or(common.sent_at);
         let original_timestamp = envelope.timestamp.filter(|time| !is_null(time)).or(envelope.original_timestamp);
         let message = Message {
             call,
@@ -160,9 +161,9 @@ impl<'m> Message<'m> {
             previous_id: identifier(envelope.previous_id).map_err(|()| Unfit::NoPreviousId)?,
             group_id: identifier(envelope.group_id).map_err(|()| Unfit::GroupId)?,
             event: identifier(envelope.event).map_err(|()| Unfit::NoEvent)?,
-            timestamp: corrected(original_timestamp, sent_at, received_at),
+            timestamp: corrected(original_timestamp.and_then(time), sent_at.and_then(|(_, sent_at)| sent_at), received_at),
             original_timestamp,
-            sent_at,
+            sent_at: sent_at.map(|(sent_at, _)| sent_at),
             received_at: common.received_at_text,
             context: context(envelope.context, common),
             integrations: Merged::of(envelope.integrations, common.integrations, None),
@@ -257,13 +258,17 @@ impl Serialize for Message<'_> {
 
 /// When it happened: by the sender's clock, less what that clock is wrong at the moment of sending. Where the sender tells nothing that
 /// we can read, when we received it.
-fn corrected(original: Option<&RawValue>, sent_at: Option<&RawValue>, received_at: Timestamp) -> Timestamp {
-    let read = |time: Option<&RawValue>| word(time).and_then(|text| Timestamp::parse_iso_8601(&text));
-    match (read(original), read(sent_at)) {
+fn corrected(original: Option<Timestamp>, sent_at: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    match (original, sent_at) {
         (Some(original), Some(sent_at)) => Timestamp(received_at.0.saturating_sub(sent_at.0.saturating_sub(original.0))),
         (Some(original), None) => original,
         (None, _) => received_at,
     }
+}
+
+/// The time that a value says, if it says one.
+pub(super) fn time(value: &RawValue) -> Option<Timestamp> {
+    Timestamp::parse_iso_8601(&word(Some(value))?)
 }
 
 /// The message's own context and the batch's; and from where it came, if that says something about a person.

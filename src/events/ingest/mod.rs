@@ -99,7 +99,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         call: request.call,
         received_at: now,
         received_at_text: &now.to_iso_8601(),
-        sent_at: outer.sent_at.filter(|_| is_batch),
+        sent_at: outer.sent_at.filter(|_| is_batch).map(|sent_at| (sent_at, message::time(sent_at))),
         context: outer.context.take_if(|_| is_batch),
         integrations: outer.integrations.take_if(|_| is_batch),
         browser_address: (source.producer == Producer::Browser).then_some(address.as_str()),

@@ -11,7 +11,7 @@ const DIGITS_MAX: usize = 200;
 /// Whether nothing in this JSON text can trouble a reader. `false` if it might.
 pub(super) fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let (mut depth, mut digits, mut at) = (0_usize, 0_usize, 0);
+    let (mut depth, mut at) = (0_usize, 0);
     while let Some(byte) = bytes.get(at) {
         at += 1;
         match byte {
@@ -19,23 +19,17 @@ pub(super) fn is_plain(text: &str) -> bool {
                 Some(end) => at = end,
                 None => return false,
             },
+            b'{' | b'[' if depth == NESTING_MAX => return false,
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'0'..=b'9' => {
-                digits += 1;
-                if digits > DIGITS_MAX {
+                let more = bytes[at..].iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.')).count();
+                at += more;
+                if more >= DIGITS_MAX || matches!(bytes.get(at), Some(b'e' | b'E')) {
                     return false;
                 }
-                continue;
             }
-            // Of a number, or of `true` and `false`.
-            b'e' | b'E' if digits > 0 => return false,
-            b'.' => continue,
             _ => {}
-        }
-        digits = 0;
-        if depth > NESTING_MAX {
-            return false;
         }
     }
     true

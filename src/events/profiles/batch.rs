@@ -1,6 +1,9 @@
 //! What a batch of events comes to, worked out in memory: who is who, what their states become, and which audiences they enter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::taken::Taken;
 use crate::{
@@ -23,11 +26,11 @@ use crate::{
 };
 
 /// A batch under way.
-pub(super) struct Batch<'d> {
+pub(super) struct Batch {
     graph: Graph,
-    states: HashMap<ProfileId, ProfileState>,
+    states: HashMap<ProfileId, Arc<ProfileState>>,
     partition: u16,
-    pub definitions: &'d Definitions,
+    pub definitions: Arc<Definitions>,
     now: Timestamp,
     decided: Vec<(Cause, Vec<Change>)>,
     /// Which event is whose: its place in the batch, and its home.
@@ -44,21 +47,21 @@ pub(super) struct Batch<'d> {
 /// What is to be written in one transaction.
 pub(super) struct Written {
     decided: Vec<(Cause, Vec<Change>)>,
-    states: Vec<(ProfileId, ProfileState)>,
+    states: Vec<(ProfileId, Arc<ProfileState>)>,
     places: Vec<(ProfileId, EventPlace)>,
     links: Vec<(ProfileId, ProfileId, Timestamp)>,
     memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
     events: Vec<Event>,
 }
 
-impl<'d> Batch<'d> {
+impl Batch {
     pub(super) fn new(
         graph: Graph,
-        states: HashMap<ProfileId, ProfileState>,
+        states: HashMap<ProfileId, Arc<ProfileState>>,
         partition: u16,
-        definitions: &'d Definitions,
+        definitions: Arc<Definitions>,
         now: Timestamp,
-    ) -> Batch<'d> {
+    ) -> Batch {
         Batch {
             graph,
             states,
@@ -121,19 +124,19 @@ impl<'d> Batch<'d> {
     }
 
     fn missing(&self, profiles: impl Iterator<Item = ProfileId>) -> BTreeSet<ProfileId> {
-        profiles.filter(|profile| !self.states.contains_key(profile) && !self.created.contains(profile)).collect()
+        profiles.filter(|profile| !self.states.contains_key(profile) & !self.created.contains(profile)).collect()
     }
 
     /// Takes in what was read; who is missing there has no state yet.
     pub(super) fn take_states(&mut self, states: Vec<(ProfileId, ProfileState)>) {
-        self.states.extend(states);
+        self.states.extend(states.into_iter().map(|(profile, state)| (profile, Arc::new(state))));
     }
 
     /// Lets every event have its effect.
     pub(super) fn apply(&mut self, taken: &[Taken]) {
         for (index, home, collection) in &self.touches {
-            let state = self.states.entry(*home).or_default();
-            state.apply(&taken[*index].impression(*collection), self.definitions);
+            let state = Arc::make_mut(self.states.entry(*home).or_default());
+            state.apply(&taken[*index].impression(*collection), &self.definitions);
             self.changed.insert(*home);
         }
     }
@@ -159,7 +162,7 @@ impl<'d> Batch<'d> {
             let mut memberships = Memberships::new();
             for member in &component.members {
                 if let Some(state) = self.states.get(&member.id) {
-                    whole.add(state, self.definitions);
+                    whole.add(state, &self.definitions);
                 }
                 let Some(earlier) = held.get(&member.id).filter(|held| !held.is_empty()) else { continue };
                 for (audience, since) in earlier {
@@ -169,12 +172,12 @@ impl<'d> Batch<'d> {
                     self.memberships.push((member.id, Memberships::new(), None));
                 }
             }
-            let moves = audience::moves(&mut memberships, &whole, component.collection, self.definitions, self.now);
+            let moves = audience::moves(&mut memberships, &whole, component.collection, &self.definitions, self.now);
             self.facts.extend(moves.into_iter().map(|(audience, moved)| match moved {
                 Move::Entered => Fact::AudienceEntered { audience, profile: canonical },
                 Move::Left => Fact::AudienceLeft { audience, profile: canonical },
             }));
-            let changes_at = whole.changes_at(self.definitions, self.now);
+            let changes_at = whole.changes_at(&self.definitions, self.now);
             if changes_at.is_some() || !memberships.is_empty() || held.contains_key(&canonical) {
                 self.memberships.push((canonical, memberships, changes_at));
             }
@@ -183,7 +186,7 @@ impl<'d> Batch<'d> {
 
     /// What is to be written, and what is known once it is.
     pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
-        let changed = self.changed.iter().filter_map(|profile| Some((*profile, self.states.get(profile)?.clone())));
+        let changed = self.changed.iter().filter_map(|profile| Some((*profile, Arc::clone(self.states.get(profile)?))));
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
         let written = Written {
             decided: self.decided,

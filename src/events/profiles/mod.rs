@@ -17,11 +17,14 @@ pub mod read;
 /// Who may ask the Profile API.
 pub mod access;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     domain::{
-        identity::graph::{Graph, ProfileId},
+        identity::{
+            graph::{Graph, ProfileId},
+            rules::Rules,
+        },
         profile::Definitions,
         time::Timestamp,
     },
@@ -34,56 +37,69 @@ use taken::Taken;
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "profiles";
-/// What one batch reads: working it out keeps a thread from serving requests, and its transaction other writers, for some milliseconds.
-const READ_BYTES_MAX: usize = 256 << 10;
+/// What one batch reads: its transaction holds up other writers for some milliseconds.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Stretches of the log that one step takes in.
+const STRETCHES_MAX: usize = 32;
 /// Profiles that are looked at together because a day has passed.
 const DUE_MAX: i64 = 200;
 
 /// Takes in the next events, else looks after what changes by the passing of days.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        if advance(world, &claim, now).await? {
-            return Ok(Progress::Advanced);
+        match advance(world, &claim, now).await? {
+            Progress::Idle => {}
+            progress => return Ok(progress),
         }
     }
-    if look_after(world, now).await? { Ok(Progress::Advanced) } else { Ok(Progress::Idle) }
+    look_after(world, now).await
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, StageError> {
+/// Takes in some stretches of the log; while one is worked out and written, the next is read.
+async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
-    let from: u64 = ask.await?;
-    let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-    if from.max(start) >= end {
-        return Ok(false);
+    let Some(mut stretch) = Stretch::read(world, claim, ask.await?).await? else { return Ok(Progress::Idle) };
+    for _ in 0..STRETCHES_MAX {
+        if let Some((cause, asked)) = stretch.taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
+            interventions::carry_out(world, claim, stretch.from, cause, asked, now).await?;
+            return Ok(Progress::Advanced);
+        }
+        if stretch.is_last {
+            take_in(world, claim, stretch, now).await?;
+            return Ok(Progress::CaughtUp);
+        }
+        let next = stretch.next;
+        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, claim, next));
+        taken_in?;
+        match following? {
+            Some(following) => stretch = following,
+            None => return Ok(Progress::CaughtUp),
+        }
     }
-    let (rules, definitions) = world
-        .storage
-        .read(|tx| Box::pin(async move { Ok::<_, StorageError>((definitions::rules(tx).await?, definitions::all(tx).await?)) }))
-        .await?;
-    let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
-    let (taken, rules) = tokio::task::spawn_blocking(move || {
-        let taken: Vec<Taken> = read.entries.iter().filter_map(|entry| Taken::of(entry, &rules)).collect();
-        (taken, rules)
-    })
-    .await
-    .map_err(|error| LogError::Unavailable(error.to_string()))?;
-    if let Some((cause, asked)) = taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
-        interventions::carry_out(world, claim, from, cause, asked, now).await?;
-        return Ok(true);
-    }
-    let (mut taken, next) = before_intervention(taken, read.next);
-    forgotten::leave_out(world, &mut taken).await?;
+    Ok(Progress::Advanced)
+}
 
+/// Works out what a stretch of the log comes to, and writes it with the cursor.
+async fn take_in(world: &World, claim: &Claim, stretch: Stretch, now: Timestamp) -> Result<(), StageError> {
+    let Stretch { from, next, taken, rules, definitions, .. } = stretch;
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
     let mut place = world.profiles.lock().await;
     let known = std::mem::take(&mut *place);
     let known = if world.storage.is_exclusive() { known } else { KnownProfiles::default() };
     let graph = load_ids(world, known.graph, &taken).await?;
-    let mut batch = Batch::new(graph, known.states, claim.partition, &definitions, now);
-    batch.resolve(&taken, &rules);
+    let mut batch = Batch::new(graph, known.states, claim.partition, definitions, now);
+    let (mut batch, taken) = aside(move || {
+        batch.resolve(&taken, &rules);
+        (batch, taken)
+    })
+    .await?;
     batch.take_states(load_states(world, batch.missing_states()).await?);
-    batch.apply(&taken);
+    let mut batch = aside(move || {
+        batch.apply(&taken);
+        batch
+    })
+    .await?;
     reckon(world, &mut batch).await?;
 
     let (written, known) = batch.finish(world);
@@ -104,23 +120,70 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<bool, S
         return Err(LogError::Fenced.into());
     }
     *place = known.bounded();
-    Ok(true)
+    Ok(())
+}
+
+/// A stretch of the log, read, without what is to be left out.
+struct Stretch {
+    from: u64,
+    next: u64,
+    /// Nothing came after it when it was read.
+    is_last: bool,
+    taken: Vec<Taken>,
+    /// As they were when it was read.
+    rules: Arc<Rules>,
+    definitions: Arc<Definitions>,
+}
+
+impl Stretch {
+    /// The stretch that begins at an offset; `None` if there is nothing yet.
+    async fn read(world: &World, claim: &Claim, from: u64) -> Result<Option<Stretch>, StageError> {
+        let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
+        if from.max(start) >= end {
+            return Ok(None);
+        }
+        let ask = world.storage.read(|tx| {
+            Box::pin(async move { Ok::<_, StorageError>((definitions::rules(tx).await?, definitions::all(tx).await?)) })
+        });
+        let (rules, definitions) = ask.await?;
+        let (rules, definitions) = (Arc::new(rules), Arc::new(definitions));
+        let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
+        let is_last = read.next >= end;
+        let by = (Arc::clone(&rules), Arc::clone(&definitions));
+        let (taken, next) = aside(move || {
+            let taken = read.entries.iter().filter_map(|entry| Taken::of(entry, &by.0, &by.1)).collect();
+            before_intervention(taken, read.next)
+        })
+        .await?;
+        let mut stretch = Stretch { from, next, is_last: is_last && next == read.next, taken, rules, definitions };
+        forgotten::leave_out(world, &mut stretch.taken).await?;
+        Ok(Some(stretch))
+    }
+}
+
+/// Work of milliseconds: never on a thread that serves requests.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LogError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| LogError::Unavailable(error.to_string()))
 }
 
 /// An intervention is a step of its own, which finds all before it done: the events up to it, and where they end.
 fn before_intervention(mut taken: Vec<Taken>, next: u64) -> (Vec<Taken>, u64) {
-    let Some(place) = taken.iter().position(|event| event.intervention.is_some()) else { return (taken, next) };
-    let next = taken[place].cause.offset;
-    taken.truncate(place);
-    (taken, next)
+    match taken.iter().position(|event| event.intervention.is_some()) {
+        None | Some(0) => (taken, next),
+        Some(place) => {
+            let next = taken[place].cause.offset;
+            taken.truncate(place);
+            (taken, next)
+        }
+    }
 }
 
 /// Brings audiences up to date where a window has moved over a day.
-async fn look_after(world: &World, now: Timestamp) -> Result<bool, StageError> {
+async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let ask = world.storage.read(move |tx| Box::pin(async move { profile_states::due(tx, now, DUE_MAX).await }));
     let due: BTreeSet<ProfileId> = ask.await?;
     if due.is_empty() {
-        return Ok(false);
+        return Ok(Progress::Idle);
     }
     // While a batch is under way, this waits: the two would write the same rows.
     let _place = world.profiles.lock().await;
@@ -136,16 +199,16 @@ async fn look_after(world: &World, now: Timestamp) -> Result<bool, StageError> {
             })
         })
         .await?;
-    let mut batch = Batch::new(graph, Default::default(), 0, &definitions, now);
+    let mut batch = Batch::new(graph, Default::default(), 0, Arc::new(definitions), now);
     batch.touch_all();
     reckon(world, &mut batch).await?;
     let (written, _) = batch.finish(world);
     world.storage.write(move |tx| Box::pin(async move { written.write(tx).await })).await?;
-    Ok(true)
+    Ok(Progress::Advanced)
 }
 
 /// Works out who enters and who leaves audiences, for the whole profiles that the batch has touched.
-async fn reckon(world: &World, batch: &mut Batch<'_>) -> Result<(), StageError> {
+async fn reckon(world: &World, batch: &mut Batch) -> Result<(), StageError> {
     if batch.definitions.audiences.is_empty() {
         return Ok(());
     }

@@ -1,14 +1,14 @@
 //! An event as profiles take it in: whom it names, what it says of them, and what they did.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     domain::{
-        event::{Event, Fact},
+        call::Call,
+        event::{Event, Fact, Head, Received},
         id::{Id, InterventionKind},
-        identity::{fact, graph::Cause, resolve::Subject, rules::Rules},
-        profile::{Collection, Impression},
+        identity::{fact, graph::Cause, message::Message, resolve::Subject, rules::Rules},
+        profile::{Collection, Definitions, Impression},
         time::Timestamp,
     },
     log::Entry,
@@ -27,33 +27,55 @@ pub(super) struct Taken {
     pub intervention: Option<Id<InterventionKind>>,
     /// What it says of the members of a collection.
     traits: Option<(Collection, Map<String, Value>)>,
-    /// What was done, and how.
+    /// What was done, and how, if something is defined over it.
     event: Option<(String, Map<String, Value>)>,
 }
 
-/// What is read of a customer's message.
-#[derive(Deserialize)]
-struct Message {
-    r#type: String,
-    #[serde(default)]
-    timestamp: Option<String>,
-    #[serde(default)]
-    event: Option<Value>,
-    #[serde(default)]
-    name: Option<Value>,
-    #[serde(default)]
-    traits: Option<Value>,
-    #[serde(default)]
-    properties: Option<Value>,
-}
-
 impl Taken {
-    /// What the entry says; `None` if it is of no interest to any profile, or was written by a later version.
-    pub(super) fn of(entry: &Entry, rules: &Rules) -> Option<Taken> {
+    /// What the entry says; `None` if it is of no interest to any profile, or was written by a later version. What nobody has defined
+    /// anything over is not read, as most of all events are.
+    pub(super) fn of(entry: &Entry, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
+        let head = Head::of(&entry.payload)?;
+        match &head.received {
+            Some(received) => Taken::customers(entry, &head, received, rules, definitions),
+            None => Taken::own(entry, &head, rules, definitions),
+        }
+    }
+
+    fn customers(
+        entry: &Entry,
+        head: &Head<'_>,
+        received: &Received<'_>,
+        rules: &Rules,
+        definitions: &Definitions,
+    ) -> Option<Taken> {
+        let message = Message::of(received.message.get());
+        let subjects = message.subjects(rules);
+        if subjects.is_empty() {
+            return None;
+        }
+        let (source, message_id) = (received.source.to_owned(), received.message_id.clone().into_owned());
+        let event = message.event().filter(|name| definitions.watch(name));
+        let traits_of = match message.call()? {
+            Call::Identify => Some(Collection::Users),
+            Call::Group => Some(Collection::Accounts),
+            Call::Track | Call::Page | Call::Screen | Call::Alias => None,
+        };
+        Some(Taken {
+            cause: Cause { offset: entry.offset, at: head.at, source, message_id },
+            // A clock that is ahead must not win over every later writer.
+            at: message.timestamp().unwrap_or(head.at).min(head.at),
+            subjects,
+            intervention: None,
+            traits: traits_of.and_then(|collection| Some((collection, object(message.traits?)?))),
+            event: event.map(|name| (name.into_owned(), message.properties.and_then(object).unwrap_or_default())),
+        })
+    }
+
+    fn own(entry: &Entry, head: &Head<'_>, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
-        let cause = |source: String, message_id: String| Cause { offset: entry.offset, at: event.at, source, message_id };
+        let cause = Cause { offset: entry.offset, at: event.at, source: OWN.to_owned(), message_id: head.id.to_owned() };
         if let Fact::InterventionRequested { intervention } = &event.fact {
-            let cause = cause(OWN.to_owned(), event.id.to_string());
             let intervention = Some(*intervention);
             return Some(Taken { cause, at: event.at, subjects: Vec::new(), intervention, traits: None, event: None });
         }
@@ -61,24 +83,6 @@ impl Taken {
         if subjects.is_empty() {
             return None;
         }
-        if let Fact::EventReceived { source, message_id, message } = &event.fact {
-            let cause = cause(source.to_string(), message_id.clone());
-            let message: Message = serde_json::from_str(message.as_str()).ok()?;
-            let at = message.timestamp.as_deref().and_then(Timestamp::parse_iso_8601).unwrap_or(event.at);
-            // A clock that is ahead must not win over every later writer.
-            return Some(Taken {
-                cause,
-                at: at.min(event.at),
-                subjects,
-                intervention: None,
-                traits: message.traits(),
-                event: message.event(),
-            });
-        }
-        let cause = cause(OWN.to_owned(), event.id.to_string());
-        let Value::Object(fact) = serde_json::to_value(&event.fact).ok()? else { return None };
-        let name = fact.get("type")?.as_str()?.to_owned();
-        let details = fact.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
         let traits = match &event.fact {
             Fact::ClientRegistered { name, origin, .. } => {
                 let origin = serde_json::to_value(origin).unwrap_or_default();
@@ -89,7 +93,10 @@ impl Taken {
             }
             _ => None,
         };
-        Some(Taken { cause, at: event.at, subjects, intervention: None, traits, event: Some((name, details)) })
+        let details =
+            || serde_json::to_value(&event.fact).ok()?.get_mut("data").and_then(|data| data.as_object_mut().map(std::mem::take));
+        let event_seen = definitions.watch(head.name).then(|| (head.name.to_owned(), details().unwrap_or_default()));
+        Some(Taken { cause, at: event.at, subjects, intervention: None, traits, event: event_seen })
     }
 
     /// What it is to a member of the collection.
@@ -106,27 +113,6 @@ impl Taken {
     }
 }
 
-impl Message {
-    fn traits(&self) -> Option<(Collection, Map<String, Value>)> {
-        let collection = match self.r#type.as_str() {
-            "identify" => Collection::Users,
-            "group" => Collection::Accounts,
-            _ => return None,
-        };
-        Some((collection, self.traits.as_ref()?.as_object()?.clone()))
-    }
-
-    /// A page or a screen without a name is seen under the name of its kind.
-    fn event(self) -> Option<(String, Map<String, Value>)> {
-        let name = match self.r#type.as_str() {
-            "track" => self.event?.as_str()?.to_owned(),
-            "page" | "screen" => self.name.as_ref().and_then(Value::as_str).unwrap_or(&self.r#type).to_owned(),
-            _ => return None,
-        };
-        let properties = match self.properties {
-            Some(Value::Object(properties)) => properties,
-            _ => Map::new(),
-        };
-        Some((name, properties))
-    }
+fn object(raw: &RawValue) -> Option<Map<String, Value>> {
+    serde_json::from_str(raw.get()).ok()
 }

@@ -1,13 +1,22 @@
 //! The bounded queue between those who append and the writer, who takes all that waits at once.
+//!
+//! Where several come at a time, the writer lets them gather for a moment: a sync costs the processor more than what it carries.
 
 use super::super::{Cursor, LogError, Position, Record};
 use super::topic::Topic;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What one sync carries at most, unless a single request is larger: it bounds how long the first of the queue waits.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// After a batch of so many requests, the next ones are expected soon.
+const GATHER_FROM: usize = 4;
+/// How long they may gather, and what is worth a sync without waiting.
+const GATHER_MAX: Duration = Duration::from_micros(300);
+const GATHER_BYTES_MAX: usize = 64 << 10;
 
 /// What one caller wants to become durable.
 pub(super) struct Request {
@@ -29,7 +38,16 @@ pub(super) struct Queue {
 struct Waiting {
     requests: VecDeque<Request>,
     bytes: usize,
+    /// How many came with the last batch.
+    lately: usize,
     is_closed: bool,
+}
+
+impl Waiting {
+    /// Whether nobody need wait for more: as many are here as the last time, or enough for a sync of their own.
+    fn is_worth_a_sync(&self) -> bool {
+        self.requests.len() >= self.lately || self.bytes >= GATHER_BYTES_MAX
+    }
 }
 
 impl Queue {
@@ -51,7 +69,7 @@ impl Queue {
         }
         waiting.bytes += request.bytes;
         waiting.requests.push_back(request);
-        if waiting.requests.len() == 1 {
+        if waiting.requests.len() == 1 || waiting.requests.len() == waiting.lately || waiting.bytes >= GATHER_BYTES_MAX {
             self.changed.notify_one();
         }
         Ok(())
@@ -66,6 +84,12 @@ impl Queue {
             }
             waiting = self.changed.wait(waiting).expect("no holder of this lock panics");
         }
+        if waiting.lately >= GATHER_FROM {
+            let is_gathering = |waiting: &mut Waiting| !waiting.is_worth_a_sync() && !waiting.is_closed;
+            let gathered = self.changed.wait_timeout_while(waiting, GATHER_MAX, is_gathering);
+            waiting = gathered.expect("no holder of this lock panics").0;
+        }
+        waiting.lately = waiting.requests.len();
         if waiting.bytes <= BATCH_BYTES_MAX {
             waiting.bytes = 0;
             return Some(std::mem::take(&mut waiting.requests));

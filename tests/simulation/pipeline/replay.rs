@@ -56,7 +56,7 @@ impl Simulation {
 async fn run(world: &World) -> Checked {
     for stage in STAGES.iter().filter(|stage| CONSUMERS.contains(&stage.name)) {
         let mut steps = 0;
-        while (stage.step)(world, world.now()).await.map_err(|error| error.to_string())? == Progress::Advanced {
+        while (stage.step)(world, world.now()).await.map_err(|error| error.to_string())? != Progress::Idle {
             steps += 1;
             ensure(steps < STEPS_MAX, || format!("the stage {} never rests", stage.name))?;
         }

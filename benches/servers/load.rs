@@ -8,20 +8,44 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Failure;
-use super::process::{Invitation, Question};
 
 /// How long a server may take to finish what it was asked when the time is over.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A reply that is longer is not one of those that are measured.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
+/// One request as it goes over the wire.
+#[derive(Clone)]
+pub struct Request {
+    bytes: Vec<u8>,
+    /// Where each sending writes other digits.
+    marks: Vec<Mark>,
+}
+
+/// Digits that stand in a request for a number: each mark of each request gets the next one, and when all below `among` have had their
+/// turn, they come again.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    /// Of the first digit, in the body.
+    pub at: usize,
+    /// Not divisible by [`STRIDE`].
+    pub among: u64,
+}
+
+/// What a [`Mark`] is written with.
+pub const MARK_DIGITS: usize = 12;
+/// A prime: numbers that follow each other in time are far from each other.
+const STRIDE: u64 = 7_919_000_029;
+
 /// What is sent to a server, over and over.
 #[derive(Clone)]
 pub struct Load {
     address: String,
-    requests: Vec<Vec<u8>>,
+    requests: Vec<Request>,
     /// How the body of every reply begins.
     expected: &'static str,
+    /// The number of the first request; how many there were before.
+    pub begin: u64,
 }
 
 /// When the next request is sent.
@@ -45,10 +69,9 @@ pub struct Tally {
 }
 
 impl Load {
-    /// Asks `questions` in turn.
-    pub fn new(invitation: &Invitation, questions: &[Question], expected: &'static str) -> Load {
-        let requests = questions.iter().map(|question| request(&invitation.address, question)).collect();
-        Load { address: invitation.address.clone(), requests, expected }
+    /// Asks `requests` in turn.
+    pub fn new(address: &str, requests: Vec<Request>, expected: &'static str) -> Load {
+        Load { address: address.to_owned(), requests, expected, begin: 0 }
     }
 
     /// Asks each question once and gives the bodies of the replies.
@@ -56,7 +79,7 @@ impl Load {
         let mut connection = Connection::open(&self.address).await?;
         let mut bodies = Vec::with_capacity(self.requests.len());
         for request in &self.requests {
-            let (status, body) = connection.exchange(request).await?;
+            let (status, body) = connection.exchange(&request.bytes).await?;
             let body = String::from_utf8(body.to_vec())?;
             if status != 200 || !body.starts_with(self.expected) {
                 return Err(format!("{status} {body}").into());
@@ -92,6 +115,7 @@ impl Load {
     async fn drive(&self, first: usize, step: usize, started: Instant, end: Instant, pace: Pace) -> Result<Tally, Failure> {
         let mut connection = Connection::open(&self.address).await?;
         let mut tally = Tally::default();
+        let mut requests = self.requests.clone();
         let mut number = first;
         loop {
             let asked = match pace {
@@ -111,7 +135,8 @@ impl Load {
             if Instant::now() >= end {
                 return Ok(tally);
             }
-            let (status, body) = connection.exchange(&self.requests[number % self.requests.len()]).await?;
+            let place = number % requests.len();
+            let (status, body) = connection.exchange(requests[place].numbered(self.begin + number as u64)).await?;
             let is_right = status == 200 && body.starts_with(self.expected.as_bytes());
             if !is_right {
                 tally.wrong.get_or_insert_with(|| format!("{status} {}", String::from_utf8_lossy(body)));
@@ -121,6 +146,43 @@ impl Load {
             number += step;
         }
     }
+}
+
+impl Request {
+    /// A POST with one header of its own, and the media type of its body.
+    pub fn post(address: &str, path: &str, authorization: &str, media_type: &str, body: &str) -> Request {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\nauthorization: {authorization}\r\n\
+             content-type: {media_type}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        Request { bytes: (head + body).into_bytes(), marks: Vec::new() }
+    }
+
+    /// The same with digits to be written at these places of the body.
+    pub fn with_marks(mut self, marks: &[Mark]) -> Request {
+        let head = head_bytes(&self.bytes);
+        self.marks = marks.iter().map(|mark| Mark { at: mark.at + head, ..*mark }).collect();
+        self
+    }
+
+    /// As it is when it is the request of this number.
+    fn numbered(&mut self, number: u64) -> &[u8] {
+        for (place, mark) in (0..).zip(&self.marks) {
+            let turn = u128::from(number) * self.marks.len() as u128 + place;
+            let mut rest = (turn * u128::from(STRIDE) % u128::from(mark.among)) as u64;
+            for digit in self.bytes[mark.at..mark.at + MARK_DIGITS].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        &self.bytes
+    }
+}
+
+fn head_bytes(request: &[u8]) -> usize {
+    const END: &[u8] = b"\r\n\r\n";
+    request.windows(END.len()).position(|bytes| bytes == END).map_or(0, |place| place + END.len())
 }
 
 impl Tally {
@@ -146,16 +208,6 @@ impl Tally {
         }
         self.wrong = self.wrong.take().or(other.wrong);
     }
-}
-
-fn request(address: &str, question: &Question) -> Vec<u8> {
-    let Question { path, authorization, body } = question;
-    let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\nauthorization: {authorization}\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
 }
 
 struct Connection {

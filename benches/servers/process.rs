@@ -1,50 +1,27 @@
 //! A server as a process: started, asked where it is, watched by what the kernel knows of it, and stopped.
 //!
-//! Every server of the benchmark keeps one contract: its first line on standard output is an [`Invitation`], and it ends when its
-//! standard input does, so none outlives the process that measures.
+//! Every server of a benchmark keeps one contract: its first line on standard output is an invitation, JSON that says where it is and
+//! how it is asked; and it ends when its standard input does, so none outlives the process that measures.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 
 use super::Failure;
 
 /// The unit of processor time in `/proc`, which Linux never changes: a hundredth of a second.
 const TICKS_PER_S: f64 = 100.0;
 
-/// Where a server is, and how it is asked.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Invitation {
-    /// Host and port.
-    pub address: String,
-    /// Gives the token whose issuance is measured.
-    pub token: Question,
-    /// Gives a token that can be introspected.
-    pub introspected_token: Question,
-    /// Its body is `token=` and a token.
-    pub introspection: Question,
-}
-
-/// A form that is posted.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Question {
-    pub path: String,
-    /// The Authorization header.
-    pub authorization: String,
-    #[serde(default)]
-    pub body: String,
-}
-
 /// A server that runs.
-pub struct Process {
+pub struct Process<I> {
     pub name: String,
-    pub invitation: Invitation,
+    pub invitation: I,
     child: Child,
-    /// Nobody listens, but who speaks to a closed pipe ends.
-    _output: BufReader<ChildStdout>,
+    /// Where it answers; and who speaks to a closed pipe ends.
+    output: BufReader<ChildStdout>,
 }
 
 /// What a server has used of the machine.
@@ -56,9 +33,9 @@ pub struct Usage {
     pub resident_bytes: u64,
 }
 
-impl Process {
+impl<I: DeserializeOwned> Process<I> {
     /// Starts a server and waits until it serves.
-    pub fn start(name: &str, command: &mut Command) -> Result<Process, Failure> {
+    pub fn start(name: &str, command: &mut Command) -> Result<Process<I>, Failure> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{name}: {error}"))?;
         let mut output = BufReader::new(child.stdout.take().ok_or("a child whose output was asked for has one")?);
         let mut line = String::new();
@@ -68,7 +45,7 @@ impl Process {
             let _ = child.kill();
             format!("{name} did not start: {error}")
         })?;
-        Ok(Process { name: name.to_owned(), invitation, child, _output: output })
+        Ok(Process { name: name.to_owned(), invitation, child, output })
     }
 
     /// What it has used since its start.
@@ -84,6 +61,15 @@ impl Process {
         Ok(Usage { cpu_s: ticks as f64 / TICKS_PER_S, resident_bytes: resident_kib * 1024 })
     }
 
+    /// Asks it about itself: a line to its standard input, whose answer is a line of JSON. For servers that [`answer`].
+    pub fn ask<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        let input = self.child.stdin.as_mut().ok_or("a child whose input was asked for has one")?;
+        input.write_all(b"\n")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
     /// Lets it end.
     pub fn stop(mut self) -> Result<(), Failure> {
         drop(self.child.stdin.take());
@@ -92,7 +78,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl<I> Drop for Process<I> {
     fn drop(&mut self) {
         // Whatever went wrong, no server stays behind; one that has ended is not harmed.
         let _ = self.child.kill();
@@ -103,4 +89,15 @@ impl Drop for Process {
 /// Blocks until the process that measures lets this one end.
 pub fn wait_for_end() -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(|_| ())
+}
+
+/// As [`wait_for_end`], and answers what [`Process::ask`] asks.
+pub fn answer(mut say: impl FnMut() -> Result<String, Failure>) -> Result<(), Failure> {
+    for question in io::stdin().lines() {
+        question?;
+        let mut output = io::stdout();
+        writeln!(output, "{}", say()?)?;
+        output.flush()?;
+    }
+    Ok(())
 }
