@@ -75,21 +75,21 @@ impl Machine {
     /// Which fault befalls it while its stages work, if any: there is more to interrupt.
     pub fn fault_at_work(&self, random: &mut Random) -> Option<Fault> {
         Some(match random.within(0..24) {
-            0 | 1 => Fault::CrashBeforeCommit,
-            2 | 3 => Fault::CrashAfterCommit,
-            4 | 5 => Fault::PowerFailure(random.within(0..10)),
-            6 => Fault::IndexPowerFailure(random.within(0..6)),
-            7 | 8 => Fault::Killed(random.within(1..POLLS as u64) as usize),
-            9 => Fault::FullStorage(random.within(1..4) as u32),
-            10 => {
+            0..3 => Fault::CrashBeforeCommit,
+            3..6 => Fault::CrashAfterCommit,
+            6..9 => Fault::PowerFailure(random.within(0..10)),
+            9 => Fault::IndexPowerFailure(random.within(0..6)),
+            10..12 => Fault::Killed(random.within(1..POLLS as u64) as usize),
+            12 => Fault::FullStorage(random.within(1..4) as u32),
+            13 => {
                 let from = random.within(0..6);
                 Fault::FailingLog(from..from + random.within(1..6))
             }
-            11 => Fault::FailingIndex(0..random.within(1..9)),
-            12 => Fault::FullLog,
-            13 => Fault::SlowLog,
-            14 if self.may_be_crowded() => Fault::LostConnections,
-            15 if self.may_be_crowded() => Fault::DatabaseAway,
+            14 => Fault::FailingIndex(0..random.within(1..9)),
+            15 => Fault::FullLog,
+            16 => Fault::SlowLog,
+            17 if self.may_be_crowded() => Fault::LostConnections,
+            18 if self.may_be_crowded() => Fault::DatabaseAway,
             _ => return None,
         })
     }

@@ -38,7 +38,7 @@ use topics::Topics;
 const PROFILES_LOOKED_AT: usize = 4;
 /// More events than a simulation makes.
 const EVENTS_MAX: i64 = 100_000;
-/// A stage makes fewer commits in a step.
+/// As many commits as a stage makes in a step, or more.
 const COMMITS_OF_A_STAGE: u64 = 3;
 
 /// What was sent, and what must have come of it.
@@ -212,13 +212,13 @@ impl Simulation {
     /// Stages work, in any order.
     async fn step_some(&mut self) {
         let random = &mut self.pipeline.random;
-        let stages: Vec<&Stage> = if random.chance(40) {
-            STAGES.iter().collect()
-        } else {
-            (0..random.within(1..6)).filter_map(|_| random.pick(STAGES)).collect()
+        let count = random.weighted(&[(5, 1), (1, 2), (1, 3), (1, 5), (3, 0)]);
+        let stages: Vec<&Stage> = match count {
+            0 => STAGES.iter().collect(),
+            _ => (0..count).filter_map(|_| random.pick(STAGES)).collect(),
         };
         let fault = self.machine.fault_at_work(random);
-        let commits_spared = random.within(0..COMMITS_OF_A_STAGE.min(1 + stages.len() as u64)) as u32;
+        let commits_spared = random.within(0..COMMITS_OF_A_STAGE) as u32;
         let names: Vec<_> = stages.iter().map(|stage| stage.name).collect();
         self.moves.push(format!("step {}, {fault:?} after {commits_spared} commits", names.join(", ")));
         self.machine.step_these(&stages, fault.as_ref(), commits_spared).await;
