@@ -164,6 +164,8 @@ fn a_key_is_forgotten_when_that_is_durable_and_not_before() {
     let mut seen = open(&disk);
     (0..35).for_each(|day| seen.take(day * 120..(day + 1) * 120, day as i64 * DAY));
     let known = seen.known(0..35 * 120);
+    // The last day's are in part in memory only.
+    let durable = seen.known(0..34 * 120);
     disk.fail(0..1000);
     // Two of them expire an epoch, wherever the last one ended.
     (35..43).for_each(|day| seen.take(day * 20 + 3500..(day + 1) * 20 + 3500, day as i64 * DAY));
@@ -171,7 +173,7 @@ fn a_key_is_forgotten_when_that_is_durable_and_not_before() {
     disk.fail(0..0);
     drop(seen);
     let mut seen = open(&disk);
-    assert_eq!(seen.known(0..34 * 120), known.min(34 * 120), "and so nothing was forgotten");
+    assert_eq!(seen.known(0..34 * 120), durable, "and so nothing was forgotten");
 }
 
 #[test]
