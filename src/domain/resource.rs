@@ -27,14 +27,7 @@ pub struct ResourceIdentifier(Arc<str>);
 impl ResourceIdentifier {
     /// Reads an identifier: an absolute URI with a host, without fragment or userinfo.
     pub fn parse(text: &str) -> Result<ResourceIdentifier, OAuthError> {
-        let url = Url::parse(text).map_err(|_| RESOURCE_MALFORMED)?;
-        let clean = url.has_host()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && text.len() <= IDENTIFIER_BYTES_MAX
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if clean { Ok(ResourceIdentifier(text.into())) } else { Err(RESOURCE_MALFORMED) }
+        if is_plain(text) || is_clean(text) { Ok(ResourceIdentifier(text.into())) } else { Err(RESOURCE_MALFORMED) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -46,6 +39,33 @@ impl ResourceIdentifier {
         let url = Url::parse(&self.0).expect("it was parsed at construction");
         url.as_str().strip_suffix('/').unwrap_or(url.as_str()).to_owned()
     }
+}
+
+fn is_clean(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    url.has_host()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && text.len() <= IDENTIFIER_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether the text is an identifier that needs no parser to be seen as one, as those of nearly all events are: each stage reads it
+/// again, with every event that names it.
+fn is_plain(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_path = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~'));
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let is_label = |label: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        // A name that begins with a digit may be an address, and what has `--` may stand for another name.
+        label.starts_with(|first: char| first.is_ascii_lowercase()) && !label.contains("--") && label.bytes().all(is_plain)
+    };
+    let is_host = host == "127.0.0.1" || host.split('.').all(is_label);
+    let is_port = (1..=4).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_host && is_port && is_path && text.len() <= IDENTIFIER_BYTES_MAX
 }
 
 impl TryFrom<String> for ResourceIdentifier {
@@ -139,6 +159,24 @@ mod tests {
             ["", "/mcp", "mcp", "https://h/#f", "https://u@h/", "https://u:p@h/", "https://h/ x", "urn:x:y", "https://h/\tx"]
         {
             assert!(ResourceIdentifier::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn usual_identifiers_need_no_parser() {
+        for text in ["http://127.0.0.1:9401/mcp", "https://api.notes-2.example/v1/mcp.json", "https://localhost"] {
+            assert!(is_plain(text), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_needs_no_parser_satisfies_it(
+            text in "https?://[a-z0-9.:-]{0,12}(/[a-zA-Z0-9._~/-]{0,12})?|https?:/{1,3}[ -~]{0,16}|http://127.0.0.1[.:0-9]{0,6}"
+        ) {
+            if is_plain(&text) {
+                proptest::prop_assert!(is_clean(&text), "{}", text);
+            }
         }
     }
 }
