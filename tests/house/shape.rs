@@ -3,7 +3,10 @@
 use super::source::{assert_none, files, rust_files};
 
 /// Seldom over 500 lines: these are, each for its reason.
-const LONG: [(&str, &str); 1] = [("src/domain/refusal.rs", "the catalogue of refusals, which is read by searching it")];
+const LONG: [(&str, &str); 2] = [
+    ("src/domain/event.rs", "the catalogue of facts, which is read by searching it"),
+    ("src/domain/refusal.rs", "the catalogue of refusals, which is read by searching it"),
+];
 
 const LINES_MAX: usize = 500;
 const EXAMPLE_LINES_MAX: usize = 120;
