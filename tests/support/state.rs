@@ -50,7 +50,8 @@ const OF_EVENTS: [&str; 11] = [
     "SELECT 'link ' || profile || ' ' || other || ' ' || CAST(first_at AS TEXT) || ' ' || CAST(last_at AS TEXT) FROM profile_links",
     "SELECT 'risk ' || agent || ' ' || state || ' ' || coalesce(CAST(signalled_at AS TEXT), 'never') FROM risk_states",
     "SELECT 'risk ' || person || ' ' || state || ' ' || coalesce(CAST(signalled_at AS TEXT), 'never') FROM risk_people",
-    "SELECT 'actor ' || actor || ' ' || kind || ' since ' || CAST(since AS TEXT) || ' ' || state FROM actors",
+    // An operator's word is written at once, and so may stand before what was seen earlier and read later.
+    "SELECT 'actor ' || actor || ' ' || kind || ' since ' || CAST(since AS TEXT) || ' ' || state FROM actors WHERE state NOT LIKE '%operator_said%'",
     "SELECT 'next ' || name || ' ' || input || ' ' || CAST(next AS TEXT) FROM consumers",
 ];
 
