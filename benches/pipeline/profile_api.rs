@@ -30,8 +30,8 @@ use super::servers::{Failure, load::Request};
 const BATCH: u64 = 5_000;
 /// Different people who are asked for.
 const ASKED_FOR: u64 = 10_000;
-/// How the traits of a profile begin.
-pub const ANSWER: &str = r#"{"traits":{"#;
+/// How an answer with the traits of a profile begins.
+pub const ANSWER: &str = r#"{"cursor":{"#;
 
 /// Makes a data folder with so many people, each with two ids and six traits.
 pub fn fill(folder: &Path, people: u64) -> Result<(), Failure> {
