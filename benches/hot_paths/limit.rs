@@ -117,7 +117,7 @@ async fn token(State(limit): State<Arc<Limit>>, Form(request): Form<TokenRequest
     if request.grant_type != "client_credentials" {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let record = Record { key_hash: 0, payload: vec![b' '; limit.event_bytes], at: Timestamp(0) };
+    let record = Record { key_hash: 0, payload: vec![b' '; limit.event_bytes].into(), at: Timestamp(0) };
     limit.log.append(FACTS, vec![record]).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let signature = limit.key.sign(&limit.random, limit.signed.as_bytes()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let mut body = String::with_capacity(limit.signed.len() + limit.ending.len() + 128);

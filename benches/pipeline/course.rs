@@ -175,10 +175,9 @@ impl Sample {
         (self.at - earlier.at).as_secs_f64()
     }
 
-    /// Events that have become part of profiles, and that risk has seen.
+    /// Events that have become part of profiles, and that risk and who is who have seen.
     fn profiled_since(&self, earlier: &Sample) -> f64 {
-        let done = |sample: &Sample| sample.progress.profiled.min(sample.progress.weighed);
-        (done(self) - done(earlier)) as f64
+        (self.progress.done() - earlier.progress.done()) as f64
     }
 }
 

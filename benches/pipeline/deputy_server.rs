@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deputy::{
     config::Settings,
     domain::source::{Producer, Source},
-    events::{dedup, profiles, risk},
+    events::{dedup, profiles, risk, who},
     keys::secrets::Purpose,
     log::Cursor,
     server::{Server, Stage},
@@ -44,17 +44,24 @@ pub struct Progress {
     pub profiled: u64,
     /// How many of that risk has seen.
     pub weighed: u64,
+    /// How many of that were looked at for who it is.
+    pub looked_at: u64,
 }
 
 impl Progress {
     /// Nothing that was taken in is on its way.
     pub fn is_done(&self) -> bool {
-        self.judged == self.received && self.profiled == self.published && self.weighed == self.published
+        self.judged == self.received && self.done() == self.published
     }
 
     /// Events on their way, where they are most behind.
     pub fn lag(&self) -> u64 {
-        (self.received - self.judged) + (self.published - self.profiled.min(self.weighed))
+        (self.received - self.judged) + (self.published - self.done())
+    }
+
+    /// How many of what was published all stages are done with.
+    pub fn done(&self) -> u64 {
+        self.profiled.min(self.weighed).min(self.looked_at)
     }
 }
 
@@ -103,10 +110,11 @@ async fn progress(world: &World) -> Result<Progress, Failure> {
     let ask = world.storage.read(move |tx| {
         Box::pin(async move {
             let profiled = consumers::next(tx, profiles::CONSUMER, &input).await?;
-            Ok::<_, StorageError>((profiled, consumers::next(tx, risk::CONSUMER, &input).await?))
+            let weighed = consumers::next(tx, risk::CONSUMER, &input).await?;
+            Ok::<_, StorageError>((profiled, weighed, consumers::next(tx, who::CONSUMER, &input).await?))
         })
     });
-    let (profiled, weighed) = ask.await?;
+    let (profiled, weighed, looked_at) = ask.await?;
     let published = world.log.bounds(EVENTS, 0).await?.1;
-    Ok(Progress { received, judged, published, profiled, weighed })
+    Ok(Progress { received, judged, published, profiled, weighed, looked_at })
 }

@@ -11,8 +11,9 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use serde::{
-    Deserialize,
+    Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -285,7 +286,7 @@ fn message_id(message: &Json) -> String {
     serde_json::from_str(message.as_str()).map(|Named { message_id }| message_id).unwrap_or_default()
 }
 
-fn output(payload: Vec<u8>, at: Timestamp) -> Record {
+fn output(payload: impl Into<Bytes>, at: Timestamp) -> Record {
     Record::new(ORGANIZATION.as_bytes(), payload, at)
 }
 
@@ -300,11 +301,10 @@ fn by_us(world: &World, fact: Fact, at: Timestamp, now: Timestamp) -> Record {
 
 /// What is asked of the index for an entry. What is nothing that this version could have written goes on as it is.
 fn candidate(entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
-    let (key, print): (Key, u64) = match Head::of(&entry.payload) {
-        Some(Head { received: Some(received), .. }) => (
-            fingerprints.key(ORGANIZATION, received.source, &received.message_id),
-            fingerprints.print(said(received.message).as_bytes()),
-        ),
+    let (key, print): (Key, u64) = match Head::<Said>::with_message(&entry.payload) {
+        Some(Head { received: Some(Received { source, message_id, message: Said(said) }), .. }) => {
+            (fingerprints.key(ORGANIZATION, source, &message_id), fingerprints.print(said.as_bytes()))
+        }
         Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
         None => {
             let place = format!("{}/{}", entry.offset, entry.at.0);
@@ -316,33 +316,36 @@ fn candidate(entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
 
 /// What a source says in a message, without what differs when it is sent again: the times that depend on the sending, the context with
 /// its address, and what the SDKs note for themselves under names with an underscore.
-fn said(message: &RawValue) -> String {
-    struct Said;
-    impl<'de> Visitor<'de> for Said {
-        type Value = String;
+struct Said(String);
 
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a message")
-        }
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Said, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Said;
 
-        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<String, A::Error> {
-            let mut said = String::with_capacity(512);
-            while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-                if name.starts_with('_') || matches!(&*name, "timestamp" | "sentAt" | "receivedAt" | "context") {
-                    members.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                let value: &RawValue = members.next_value()?;
-                said.push_str(&name);
-                said.push('\u{1f}');
-                said.push_str(value.get());
-                said.push('\u{1e}');
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a message")
             }
-            Ok(said)
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Said, A::Error> {
+                let mut said = String::with_capacity(512);
+                while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+                    if name.starts_with('_') || matches!(&*name, "timestamp" | "sentAt" | "receivedAt" | "context") {
+                        members.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    let value: &RawValue = members.next_value()?;
+                    said.push_str(&name);
+                    said.push('\u{1f}');
+                    said.push_str(value.get());
+                    said.push('\u{1e}');
+                }
+                Ok(Said(said))
+            }
         }
+        deserializer.deserialize_map(Members)
     }
-    let mut reader = serde_json::Deserializer::from_str(message.get());
-    serde::Deserializer::deserialize_map(&mut reader, Said).unwrap_or_else(|_| message.get().to_owned())
 }
 
 #[cfg(test)]
@@ -350,7 +353,7 @@ mod tests {
     use super::*;
 
     fn said_of(text: &str) -> String {
-        said(&RawValue::from_string(text.to_owned()).expect("it is JSON"))
+        serde_json::from_str::<Said>(text).expect("it is a message").0
     }
 
     #[test]

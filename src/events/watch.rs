@@ -6,6 +6,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::dedup::CONFLICT;
 use crate::{
     domain::{
@@ -72,7 +74,7 @@ impl Watch {
 /// What of a request is to be shown once it is durable, to the viewers of its source.
 pub(super) struct Accepted {
     watched: Watched,
-    payloads: Vec<Vec<u8>>,
+    payloads: Vec<Bytes>,
 }
 
 impl Accepted {

@@ -27,6 +27,7 @@ pub mod seen;
 pub mod lag;
 
 use crate::domain::time::Timestamp;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::io;
 use std::time::Duration;
@@ -156,15 +157,15 @@ pub struct Record {
     /// A stable hash of the key that chose the partition: records of one key stay in order.
     pub key_hash: u32,
     /// Opaque to the log.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// When it happened, as retention and `offset_at` see it.
     pub at: Timestamp,
 }
 
 impl Record {
     /// A record whose partition is chosen by `partition_key`.
-    pub fn new(partition_key: &[u8], payload: Vec<u8>, at: Timestamp) -> Record {
-        Record { key_hash: crc32c::crc32c(partition_key), payload, at }
+    pub fn new(partition_key: &[u8], payload: impl Into<Bytes>, at: Timestamp) -> Record {
+        Record { key_hash: crc32c::crc32c(partition_key), payload: payload.into(), at }
     }
 
     /// Where the record goes among `partitions`. A promise: changing this would put a key's new records beside its old ones.
@@ -185,7 +186,8 @@ pub struct Position {
 pub struct Entry {
     pub offset: u64,
     pub at: Timestamp,
-    pub payload: Vec<u8>,
+    /// Part of what was read at once: whoever keeps it for long makes a copy.
+    pub payload: Bytes,
 }
 
 /// Records as they were read, and where to go on.

@@ -3,13 +3,14 @@
 use super::source::{assert_none, rust_files};
 
 /// A library's name in a path, and the files that may use it: those whose path begins so.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("axum", &["src/http/", "src/server"]),
     ("tower", &["src/http/", "src/server", "src/resource_server/"]),
     ("askama", &["src/http/"]),
     ("sqlx", &["src/storage/", ABROAD]),
     ("rusqlite", &["src/storage/"]),
     ("crc32c", &["src/log/"]),
+    ("memchr", &["src/domain/event/"]),
     ("xorf", &["src/log/seen/"]),
     ("rdkafka", &["src/log/kafka/"]),
     ("libc", &["src/log/disk/"]),

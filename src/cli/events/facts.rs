@@ -87,7 +87,11 @@ impl Facts {
             match self.source.read(partition, *next).await {
                 Ok(batch) => {
                     *next = batch.next;
-                    read.extend(batch.entries.into_iter().map(|Entry { offset, at, payload }| Recorded { offset, at, payload }));
+                    read.extend(batch.entries.into_iter().map(|Entry { offset, at, payload }| Recorded {
+                        offset,
+                        at,
+                        payload: payload.into(),
+                    }));
                 }
                 // Deleted between the look and the reading.
                 Err(LogError::Trimmed { start }) => *next = start,

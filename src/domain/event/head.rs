@@ -1,7 +1,8 @@
 //! An event looked at in passing: read once, nothing copied, and of our own facts no more than which they are.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
@@ -14,54 +15,60 @@ use crate::domain::time::Timestamp;
 /// What stands before the data of most events: their id, time, actor and type.
 const BEGINNING_BYTES: usize = 256;
 
-/// What a stage that sees every event needs of most of them.
+/// What a stage that sees every event needs of most of them. Of a customer's message it reads as much as `M` does.
 #[derive(Debug)]
-pub struct Head<'e> {
+pub struct Head<'e, M = &'e RawValue> {
     pub id: &'e str,
     pub at: Timestamp,
     /// The name of the fact.
     pub name: &'e str,
     /// What a customer's event carries; nothing for a fact of our own.
-    pub received: Option<Received<'e>>,
+    pub received: Option<Received<'e, M>>,
 }
 
 /// The parts of a customer's event.
 #[derive(Debug, Deserialize)]
-pub struct Received<'e> {
+#[serde(bound(deserialize = "M: Deserialize<'de>"))]
+pub struct Received<'e, M = &'e RawValue> {
     pub source: &'e str,
     #[serde(borrow)]
     pub message_id: Cow<'e, str>,
-    #[serde(borrow)]
-    pub message: &'e RawValue,
+    pub message: M,
 }
 
 impl<'e> Head<'e> {
     /// The head of an event as it is written; `None` for what is none.
     pub fn of(payload: &'e [u8]) -> Option<Head<'e>> {
-        serde_json::from_slice(payload).ok()
+        Head::with_message(payload)
     }
 
     /// Whether an event, as we write it, is a customer's: told by its beginning, so that it need not be read. Of an event of which this is
     /// not told it may still be so.
     pub fn is_received(payload: &[u8]) -> bool {
         // Inside a text a quote has a backslash before it, so this stands nowhere but where it means what it says.
-        const MEMBERS: &[u8] = br#","type":"event.received.v1","data":{"#;
-        let beginning = &payload[..payload.len().min(BEGINNING_BYTES)];
-        beginning.windows(MEMBERS.len()).any(|bytes| bytes == MEMBERS)
+        static MEMBERS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(br#","type":"event.received.v1","data":{"#));
+        MEMBERS.find(&payload[..payload.len().min(BEGINNING_BYTES)]).is_some()
     }
 }
 
-impl<'de: 'e, 'e> Deserialize<'de> for Head<'e> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Head<'e>, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Head<'de>;
+impl<'e, M: Deserialize<'e>> Head<'e, M> {
+    /// The head of an event as it is written, its message read in the same pass; `None` for what is none, or whose message is no `M`.
+    pub fn with_message(payload: &'e [u8]) -> Option<Head<'e, M>> {
+        serde_json::from_slice(payload).ok()
+    }
+}
+
+impl<'de, M: Deserialize<'de>> Deserialize<'de> for Head<'de, M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Head<'de, M>, D::Error> {
+        struct Members<M>(PhantomData<M>);
+        impl<'de, M: Deserialize<'de>> Visitor<'de> for Members<M> {
+            type Value = Head<'de, M>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an event")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Head<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Head<'de, M>, A::Error> {
                 let (mut id, mut at, mut name, mut received, mut unread) = (None, None, None, None, None);
                 while let Some(member) = members.next_key::<&str>()? {
                     match member {
@@ -83,7 +90,7 @@ impl<'de: 'e, 'e> Deserialize<'de> for Head<'e> {
                 Ok(Head { id, at, name, received })
             }
         }
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_map(Members(PhantomData))
     }
 }
 

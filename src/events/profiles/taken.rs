@@ -50,7 +50,7 @@ impl Taken {
     /// What the entry says; `None` if it is of no interest to any profile, or was written by a later version. What nobody has defined
     /// anything over is not read, as most of all events are.
     pub(super) fn of(entry: &Entry, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
-        let head = Head::of(&entry.payload)?;
+        let head = Head::<Message<'_>>::with_message(&entry.payload)?;
         match &head.received {
             Some(received) => Taken::customers(entry, &head, received, rules, definitions),
             None => Taken::own(entry, &head, rules, definitions),
@@ -59,12 +59,12 @@ impl Taken {
 
     fn customers(
         entry: &Entry,
-        head: &Head<'_>,
-        received: &Received<'_>,
+        head: &Head<'_, Message<'_>>,
+        received: &Received<'_, Message<'_>>,
         rules: &Rules,
         definitions: &Definitions,
     ) -> Option<Taken> {
-        let message = Message::of(received.message.get());
+        let message = &received.message;
         let subjects = message.subjects(rules);
         if subjects.is_empty() {
             return None;
@@ -88,7 +88,7 @@ impl Taken {
         })
     }
 
-    fn own(entry: &Entry, head: &Head<'_>, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
+    fn own(entry: &Entry, head: &Head<'_, Message<'_>>, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
         let cause = Cause { offset: entry.offset, at: event.at, source: OWN.to_owned(), message_id: head.id.to_owned() };
         if let Fact::InterventionRequested { intervention } = &event.fact {

@@ -141,21 +141,6 @@ struct Received<'e> {
     message: Message<'e>,
 }
 
-#[derive(Deserialize)]
-struct Record<'e> {
-    id: &'e str,
-    at: Timestamp,
-    r#type: &'e str,
-    #[serde(borrow)]
-    data: Data<'e>,
-}
-
-#[derive(Deserialize)]
-struct Data<'e> {
-    #[serde(borrow)]
-    message: Message<'e>,
-}
-
 /// Values stand as text until they are needed: what a source puts into a field is not always what should be there.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -197,11 +182,8 @@ struct Sender<'e> {
 impl<'e> Received<'e> {
     /// The customer's event that the entry is, if it is one.
     fn of(entry: &'e Entry) -> Option<Received<'e>> {
-        let record: Record<'e> = serde_json::from_slice(&entry.payload).ok()?;
-        if record.r#type != Fact::EVENT_RECEIVED {
-            return None;
-        }
-        Some(Received { event: record.id, at: record.at, offset: entry.offset, message: record.data.message })
+        let head: Head<'e, Message<'e>> = Head::with_message(&entry.payload)?;
+        Some(Received { event: head.id, at: head.at, offset: entry.offset, message: head.received?.message })
     }
 
     fn look(&self, known: &mut KnownActors, pace: &mut Pace, sightings: &mut Vec<Sighting>) {

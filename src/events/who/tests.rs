@@ -140,7 +140,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 let id: Id<EventKind> = Id::from_bytes(u128::from(offset + 1).to_be_bytes());
                 let event = Event { id, at: Timestamp(at), actor: Actor::Operator(operator), fact: fact.clone() };
                 let payload = serde_json::to_vec(&event).expect("events serialise");
-                log.push(Entry { offset, at: Timestamp(at), payload });
+                log.push(Entry { offset, at: Timestamp(at), payload: payload.into() });
             }
         }
         log

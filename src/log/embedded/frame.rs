@@ -21,6 +21,7 @@
 
 use super::super::{Cursor, Record};
 use crate::domain::time::Timestamp;
+use bytes::Bytes;
 
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const VERSION: u8 = 1;
@@ -44,29 +45,34 @@ pub(super) struct Header {
 }
 
 /// A frame as it was read. Its checksum is right.
-pub(super) struct Frame<'a> {
+pub(super) struct Frame {
     pub header: Header,
     pub bytes: usize,
     pub cursors: Vec<Cursor>,
-    pub sections: Vec<Section<'a>>,
+    pub sections: Vec<Section>,
 }
 
 /// The records of one partition in one frame; none where a segment's first frame only says where the partition goes on.
-pub(super) struct Section<'a> {
+pub(super) struct Section {
     pub partition: u16,
     pub base: u64,
     pub count: u32,
-    records: &'a [u8],
+    records: Bytes,
 }
 
-impl Section<'_> {
+impl Section {
     pub(super) fn end(&self) -> u64 {
         self.base + u64::from(self.count)
     }
 
+    /// The payload of one of the records, without copying it.
+    pub(super) fn share(&self, payload: &[u8]) -> Bytes {
+        self.records.slice_ref(payload)
+    }
+
     /// Offset, time and payload of each record.
     pub(super) fn records(&self) -> impl Iterator<Item = (u64, Timestamp, &[u8])> {
-        let mut rest = Input(self.records);
+        let mut rest = Input(&self.records);
         (self.base..self.end()).map_while(move |offset| {
             let at = Timestamp(rest.u64()?.cast_signed());
             let bytes = rest.u32()? as usize;
@@ -157,14 +163,14 @@ pub(super) fn claim(header: &[u8; HEADER_BYTES]) -> Option<Header> {
 }
 
 /// The frame that the bytes begin with.
-pub(super) fn decode(bytes: &[u8]) -> Result<Frame<'_>, Flaw> {
+pub(super) fn decode(bytes: &Bytes) -> Result<Frame, Flaw> {
     let whole = measure(bytes)?;
     let frame = bytes.get(..whole).ok_or(Flaw::Short)?;
     let crc = Input(&frame[4..]).u32().ok_or(Flaw::Short)?;
     if crc32c::crc32c(&frame[CHECKED_FROM..]) != crc || !whole.is_multiple_of(ALIGNMENT) {
         return Err(Flaw::Broken);
     }
-    parse(frame).ok_or(Flaw::Broken)
+    parse(&bytes.slice_ref(frame)).ok_or(Flaw::Broken)
 }
 
 impl Header {
@@ -178,7 +184,7 @@ impl Header {
     }
 }
 
-fn parse(frame: &[u8]) -> Option<Frame<'_>> {
+fn parse(frame: &Bytes) -> Option<Frame> {
     let header = Header::parse(Input(&frame[12..]))?;
     let mut body = Input(&frame[HEADER_BYTES..]);
     let (cursor_count, section_count) = (body.u32()?, body.u32()?);
@@ -191,7 +197,7 @@ fn parse(frame: &[u8]) -> Option<Frame<'_>> {
     let mut sections = Vec::new();
     for _ in 0..section_count {
         let (partition, count, base, bytes) = (body.u16()?, body.u32()?, body.u64()?, body.u32()?);
-        sections.push(Section { partition, base, count, records: body.take(bytes as usize)? });
+        sections.push(Section { partition, base, count, records: frame.slice_ref(body.take(bytes as usize)?) });
     }
     Some(Frame { header, bytes: frame.len(), cursors, sections })
 }

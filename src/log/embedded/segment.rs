@@ -8,13 +8,15 @@ use super::super::disk::{Disk, DiskFile};
 use super::super::{Cursor, Entry, LogError};
 use super::frame::{self, Flaw, Frame};
 use crate::domain::time::Timestamp;
+use bytes::Bytes;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// The index has a mark for about this many bytes: what a read at any offset passes over at most, and one frame.
 const MARK_BYTES: u64 = 128 << 10;
-/// How much of a file is read at once.
+/// How much of a file is read at once, at least and at most.
 const CHUNK_BYTES: u64 = 256 << 10;
+const CHUNK_BYTES_MAX: u64 = 2 << 20;
 
 pub(super) struct Segment {
     pub name: String,
@@ -156,14 +158,17 @@ impl Segment {
         let known = self.indexed(&*file)?;
         let (start, limit) = (known.position_before(|mark| mark.ends[column] <= from), known.bytes);
         drop(known);
-        self.each_section(&*file, start, limit, partition, |section| {
+        // Read at once, so that no frame is cut in two and read twice.
+        let chunk_bytes = (MARK_BYTES + *bytes_left as u64).clamp(CHUNK_BYTES, CHUNK_BYTES_MAX);
+        let walk = Walk { chunk_bytes, ..Walk::new(&*file, start, limit) };
+        self.each_section(walk, partition, |section| {
             for (offset, at, payload) in section.records().filter(|(offset, ..)| *offset >= from) {
                 if payload.len() > *bytes_left && !entries.is_empty() {
                     *bytes_left = 0;
                     return false;
                 }
                 *bytes_left = bytes_left.saturating_sub(payload.len());
-                entries.push(Entry { offset, at, payload: payload.to_vec() });
+                entries.push(Entry { offset, at, payload: section.share(payload) });
             }
             true
         })
@@ -176,7 +181,7 @@ impl Segment {
         let (start, limit) = (known.position_before(|mark| mark.at < time), known.bytes);
         drop(known);
         let mut found = None;
-        self.each_section(&*file, start, limit, partition, |section| {
+        self.each_section(Walk::new(&*file, start, limit), partition, |section| {
             found = section.records().find(|(_, at, _)| *at >= time).map(|(offset, ..)| offset);
             found.is_none()
         })?;
@@ -202,13 +207,10 @@ impl Segment {
 
     fn each_section(
         &self,
-        file: &dyn DiskFile,
-        start: u64,
-        limit: u64,
+        mut walk: Walk<'_>,
         partition: u16,
-        mut wants_more: impl FnMut(&frame::Section<'_>) -> bool,
+        mut wants_more: impl FnMut(&frame::Section) -> bool,
     ) -> Result<(), LogError> {
-        let mut walk = Walk::new(file, start, limit);
         loop {
             let position = walk.position;
             match walk.step()? {
@@ -231,7 +233,7 @@ impl Known {
     }
 
     /// What the frame adds, if it can follow what is known.
-    fn extend(&self, frame: &Frame<'_>) -> Option<Extent> {
+    fn extend(&self, frame: &Frame) -> Option<Extent> {
         // A segment's first frame speaks of the segment before.
         let batch_start = if self.bytes == 0 { 0 } else { frame.header.durable };
         if frame.header.sequence <= self.sequence || batch_start > self.bytes {
@@ -332,7 +334,7 @@ struct Walk<'f> {
     file: &'f dyn DiskFile,
     position: u64,
     limit: u64,
-    chunk: Vec<u8>,
+    chunk: Bytes,
     chunk_start: u64,
     /// How much is read at once at least.
     chunk_bytes: u64,
@@ -340,11 +342,11 @@ struct Walk<'f> {
 
 impl<'f> Walk<'f> {
     fn new(file: &'f dyn DiskFile, position: u64, limit: u64) -> Walk<'f> {
-        Walk { file, position, limit, chunk: Vec::new(), chunk_start: position, chunk_bytes: CHUNK_BYTES }
+        Walk { file, position, limit, chunk: Bytes::new(), chunk_start: position, chunk_bytes: CHUNK_BYTES }
     }
 
     /// The next frame, or why the bytes at `position` are none; nothing at the limit. After a flaw the walk stands still.
-    fn step(&mut self) -> io::Result<Option<Result<Frame<'_>, Flaw>>> {
+    fn step(&mut self) -> io::Result<Option<Result<Frame, Flaw>>> {
         if self.position >= self.limit {
             return Ok(None);
         }
@@ -361,7 +363,7 @@ impl<'f> Walk<'f> {
             }
             self.fetch(needed as u64)?;
         };
-        let decoded = frame::decode(&self.chunk[start..]);
+        let decoded = frame::decode(&self.chunk.slice(start..));
         if let Ok(frame) = &decoded {
             self.position += frame.bytes as u64;
         }
@@ -375,7 +377,9 @@ impl<'f> Walk<'f> {
 
     fn fetch(&mut self, needed: u64) -> io::Result<()> {
         self.chunk_start = self.position;
-        self.chunk.resize(needed.max(self.chunk_bytes).min(self.limit - self.position) as usize, 0);
-        self.file.read_at(&mut self.chunk, self.position)
+        let mut chunk = vec![0; needed.max(self.chunk_bytes).min(self.limit - self.position) as usize];
+        self.file.read_at(&mut chunk, self.position)?;
+        self.chunk = chunk.into();
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use super::super::{Batch, Entry, LogError};
 use super::cluster::{ANSWER_TIMEOUT, Cluster};
 use super::unavailable;
 use crate::domain::time::Timestamp;
+use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -207,6 +208,6 @@ fn entry(message: &BorrowedMessage<'_>) -> Entry {
     Entry {
         offset: message.offset().unsigned_abs(),
         at: Timestamp(message.timestamp().to_millis().unwrap_or_default()),
-        payload: message.payload().unwrap_or_default().to_vec(),
+        payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
     }
 }

@@ -86,7 +86,7 @@ async fn what_a_source_says_of_its_own_world_keeps_its_bytes() {
     let log = &deputy.world().log;
     let (_, end) = log.bounds(RECEIVED, 0).await.expect("the partition exists");
     let read = log.read(RECEIVED, 0, end - 1, 1).await.expect("the log is whole");
-    let payload = String::from_utf8(read.entries[0].payload.clone()).expect("facts are text");
+    let payload = String::from_utf8(read.entries[0].payload.to_vec()).expect("facts are text");
     assert!(payload.contains(properties), "{payload}");
 }
 

@@ -98,7 +98,7 @@ fn record(text: &str) -> Record {
 }
 
 fn text(entry: &Entry) -> String {
-    String::from_utf8(entry.payload.clone()).expect("payloads are text")
+    String::from_utf8(entry.payload.to_vec()).expect("payloads are text")
 }
 
 /// Every record of a partition, read as a consumer reads.

@@ -143,7 +143,7 @@ impl Topics {
     fn wait(&mut self, input: Input, entry: &Entry, id: String, received: Option<Received>) {
         self.newest = self.newest.max(Some(entry.at));
         self.places.insert(id.clone(), input);
-        let waiting = Waiting { offset: entry.offset, at: entry.at, id, payload: entry.payload.clone(), received };
+        let waiting = Waiting { offset: entry.offset, at: entry.at, id, payload: entry.payload.to_vec(), received };
         self.waiting.entry(input).or_default().push_back(waiting);
     }
 

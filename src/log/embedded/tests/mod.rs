@@ -45,7 +45,7 @@ async fn texts(log: &Embedded) -> Vec<String> {
     let (start, _) = log.bounds(TOPIC, 0).await.expect("the partition exists");
     let entries = log.read(TOPIC, 0, start, usize::MAX).await.expect("the log can be read").entries;
     assert!(entries.iter().zip(start..).all(|(entry, offset)| entry.offset == offset), "offsets are dense");
-    entries.into_iter().map(|entry| String::from_utf8(entry.payload).expect("payloads are text")).collect()
+    entries.into_iter().map(|entry| String::from_utf8(entry.payload.into()).expect("payloads are text")).collect()
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn what_was_appended_is_read_back_at_its_offset() {
     assert_eq!(positions, Ok(vec![Position { partition: 0, offset: 0 }, Position { partition: 0, offset: 1 }]));
     assert_eq!(append(&log, "c").await, Ok(vec![Position { partition: 0, offset: 2 }]));
     assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 3)));
-    let expected = Entry { offset: 1, at: Timestamp(1000), payload: b"b".to_vec() };
+    let expected = Entry { offset: 1, at: Timestamp(1000), payload: b"b".as_slice().into() };
     assert_eq!(log.read(TOPIC, 0, 1, 1).await, Ok(Batch { entries: vec![expected], next: 2 }));
     assert_eq!(log.read(TOPIC, 0, 3, 1).await, Ok(Batch { entries: vec![], next: 3 }));
 }
@@ -85,7 +85,7 @@ async fn a_key_stays_in_its_partition_and_in_order() {
     let mut seen = HashMap::new();
     for partition in 0..4 {
         for entry in log.read(TOPIC, partition, 0, usize::MAX).await.expect("read").entries {
-            let number = u64::from_le_bytes(entry.payload.try_into().expect("a number"));
+            let number = u64::from_le_bytes(entry.payload[..].try_into().expect("a number"));
             let (home, last) = *seen.entry(number % 10).or_insert((partition, number));
             assert_eq!(home, partition);
             assert!(last <= number);
