@@ -9,6 +9,8 @@ mod frame;
 mod segment;
 /// The segments of a topic.
 mod topic;
+/// The memory that it is read into.
+mod chunks;
 /// How far consumers have come.
 mod cursors;
 /// Where appends wait.

@@ -6,9 +6,10 @@
 
 use super::super::disk::{Disk, DiskFile};
 use super::super::{Cursor, Entry, LogError};
+use super::chunks::Chunks;
 use super::frame::{self, Flaw, Frame};
 use crate::domain::time::Timestamp;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -152,15 +153,22 @@ impl Segment {
     }
 
     /// Adds the partition's records from the offset on, until their payloads exceed what is left of `bytes_left`.
-    pub(super) fn read(&self, partition: u16, from: u64, bytes_left: &mut usize, entries: &mut Vec<Entry>) -> Result<(), LogError> {
+    pub(super) fn read(
+        &self,
+        partition: u16,
+        from: u64,
+        bytes_left: &mut usize,
+        entries: &mut Vec<Entry>,
+        chunks: &Chunks,
+    ) -> Result<(), LogError> {
         let file = self.disk.open_to_read(&self.name)?;
         let column = usize::from(partition);
         let known = self.indexed(&*file)?;
         let (start, limit) = (known.position_before(|mark| mark.ends[column] <= from), known.bytes);
         drop(known);
         // Read at once, so that no frame is cut in two and read twice.
-        let chunk_bytes = (MARK_BYTES + *bytes_left as u64).clamp(CHUNK_BYTES, CHUNK_BYTES_MAX);
-        let walk = Walk { chunk_bytes, ..Walk::new(&*file, start, limit) };
+        let chunk_bytes = (*bytes_left as u64).saturating_add(MARK_BYTES).clamp(CHUNK_BYTES, CHUNK_BYTES_MAX);
+        let walk = Walk { chunk_bytes, chunks: Some(chunks), ..Walk::new(&*file, start, limit) };
         self.each_section(walk, partition, |section| {
             for (offset, at, payload) in section.records().filter(|(offset, ..)| *offset >= from) {
                 if payload.len() > *bytes_left && !entries.is_empty() {
@@ -338,11 +346,13 @@ struct Walk<'f> {
     chunk_start: u64,
     /// How much is read at once at least.
     chunk_bytes: u64,
+    /// Where the memory comes from, if this is one of many reads.
+    chunks: Option<&'f Chunks>,
 }
 
 impl<'f> Walk<'f> {
     fn new(file: &'f dyn DiskFile, position: u64, limit: u64) -> Walk<'f> {
-        Walk { file, position, limit, chunk: Bytes::new(), chunk_start: position, chunk_bytes: CHUNK_BYTES }
+        Walk { file, position, limit, chunk: Bytes::new(), chunk_start: position, chunk_bytes: CHUNK_BYTES, chunks: None }
     }
 
     /// The next frame, or why the bytes at `position` are none; nothing at the limit. After a flaw the walk stands still.
@@ -377,9 +387,13 @@ impl<'f> Walk<'f> {
 
     fn fetch(&mut self, needed: u64) -> io::Result<()> {
         self.chunk_start = self.position;
-        let mut chunk = vec![0; needed.max(self.chunk_bytes).min(self.limit - self.position) as usize];
+        let bytes = needed.max(self.chunk_bytes).min(self.limit - self.position) as usize;
+        let mut chunk = self.chunks.map_or_else(|| BytesMut::zeroed(bytes), |chunks| chunks.take(bytes));
         self.file.read_at(&mut chunk, self.position)?;
-        self.chunk = chunk.into();
+        self.chunk = chunk.freeze();
+        if let Some(chunks) = self.chunks {
+            chunks.keep(&self.chunk);
+        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::disk::Disk;
 use super::super::{Batch, Entry, LogError, Retention};
+use super::chunks::Chunks;
 use super::segment::{Segment, damaged};
 use crate::domain::time::Timestamp;
 use std::io;
@@ -15,13 +16,14 @@ pub(super) struct Topic {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// What is behind these offsets is durable.
     ends: watch::Sender<Vec<u64>>,
+    chunks: Chunks,
 }
 
 impl Topic {
     /// A topic that nobody has written yet.
     pub(super) fn new(disk: Arc<dyn Disk>, name: &str, partitions: u16) -> Topic {
         let ends = watch::Sender::new(vec![0; usize::from(partitions.max(1))]);
-        Topic { name: name.to_owned(), disk, segments: RwLock::new(Vec::new()), ends }
+        Topic { name: name.to_owned(), disk, segments: RwLock::new(Vec::new()), ends, chunks: Chunks::default() }
     }
 
     /// What the file of a segment is called, and back.
@@ -98,7 +100,7 @@ impl Topic {
                 return Err(LogError::Trimmed { start: self.bounds(partition)?.0 });
             };
             segment
-                .read(partition, next, &mut bytes_left, &mut entries)
+                .read(partition, next, &mut bytes_left, &mut entries, &self.chunks)
                 .map_err(|error| self.or_trimmed(partition, next, error))?;
             match entries.last() {
                 Some(last) if last.offset >= next => next = last.offset + 1,
