@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::profile_api;
 use super::servers::{Failure, process::answer};
 
+/// Half an hour of load writes more than a hundred gigabytes; what is older than this is deleted meanwhile.
+const KEPT_BYTES_MAX: u64 = 6 << 30;
+
 /// Where a server is, and who its producer is.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Invitation {
@@ -67,7 +70,7 @@ impl Progress {
 
 /// Serves with these stages until standard input ends.
 pub fn serve(folder: &Path, stages: &'static [Stage]) -> Result<(), Failure> {
-    let lines = format!("listen = \"127.0.0.1:0\"\ndata_dir = {folder:?}\n");
+    let lines = format!("listen = \"127.0.0.1:0\"\ndata_dir = {folder:?}\nevents_retention_bytes_max = {KEPT_BYTES_MAX}\n");
     let settings = Settings::parse("the benchmark's configuration", &lines)?;
     let _telemetry = Telemetry::start(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
