@@ -27,7 +27,8 @@ async fn a_person_sees_who_asks_narrows_and_ends_it() {
         ] {
             assert!(page.body.contains(told), "{told}: {}", page.body);
         }
-        assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("'self' https://agent.example;")));
+        // Chromium holds every redirect behind a form to `form-action`, and where the agent redirects to is its own affair.
+        assert!(page.header("content-security-policy").is_some_and(|policy| !policy.contains("form-action")));
 
         let form = [("seal", &*field(&page, "seal")), ("scope", "notes:read"), ("decision", "allow")];
         let code = ada.submit("/consent", &form).await.parameter("code").expect("a code");

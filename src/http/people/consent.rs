@@ -132,9 +132,7 @@ fn ask(
         access_lasts: in_words(access_token_ttl_s(world, resource)),
         stay: if may_renew { Stay::Until(Moment::to_the_day(until)) } else { Stay::OneAccess },
     };
-    let redirect_uri = Url::parse(request.redirect_uri.as_str()).ok();
-    let leads = redirect_uri.as_ref().map_or(Leads::Here, Leads::OnTo);
-    visit.answer(pages::respond(StatusCode::OK, &page, leads))
+    visit.answer(pages::respond(StatusCode::OK, &page, Leads::OnToAnApp))
 }
 
 /// The client, and how far we can vouch for it.

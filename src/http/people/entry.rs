@@ -257,8 +257,7 @@ pub(super) fn show(
     refusal: Option<&OAuthError>,
 ) -> Response {
     let status = refusal.map_or(StatusCode::OK, |refusal| error::status(refusal.code));
-    let redirect_uri = asking.and_then(|(request, _)| url::Url::parse(request.redirect_uri.as_str()).ok());
-    let mut response = pages::respond(status, page, redirect_uri.as_ref().map_or(Leads::Here, Leads::OnTo));
+    let mut response = pages::respond(status, page, if asking.is_some() { Leads::OnToAnApp } else { Leads::Here });
     if let Some(refusal) = refusal {
         tell_when_to_return(&mut response, refusal);
         // A wrong password is on record already, as what it is.
