@@ -175,7 +175,7 @@ async fn find_client(world: &World, client_id: &str, address: IpAddr, now: Times
 fn redirect_uri(client: &Client, parameters: &Parameters<'_>) -> Result<RedirectUri, OAuthError> {
     let Some(requested) = parameters.get("redirect_uri") else {
         return match client.metadata.redirect_uris.as_slice() {
-            [only] => Ok(only.clone()),
+            [only] => RedirectUri::parse(only.as_str()).map_err(|_| REDIRECT_URI_UNREGISTERED),
             _ => Err(REDIRECT_URI_MISSING),
         };
     };
@@ -262,7 +262,7 @@ fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at:
 /// Whoever listens on a loopback port, or claims an app's own scheme, may call itself by any client's name, so a public client
 /// there is vouched for by the person alone, each time ([OAuth 2.1 §7.3.1](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-7.3.1)).
 fn may_be_silent(request: &AuthorizationRequest) -> bool {
-    request.client.is_confidential() || request.redirect_uri.as_str().starts_with("https://")
+    request.client.is_confidential() || request.redirect_uri.is_web()
 }
 
 /// The person allowed some of what was asked for. Answers where to send them.

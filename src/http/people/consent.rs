@@ -151,7 +151,7 @@ fn returns_to(redirect_uri: &RedirectUri) -> ReturnsTo {
     if redirect_uri.is_loopback() {
         return ReturnsTo::ThisComputer { host: port.map_or(host.clone(), |port| format!("{host}:{port}")) };
     }
-    if redirect_uri.as_str().starts_with("https://") { ReturnsTo::Web { host } } else { ReturnsTo::InstalledApp { scheme: host } }
+    if redirect_uri.is_web() { ReturnsTo::Web { host } } else { ReturnsTo::InstalledApp { scheme: host } }
 }
 
 /// What is asked for: the resource's own scopes in its own order, then those about the person.
@@ -240,5 +240,7 @@ mod tests {
         assert_eq!(told("http://127.0.0.1:3033/cb"), "computer 127.0.0.1:3033");
         assert_eq!(told("http://localhost/cb"), "computer localhost");
         assert_eq!(told("com.example.app:/cb"), "app com.example.app");
+        assert_eq!(told("evil://claude.ai/cb"), "app evil");
+        assert_eq!(told("evil://localhost/cb"), "app evil");
     }
 }
