@@ -326,21 +326,21 @@ async fn issue_code(
             scope: allowed.clone(),
             network,
         };
-        (allowed.clone(), request.scopes.clone(), client_hash(&request.client), fact)
+        (allowed.clone(), client_hash(&request.client), fact)
     });
+    let (offered, at) = (request.scopes.clone(), request.resource.clone());
     let witness = Witness::new(world, Actor::Person(person.id), now);
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
-                if let Some((allowed, offered, client_hash, fact)) = consent {
+                if let Some((allowed, client_hash, fact)) = consent {
                     let earlier = grants::find_consent(tx, payload.person, &payload.client, resource.as_ref()).await?;
                     let earlier = earlier
                         .filter(|consent| consent.client_hash == client_hash)
                         .map(|consent| consent.scopes)
                         .unwrap_or_default();
-                    // What was offered is decided anew; what was not offered stays as it was.
-                    let scopes = earlier.difference(&offered).union(&allowed);
+                    let scopes = policy::consented_scopes(at.as_deref(), &earlier, &offered, &allowed);
                     let consent = Consent { scopes, given_at: now, client_hash, doubt: None };
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
                     witness.record(tx, fact).await?;

@@ -159,7 +159,9 @@ fn scope_lines(request: &AuthorizationRequest, consented: &Scopes) -> Vec<ScopeL
     let resource = request.resource.as_deref();
     let own = resource.into_iter().flat_map(|resource| &resource.scopes).map(|definition| definition.name.as_str());
     let asked = own.chain(scope::BUILT_IN).filter(|word| request.scopes.contains(word));
-    let line = |word: &str| ScopeLine { value: word.to_owned(), words: words(resource, word), standing: standing(word, consented) };
+    let consented = resource.map_or_else(|| consented.clone(), |resource| resource.closure(consented));
+    let line =
+        |word: &str| ScopeLine { value: word.to_owned(), words: words(resource, word), standing: standing(word, &consented) };
     asked.map(line).collect()
 }
 
