@@ -67,7 +67,7 @@ fn every_page() -> Vec<(&'static str, String)> {
         resource: Some(hostile_resource()),
         scopes: vec![hostile(); 30],
         connected: moment(),
-        last_used: Some(moment()),
+        last_used: moment(),
         ends: Some(moment()),
     });
     let sessions = [SessionStanding::This, SessionStanding::Other].map(|standing| SessionLine {
