@@ -92,6 +92,19 @@ pub fn is_covered(
     requested.is_subset(&covered)
 }
 
+/// What a person has allowed in all, when of what was `offered` they now `allowed` this. What was not offered stays as it was,
+/// unless it includes something that they just unticked.
+pub fn consented_scopes(resource: Option<&Resource>, earlier: &Scopes, offered: &Scopes, allowed: &Scopes) -> Scopes {
+    let unticked = offered.difference(allowed);
+    let includes_unticked = |word: &&str| {
+        let word = Scopes::of([*word]);
+        let reached = resource.map_or_else(|| word.clone(), |resource| resource.closure(&word));
+        !reached.intersection(&unticked).is_empty()
+    };
+    let kept = earlier.difference(offered);
+    Scopes::of(kept.iter().filter(|word| !includes_unticked(word))).union(allowed)
+}
+
 /// Refuses what is granted by a consent that is in doubt.
 pub fn check_doubt(consent: &Consent) -> Result<(), OAuthError> {
     if consent.doubt.is_none() { Ok(()) } else { Err(GRANT_APPROVAL) }

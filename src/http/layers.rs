@@ -19,7 +19,7 @@ use futures_util::{
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{error::Refused, probes, producers};
+use super::{error::Refused, people, probes, producers};
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -79,10 +79,12 @@ where
         let place = Arc::clone(&self.admission.places).try_acquire_owned();
         // Whether the process is alive is asked above all when it is busy.
         if place.is_err() && !probes::is_probe(request.uri().path()) {
+            if is_preflight(&request) {
+                // It costs nothing, and only who is asked knows whether it may be answered.
+                return Either::Right(Box::pin(self.inner.call(request)));
+            }
             metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
-            let is_producer = request.extensions().get::<MatchedPath>().is_some_and(|route| producers::is_theirs(route.as_str()));
-            let told = if is_producer { producers::refusal(&self.admission.world, OVERLOADED) } else { OVERLOADED.into_response() };
-            return Either::Left(ready(Ok(told)));
+            return Either::Left(ready(Ok(turn_away(&self.admission.world, &request))));
         }
         let started = Instant::now();
         let trace = RequestTrace::begin(request.method(), request.headers());
@@ -101,6 +103,18 @@ where
             Ok(response)
         }))
     }
+}
+
+/// Tells whoever finds no place to come again, in the words that they understand.
+fn turn_away(world: &World, request: &Request) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if route.is_some_and(|route| people::is_theirs(route.strip_prefix(world.settings.issuer.path()).unwrap_or(route))) {
+        return people::unheard(world, &OVERLOADED);
+    }
+    let is_producer = route.is_some_and(producers::is_theirs);
+    let told = if is_producer { producers::refusal(world, OVERLOADED) } else { OVERLOADED.into_response() };
+    // Nothing in it is about anybody, so it may be read from any origin.
+    if request.headers().contains_key(header::ORIGIN) { expose(told) } else { told }
 }
 
 async fn put_on_record(world: &World, refused: &Refused, route: Option<&str>) {
@@ -149,12 +163,16 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let headers = request.headers();
-        if request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        if is_preflight(&request) {
             return Either::Left(ready(Ok(preflight())));
         }
         let open = if headers.contains_key(header::ORIGIN) { expose } else { std::convert::identity };
         Either::Right(self.0.call(request).map_ok(open))
     }
+}
+
+fn is_preflight(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 fn preflight() -> Response {

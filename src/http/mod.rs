@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-use crate::{domain::refusal::REQUEST_METHOD, world::World};
+use crate::world::World;
 
 /// Everything that is served, below the issuer's path.
 pub fn router(world: &Arc<World>) -> Router {
@@ -53,7 +53,7 @@ pub fn router(world: &Arc<World>) -> Router {
         .merge(clients::discovery(path))
         .merge(probes::router())
         .fallback(people::nothing)
-        .method_not_allowed_fallback(|| async { REQUEST_METHOD })
+        .method_not_allowed_fallback(people::not_so)
         .layer(layers::Admission::new(world))
         .with_state(Arc::clone(world))
 }

@@ -1,6 +1,6 @@
 //! For those who run the process: is it alive, is it ready, what does it do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,9 @@ use axum::{
 use serde_json::json;
 
 use crate::{telemetry, world::World};
+
+/// How long what was found out is told again. Those who watch a process ask every few seconds.
+const READINESS_TTL: Duration = Duration::from_secs(1);
 
 pub(crate) fn router() -> Router<Arc<World>> {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
@@ -27,14 +30,24 @@ async fn healthz() -> Response {
     answer(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// A transaction can be had, so a request can be served.
+/// A transaction can be had, so a request can be served. Anybody may ask, so it is found out once in a while, for all who ask then.
 async fn readyz(State(world): State<Arc<World>>) -> Response {
-    match world.storage.ping().await {
-        Ok(()) => answer(StatusCode::OK, &json!({"status": "ready"})),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable", "part": "storage"}))
+    let mut found = world.memory.readiness.lock().await;
+    let now = world.now();
+    let is_ready = match *found {
+        Some((at, is_ready)) if now.since(at) < READINESS_TTL => is_ready,
+        _ => {
+            let pinged = world.storage.ping().await;
+            if let Err(error) = &pinged {
+                tracing::warn!(%error, "not ready");
+            }
+            *found = Some((now, pinged.is_ok()));
+            pinged.is_ok()
         }
+    };
+    match is_ready {
+        true => answer(StatusCode::OK, &json!({"status": "ready"})),
+        false => answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable", "part": "storage"})),
     }
 }
 

@@ -110,6 +110,12 @@ impl Keyring {
         self.ring().active.sign(token_type, claims)
     }
 
+    /// Signs claims that depend on the algorithm they are signed by.
+    pub fn sign_by<C: Serialize>(&self, token_type: TokenType, claims: impl FnOnce(SigningAlgorithm) -> C) -> String {
+        let ring = self.ring();
+        ring.active.sign(token_type, &claims(ring.active.algorithm))
+    }
+
     /// The claims of an access token that we signed, whatever its time. The caller judges time, audience and revocation.
     pub fn verify_access_token(&self, token: &str) -> Option<AccessTokenClaims> {
         let ring = self.ring();

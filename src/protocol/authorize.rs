@@ -175,7 +175,7 @@ async fn find_client(world: &World, client_id: &str, address: IpAddr, now: Times
 fn redirect_uri(client: &Client, parameters: &Parameters<'_>) -> Result<RedirectUri, OAuthError> {
     let Some(requested) = parameters.get("redirect_uri") else {
         return match client.metadata.redirect_uris.as_slice() {
-            [only] => Ok(only.clone()),
+            [only] => RedirectUri::parse(only.as_str()).map_err(|_| REDIRECT_URI_UNREGISTERED),
             _ => Err(REDIRECT_URI_MISSING),
         };
     };
@@ -262,7 +262,7 @@ fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at:
 /// Whoever listens on a loopback port, or claims an app's own scheme, may call itself by any client's name, so a public client
 /// there is vouched for by the person alone, each time ([OAuth 2.1 §7.3.1](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-7.3.1)).
 fn may_be_silent(request: &AuthorizationRequest) -> bool {
-    request.client.is_confidential() || request.redirect_uri.as_str().starts_with("https://")
+    request.client.is_confidential() || request.redirect_uri.is_web()
 }
 
 /// The person allowed some of what was asked for. Answers where to send them.
@@ -326,21 +326,21 @@ async fn issue_code(
             scope: allowed.clone(),
             network,
         };
-        (allowed.clone(), request.scopes.clone(), client_hash(&request.client), fact)
+        (allowed.clone(), client_hash(&request.client), fact)
     });
+    let (offered, at) = (request.scopes.clone(), request.resource.clone());
     let witness = Witness::new(world, Actor::Person(person.id), now);
     world
         .storage
         .write(move |tx| {
             Box::pin(async move {
-                if let Some((allowed, offered, client_hash, fact)) = consent {
+                if let Some((allowed, client_hash, fact)) = consent {
                     let earlier = grants::find_consent(tx, payload.person, &payload.client, resource.as_ref()).await?;
                     let earlier = earlier
                         .filter(|consent| consent.client_hash == client_hash)
                         .map(|consent| consent.scopes)
                         .unwrap_or_default();
-                    // What was offered is decided anew; what was not offered stays as it was.
-                    let scopes = earlier.difference(&offered).union(&allowed);
+                    let scopes = policy::consented_scopes(at.as_deref(), &earlier, &offered, &allowed);
                     let consent = Consent { scopes, given_at: now, client_hash, doubt: None };
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
                     witness.record(tx, fact).await?;

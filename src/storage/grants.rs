@@ -49,6 +49,23 @@ pub async fn list_live_of(tx: &mut Tx, person: Id<PersonKind>, now: Timestamp) -
     tx.rows(sql, &[(&person.to_string()).into(), now.0.into()], read).await
 }
 
+/// Some of the live grants by which a client acts for a person at a resource, at most `limit`, to be ended one by one.
+pub async fn live_of_app(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Id<GrantKind>>, StorageError> {
+    let sql = "SELECT id FROM grants WHERE person = $1 AND client = $2 AND COALESCE(resource, '') = $3 \
+               AND ended_at IS NULL AND expires_at > $4 LIMIT $5";
+    let (person, resource) = (person.to_string(), resource.map_or("", ResourceIdentifier::as_str));
+    let values =
+        [(&person).into(), client.as_str().into(), resource.into(), now.0.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    tx.rows(sql, &values, |row| row.id(0)).await
+}
+
 /// A page of grants in the order of their identifiers, after `after`, of one person or client if named ('' names none).
 pub async fn list(tx: &mut Tx, person: &str, client: &str, after: &str, limit: i64) -> Result<Vec<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \

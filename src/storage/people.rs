@@ -119,11 +119,16 @@ pub async fn touch_session(tx: &mut Tx, id: Id<SessionKind>, seen_at: Timestamp)
     Ok(())
 }
 
-/// The live sessions of a person, the last seen first.
-pub async fn sessions(tx: &mut Tx, person: Id<PersonKind>, seen_after: Timestamp) -> Result<Vec<Session>, StorageError> {
+/// The sessions of a person that were seen and started after these moments, the last seen first.
+pub async fn sessions(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    seen_after: Timestamp,
+    started_after: Timestamp,
+) -> Result<Vec<Session>, StorageError> {
     let sql = "SELECT id, person, started_at, authenticated_at, seen_at, user_agent FROM sessions \
-               WHERE person = $1 AND seen_at > $2 ORDER BY seen_at DESC LIMIT 200";
-    tx.rows(sql, &[(&person.to_string()).into(), seen_after.0.into()], read_session).await
+               WHERE person = $1 AND seen_at > $2 AND started_at > $3 ORDER BY seen_at DESC LIMIT 200";
+    tx.rows(sql, &[(&person.to_string()).into(), seen_after.0.into(), started_after.0.into()], read_session).await
 }
 
 /// Ends one session of this person. `false` if they have no such session.

@@ -59,6 +59,8 @@ pub struct Memory {
     pub ingest_bytes: Semaphore,
     /// Who looks on as events come in.
     pub viewers: Arc<Viewers>,
+    /// Whether a transaction could be had, and when that was found out. Whoever asks meanwhile waits for the same answer.
+    pub readiness: tokio::sync::Mutex<Option<(Timestamp, bool)>>,
 }
 
 /// New registrations: bounded for the whole installation, because no address says who somebody is and hosted clients share
@@ -123,6 +125,7 @@ impl Memory {
             profile_requests: Rate::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
             viewers: Arc::default(),
+            readiness: tokio::sync::Mutex::default(),
         }
     }
 }

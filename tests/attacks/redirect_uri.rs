@@ -217,6 +217,27 @@ async fn cve_2026_67333_schemes_that_run() {
             "vbscript:x",
             "file:///etc/passwd",
             "blob:https://a.example/1",
+            "javascript://app/%0aalert(1)",
+            "about:blank",
+            "view-source:https://a.example/",
+            "filesystem:https://a.example/temporary/x",
+            "chrome://settings/reset",
+            "moz-extension://1/x.html",
+            "intent://cb/#Intent;scheme=app;end",
+            "intent://cb/",
+            "ms-settings:/privacy",
+            "search-ms://query=x/",
+            "itms-services://a.example/manifest",
+            "mailto:ada@example.com",
+            "sms://15551234567/",
+            "tel://15551234567/",
+            "ftp://a.example/cb",
+            "ws://a.example/cb",
+            "wss://a.example/cb",
+            "ldap://a.example/cb",
+            "ssh://a.example/cb",
+            "smb://a.example/share",
+            "web+app://cb/",
         ];
         cannot_be_registered(&deputy, &schemes).await;
         deputy.resource().await;
@@ -334,4 +355,30 @@ async fn ghsa_2wmj_46rj_qm2w_links_come_from_the_configuration() {
 
 fn urlencoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// A second `iss`, `code`, `state` or `error` beside ours: which of them a client believes is anybody's guess.
+#[tokio::test]
+async fn rfc9207_2_4_an_answer_before_ours() {
+    each_engine(async |deputy| {
+        let uris = [
+            "https://agent.example/cb?iss=https://honest.example",
+            "https://agent.example/cb?x=1&code=stolen",
+            "https://agent.example/cb?%73tate=x",
+            "https://agent.example/cb?error=none",
+            "https://agent.example/cb?error_description=none",
+            "http://127.0.0.1:7/cb?code",
+            "com.example.app:/cb?iss=x",
+        ];
+        cannot_be_registered(&deputy, &uris).await;
+        deputy.resource().await;
+        let (ada, registered) = (deputy.person("ada@example.com").await, "https://agent.example/cb?tenant=1&coded=2");
+        let agent = Agent::register(&deputy, json!({"redirect_uris": [registered]})).await;
+        let arrived = ada.authorize(&agent.authorization_url("notes:read", &[("redirect_uri", registered)])).await;
+        assert!(arrived.as_str().starts_with(&format!("{registered}&code=")), "{arrived}");
+        let native = Agent::register(&deputy, json!({"redirect_uris": ["http://127.0.0.1/cb"]})).await;
+        let url = native.authorization_url("notes:read", &[("redirect_uri", "http://127.0.0.1:7/cb?code=x")]);
+        repels_on_page(&deputy, &url, "authorize.redirect_uri_unregistered").await;
+    })
+    .await;
 }

@@ -59,6 +59,11 @@ async fn authlib() {
 }
 
 #[tokio::test]
+async fn authlib_with_eddsa() {
+    Surroundings::signing_with("EdDSA").await.run("authlib_client.py").await;
+}
+
+#[tokio::test]
 async fn pages_in_chromium() {
     Surroundings::start().await.run("pages.mjs").await;
 }

@@ -38,17 +38,35 @@ const LOOKS = {
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const PATIENCE_MS = 30_000;
 const VERIFIER = "a.verifier~of-the_unreserved.alphabet~0123456789";
+/** The `state` of a person whom the agent sends on, and the scheme of its app. */
+const ONWARD = "onward";
+const APP = "com.example.agent";
 const OTHER_PASSWORD = "quite another long password";
 
 const axe = await readFile(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
 
-/** The agent's end of the redirect: says hello to whoever is sent there. */
-async function callback() {
-  const server = createServer((_, response) =>
-    response.setHeader("content-type", "text/html").end("<!doctype html><title>The agent</title>Back at the agent."),
-  );
+/** Answers on loopback, and tells its port. */
+async function listen(answer) {
+  const server = createServer(answer);
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${server.address().port}/callback`;
+  return server.address().port;
+}
+
+/** The agent's end of the redirect: says hello to whoever is sent there, or sends them on by another origin into its own app. */
+async function agent() {
+  let leave;
+  const left = new Promise((resolve) => (leave = resolve));
+  const relay = await listen((_, response) => {
+    response.writeHead(302, { location: `${APP}:/done` }).end();
+    leave();
+  });
+  const elsewhere = `http://localhost:${relay}`;
+  const port = await listen((request, response) =>
+    new URL(request.url, ISSUER).searchParams.get("state") === ONWARD
+      ? response.writeHead(302, { location: elsewhere }).end()
+      : response.setHeader("content-type", "text/html").end("<!doctype html><title>The agent</title>Back at the agent."),
+  );
+  return { redirectUri: `http://127.0.0.1:${port}/callback`, elsewhere, left };
 }
 
 /** One browser window, and the walk through our pages in it. */
@@ -56,13 +74,13 @@ class Window {
   #page;
   #inspector;
   #kind;
-  #redirectUri;
+  #agent;
 
-  constructor(page, inspector, kind, redirectUri) {
+  constructor(page, inspector, kind, agent) {
     this.#page = page;
     this.#inspector = inspector;
     this.#kind = kind;
-    this.#redirectUri = redirectUri;
+    this.#agent = agent;
     page.setDefaultTimeout(PATIENCE_MS);
     const broken = (what) => (this.broken ??= `${what} at ${page.url()}`);
     page.on("pageerror", (error) => broken(`script error: ${error}`));
@@ -75,7 +93,7 @@ class Window {
         broken(message.text()),
     );
     page.on("request", (request) => {
-      const allowed = [ISSUER, new URL(redirectUri).origin, "data:"];
+      const allowed = [ISSUER, new URL(agent.redirectUri).origin, agent.elsewhere, `${APP}:`, "data:"];
       if (!allowed.some((origin) => request.url().startsWith(origin))) broken(`a request to ${request.url()}`);
     });
   }
@@ -144,6 +162,14 @@ class Window {
     await this.#page.waitForLoadState();
   }
 
+  /** Allows what leads the person out of this browser, into the agent's app. */
+  async allowIntoTheApp() {
+    const arrival = this.#page.waitForEvent("request", (request) => request.url().startsWith(`${APP}:`));
+    await this.#page.locator("main").getByRole("button", { name: "Allow", exact: true }).click({ noWaitAfter: true });
+    await Promise.all([this.#agent.left, arrival]);
+    check(!this.broken, `the way into the app is free; ${this.broken}`);
+  }
+
   async follow(link) {
     await Promise.all([
       this.#page.waitForEvent("framenavigated"),
@@ -159,15 +185,15 @@ class Window {
   }
 
   /** The agent's question. */
-  ask(scope) {
+  ask(scope, state = "s") {
     const challenge = createHash("sha256").update(VERIFIER).digest("base64url");
     const parameters = {
       response_type: "code",
       client_id: PUBLIC_CLIENT_ID,
-      redirect_uri: this.#redirectUri,
+      redirect_uri: this.#agent.redirectUri,
       scope,
       resource: RESOURCE,
-      state: "s",
+      state,
       code_challenge: challenge,
       code_challenge_method: "S256",
     };
@@ -177,7 +203,7 @@ class Window {
   /** What the agent heard. */
   heard() {
     const url = new URL(this.#page.url());
-    same(url.origin + url.pathname, this.#redirectUri, "where the person arrives");
+    same(url.origin + url.pathname, this.#agent.redirectUri, "where the person arrives");
     return url.searchParams;
   }
 
@@ -189,7 +215,7 @@ class Window {
       grant_type: "authorization_code",
       client_id: PUBLIC_CLIENT_ID,
       code,
-      redirect_uri: this.#redirectUri,
+      redirect_uri: this.#agent.redirectUri,
       code_verifier: VERIFIER,
       resource: RESOURCE,
     });
@@ -223,6 +249,10 @@ async function journey(window, other, invitation, scripted) {
   await window.press("Refuse");
   same(window.heard().get("error"), "access_denied", "what the agent hears of a refusal");
   step("narrowed and refused by clicking");
+
+  await window.ask("notes:read notes:write offline_access", ONWARD);
+  await window.allowIntoTheApp();
+  step("an agent that redirects on is reached");
 
   await window.open("/account");
   await window.inspect("connected apps");
@@ -275,7 +305,6 @@ async function changePassword(window, current, next) {
 
 run(async () => {
   if (PICTURES) await mkdir(PICTURES, { recursive: true });
-  const redirectUri = await callback();
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
   try {
     for (const [kind, invitation] of [
@@ -287,7 +316,7 @@ run(async () => {
         const page = await context.newPage();
         const inspector = await context.newCDPSession(page);
         await inspector.send("Emulation.setScriptExecutionDisabled", { value: kind !== "with JavaScript" });
-        return new Window(page, inspector, kind, redirectUri);
+        return new Window(page, inspector, kind, await agent());
       };
       await journey(await open(), await open(), invitation, kind === "with JavaScript");
     }

@@ -1,9 +1,9 @@
 //! [OpenID Connect Core](https://openid.net/specs/openid-connect-core-1_0.html)
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::support::{Answer, Installation, agent::claims, each_engine};
+use crate::support::{Answer, Installation, agent::claims, each_engine, each_engine_with};
 
 async fn userinfo(deputy: &Installation, token: &str) -> Answer {
     Answer::of(deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(token)).await
@@ -25,6 +25,22 @@ async fn oidc_2_and_3_1_3_6_the_id_token_is_bound_to_client_nonce_and_access_tok
         assert_eq!(id_token["at_hash"], URL_SAFE_NO_PAD.encode(half));
     })
     .await;
+}
+
+/// Ed25519 hashes with SHA-512 inside ([RFC 8032 §5.1](https://www.rfc-editor.org/rfc/rfc8032#section-5.1)), so that is its hash.
+#[tokio::test]
+async fn oidc_3_1_3_6_at_hash_is_of_the_hash_of_the_signature() {
+    for (algorithm, hash) in [("ES256", &SHA256), ("RS256", &SHA256), ("EdDSA", &SHA512)] {
+        each_engine_with(&format!("signing_algorithm = \"{algorithm}\""), async |deputy| {
+            deputy.resource().await;
+            let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+            let answer = agent.authorize(&ada, "openid notes:read").await.answer;
+            let whole = digest(hash, answer.text("access_token").as_bytes());
+            let half = &whole.as_ref()[..whole.as_ref().len() / 2];
+            assert_eq!(claims(&answer.text("id_token"))["at_hash"], URL_SAFE_NO_PAD.encode(half), "{algorithm}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,8 @@ async fn rfc7591_3_2_2_what_is_not_acceptable_is_named() {
             (with("redirect_uris", json!([])), "invalid_redirect_uri", "registration.redirect_uri"),
             (with("redirect_uris", json!(vec![CALLBACK; 33])), "invalid_redirect_uri", "registration.redirect_uri"),
             (with("redirect_uris", json!(["http://agent.example/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
-            (with("redirect_uris", json!(["agent:/cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!(["agent:cb"])), "invalid_redirect_uri", "registration.redirect_uri"),
+            (with("redirect_uris", json!(["mailto:ada@example.com"])), "invalid_redirect_uri", "registration.redirect_uri"),
             (with("response_types", json!(["token"])), metadata, "registration.metadata"),
             (with("token_endpoint_auth_method", json!("tls_client_auth")), metadata, "registration.metadata"),
             (with("client_name", json!("x".repeat(201))), metadata, "registration.metadata"),
@@ -185,4 +186,34 @@ async fn a_document_that_nobody_was_asked_about_is_not_fetched_for_a_token() {
     agent.redeem("any", &[]).await.refused(401, "invalid_client");
     assert_eq!(deputy.last_reason().await, "client.unknown");
     assert!(deputy.web.calls().is_empty());
+}
+
+/// What Cursor sends, whose own scheme is no reversed domain name as [RFC 8252 §7.1](https://www.rfc-editor.org/rfc/rfc8252#section-7.1)
+/// would have it.
+#[tokio::test]
+async fn rfc8252_7_1_an_app_may_have_a_scheme_of_its_own() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let ada = deputy.person("ada@example.com").await;
+        let app = "cursor://anysphere.cursor-mcp/oauth/callback";
+        let uris = json!([app, "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"]);
+        let cursor = json!({"client_name": "Cursor", "redirect_uris": uris, "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"], "token_endpoint_auth_method": "none"});
+        assert_eq!(register(&deputy, cursor.clone()).await.ok().json()["redirect_uris"], uris);
+        let agent = Agent::register(&deputy, cursor).await;
+        let url = agent.authorization_url("notes:read", &[("redirect_uri", app)]);
+        let sign_in = ada.open(&url).await.page().ok();
+        assert!(!sign_in.body.contains("anysphere"), "the authority of such a URI is whatever it says: {}", sign_in.body);
+        let consent = ada.sign_in_on(&sign_in).await.page().ok();
+        assert!(
+            consent.body.contains(">cursor:</strong>") && consent.body.contains("installed on this device"),
+            "{}",
+            consent.body
+        );
+        let arrived = ada.allow_on(&consent).await.away();
+        assert!(arrived.as_str().starts_with(&format!("{app}?code=")), "{arrived}");
+        // Any app can claim the scheme, so its person is asked each time.
+        assert!(ada.open(&url).await.page().body.contains("name=\"decision\""));
+    })
+    .await;
 }

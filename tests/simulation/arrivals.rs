@@ -116,7 +116,7 @@ impl Simulation {
         Err("a person never arrives".to_owned())
     }
 
-    /// A person ends what an app may do, on their own page.
+    /// A person ends an app, which one of its grants names, on their own page.
     pub async fn end_app(&mut self) -> Checked {
         let model = &self.model;
         let theirs: Vec<usize> = (0..model.grants.len()).filter(|at| model.grants[*at].person.is_some()).collect();
@@ -141,12 +141,11 @@ impl Simulation {
         let answers = self.machine.serve(std::slice::from_ref(&request), fault.as_ref()).await;
         let answer = self.or_again(answers.into_iter().next().flatten(), &request, fault.as_ref()).await?;
         ensure(answer.status.as_u16() == 303, || format!("a person cannot end an app: {} {}", answer.status, answer.body))?;
-        let had_ended = self.model.grants[grant].has_ended;
-        self.absorb(Allowed { ends: vec![grant], ..Allowed::default() }).await?;
-        ensure(self.model.grants[grant].has_ended, || format!("grant {grant} lives on though its person ended it"))?;
-        if !had_ended {
-            self.model.forget_consent(grant, self.machine.now());
-        }
+        let app = self.model.app_of(grant, self.machine.now());
+        self.absorb(Allowed { ends: app.clone(), ..Allowed::default() }).await?;
+        let survivor = app.into_iter().find(|grant| !self.model.grants[*grant].has_ended);
+        ensure(survivor.is_none(), || format!("grant {survivor:?} lives on though its person ended the app of {grant}"))?;
+        self.model.forget_consent(grant);
         Ok(())
     }
 

@@ -258,13 +258,19 @@ impl Model {
         *consent = consent.difference(offered).union(allowed);
     }
 
-    /// After its person ended a grant: if it was the client's last one there, the client has to ask again.
-    pub fn forget_consent(&mut self, grant: usize, now: Timestamp) {
+    /// The live grants of the app that this grant is of: of its client, for its person, at its resource.
+    pub fn app_of(&self, grant: usize, now: Timestamp) -> Vec<usize> {
         let of = |grant: &Grant| (grant.client, grant.person, grant.resource);
-        let ended = of(&self.grants[grant]);
-        let has_other = self.grants.iter().any(|other| of(other) == ended && !other.has_ended && other.expires_at > now);
-        if let (false, Some(person)) = (has_other, ended.1) {
-            self.consents.remove(&(ended.0, person, ended.2));
+        let app = of(&self.grants[grant]);
+        let is_live = |other: &Grant| !other.has_ended && other.expires_at > now;
+        (0..self.grants.len()).filter(|at| of(&self.grants[*at]) == app && is_live(&self.grants[*at])).collect()
+    }
+
+    /// After its person ended the app that this grant is of: the client has to ask again.
+    pub fn forget_consent(&mut self, grant: usize) {
+        let Grant { client, person, resource, .. } = self.grants[grant];
+        if let Some(person) = person {
+            self.consents.remove(&(client, person, resource));
         }
     }
 

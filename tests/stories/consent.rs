@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    Answer, RESOURCE, each_engine,
+    Agent, Answer, Installation, RESOURCE, each_engine,
     person::{field, fields},
 };
 
@@ -27,7 +27,8 @@ async fn a_person_sees_who_asks_narrows_and_ends_it() {
         ] {
             assert!(page.body.contains(told), "{told}: {}", page.body);
         }
-        assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("'self' https://agent.example;")));
+        // Chromium holds every redirect behind a form to `form-action`, and where the agent redirects to is its own affair.
+        assert!(page.header("content-security-policy").is_some_and(|policy| !policy.contains("form-action")));
 
         let form = [("seal", &*field(&page, "seal")), ("scope", "notes:read"), ("decision", "allow")];
         let code = ada.submit("/consent", &form).await.parameter("code").expect("a code");
@@ -53,20 +54,38 @@ async fn a_person_sees_who_asks_narrows_and_ends_it() {
 }
 
 #[tokio::test]
-async fn one_app_ended_leaves_the_others() {
+async fn an_app_is_one_card_and_ended_as_a_whole_while_others_stay() {
     each_engine(async |deputy| {
         deputy.resource().await;
-        let (ada, one, two) = (deputy.person("ada").await, deputy.agent().await, deputy.service("notes:read").await);
-        let kept = one.authorize(&ada, "notes:read").await;
-        let ended = one.authorize(&ada, "notes:write").await;
-        two.client_credentials(&[]).await.ok();
+        let (ada, one) = (deputy.person("ada").await, deputy.agent().await);
+        let two = Agent::register(
+            &deputy,
+            json!({"client_name": "Another agent", "grant_types": ["authorization_code", "refresh_token"]}),
+        );
+        let (two, service) = (two.await, deputy.service("notes:read").await);
+        let first = one.authorize(&ada, "notes:read").await;
+        deputy.later(60);
+        let kept = two.authorize(&ada, "notes:read").await;
+        deputy.later(60);
+        let second = one.authorize(&ada, "notes:write").await;
+        service.client_credentials(&[]).await.ok();
         let account = ada.open("/account").await.page();
-        let grants = fields(&account, "grant");
-        assert_eq!(grants.len(), 2, "{}", account.body);
-        let gid = ended.claims()["gid"].as_str().expect("a grant").to_owned();
-        ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &gid)]).await.page().ok();
-        one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
-        one.refresh(kept.refresh_token()).await.ok();
+        let cards = fields(&account, "grant");
+        let newest = second.claims()["gid"].as_str().expect("a grant").to_owned();
+        assert_eq!((cards.len(), &cards[0]), (2, &newest), "the last used first: {}", account.body);
+        let card = account.body.split("<li class=\"card\">").nth(1).expect("a card");
+        for told in ["Read your notes", "Write and change your notes", "today at 08:00 UTC", "today at 08:02 UTC"] {
+            assert!(card.contains(told), "what it may do in all, since when, and when it last did: {card}");
+        }
+        let page = ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &cards[0])]).await.page().ok();
+        assert_eq!(fields(&page, "grant"), cards[1..], "{}", page.body);
+        for ended in [&first, &second] {
+            one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
+        }
+        assert_eq!(deputy.facts_of("grant.ended.v1").await.len(), 2);
+        two.refresh(kept.refresh_token()).await.ok();
+        let asked = ada.open(&one.authorization_url("notes:read", &[])).await.page();
+        assert!(asked.body.contains("name=\"decision\""), "it has to ask again");
     })
     .await;
 }
@@ -153,6 +172,77 @@ async fn what_is_no_choice_on_the_page_is_refused() {
         let url = ada.submit("/consent", &[("seal", &*seal), ("decision", "refuse")]).await;
         assert_eq!(url.parameter("error").as_deref(), Some("access_denied"));
         assert_eq!(deputy.facts_of("consent.refused.v1").await.len(), 1);
+    })
+    .await;
+}
+
+/// What somebody looks for who comes by the address bar: the pages answer forms only.
+#[tokio::test]
+async fn an_address_that_takes_forms_only_shows_a_page_to_a_browser() {
+    let deputy = Installation::start().await;
+    let browse =
+        |path: &str| Answer::of(deputy.http.get(format!("{}{path}", deputy.issuer)).header("accept", "text/html,*/*;q=0.8"));
+    for path in ["/consent", "/sign-out", "/account/apps/end", "/account/sessions/end", "/account/sessions/end-others"] {
+        let page = browse(path).await.refused_on_page(405, "request.method");
+        assert!(page.header("allow").is_some_and(|methods| methods.contains("POST")), "{path}: {page:?}");
+        deputy.get(path).await.refused(405, "method_not_allowed");
+    }
+    assert_eq!(deputy.last_reason().await, "request.method");
+    for (path, reason) in [("/invitation/%ff", "invitation.invalid"), ("/password-reset/%ff", "password_reset.invalid")] {
+        browse(path).await.refused_on_page(410, reason);
+        assert_eq!(deputy.last_reason().await, reason);
+        deputy.post(path, &[("seal", "x")]).await.refused_on_page(400, "form.expired");
+    }
+}
+
+#[tokio::test]
+async fn what_is_unticked_is_not_kept_by_what_includes_it() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let everything = agent.authorize(&ada, "notes:admin").await;
+        // What includes something was allowed, and so was that.
+        let asked = ada.open(&agent.authorization_url("notes:read notes:write", &[("prompt", "consent")])).await.page();
+        assert_eq!(asked.body.matches("already allowed").count(), 2, "{}", asked.body);
+        let form = [("seal", &*field(&asked, "seal")), ("scope", "notes:read"), ("decision", "allow")];
+        ada.submit("/consent", &form).await.parameter("code").expect("a code");
+        ada.open(&agent.authorization_url("notes:read", &[])).await.parameter("code").expect("that was allowed");
+        for gone in ["notes:write", "notes:admin"] {
+            let page = ada.open(&agent.authorization_url(gone, &[])).await.page();
+            assert!(page.body.contains("name=\"decision\""), "{gone} is asked for again");
+        }
+        agent.refresh(everything.refresh_token()).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.last_reason().await, "grant.consent");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_changes_while_the_page_lies_open_is_not_allowed_by_it() {
+    each_engine(async |deputy| {
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        ada.sign_in().await.ok();
+        let scopes = |words: &str| json!([{"name": "do", "description": words}]);
+        let mut resource = json!({"identifier": "https://notes.example/mcp", "name": "Notes", "scopes": scopes("Read your notes")});
+        let mut made = deputy.operate("POST", "/resources", resource.clone()).await.ok();
+        for (member, value) in [
+            ("identifier", json!("https://bank.example/mcp")),
+            ("name", json!("The bank")),
+            ("scopes", scopes("Send your money away")),
+            ("scopes", json!([{"name": "do", "description": "Send your money away", "implies": ["more"]}, {"name": "more", "description": "More"}])),
+        ] {
+            // The only resource needs no mention.
+            let url = agent.authorization_url("do", &[("resource", "")]);
+            let page = ada.open(&url).await.page();
+            deputy.operate("DELETE", &format!("/resources/{}", made.text("resource_id")), serde_json::Value::Null).await.ok();
+            resource[member] = value;
+            made = deputy.operate("POST", "/resources", resource.clone()).await.ok();
+            ada.allow_on(&page).await.page().refused_on_page(400, "form.expired");
+            ada.open(&url).await.page().ok();
+        }
+        assert!(deputy.facts_of("consent.given.v1").await.is_empty());
+        let page = ada.open(&agent.authorization_url("do", &[("resource", "")])).await.page();
+        ada.allow_on(&page).await.parameter("code").expect("what was shown");
     })
     .await;
 }

@@ -246,6 +246,25 @@ async fn a_session_ends_by_itself_when_its_browser_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_lasted_long_enough_is_not_shown() {
+    each_engine(async |deputy| {
+        let ada = deputy.person("ada").await;
+        let old = ada.at_another_browser();
+        old.sign_in().await.ok();
+        for _ in 0..9 {
+            deputy.later(10 * DAY_S - 1);
+            assert!(old.open("/account").await.page().body.contains("Signed in as"));
+        }
+        deputy.later(9);
+        ada.sign_in().await.ok();
+        let page = ada.open("/account/sessions").await.page().ok();
+        assert!(fields(&page, "session").is_empty(), "{}", page.body);
+        assert!(old.open("/account").await.page().body.contains("name=\"password\""), "signed out");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_person_changes_their_password() {
     each_engine(async |deputy| {
         let ada = deputy.person("ada").await;

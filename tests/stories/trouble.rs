@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use deputy::outbound;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine};
 
 /// Documents that are fetched at once.
 const FETCHES_MAX: usize = 16;
+/// How often to look for a full house.
+const LOOKS_MAX: u32 = 10_000;
 /// How long to look for something that is about to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -90,6 +93,43 @@ async fn too_many_requests_at_once_are_503_in_oauth_json() {
     }
     assert_eq!(deputy.refusals_counted("server.overloaded").await, before + 3);
     Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_told_to_browsers_too() {
+    let deputy = Installation::start_on_postgres("requests_in_flight_max = 1\n").await;
+    deputy.resource().await;
+    let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let held = deputy.database().hold_rows("UPDATE grants SET used_at = used_at").await;
+    let crossing = |method: Method, path: &str| {
+        let request = deputy.http.request(method, format!("{}{path}", deputy.issuer)).header("origin", "https://client.example");
+        Answer::of(request.header("access-control-request-method", "POST").header("accept", "text/html"))
+    };
+    let looking = async {
+        let keys = || crossing(Method::GET, "/jwks");
+        let mut refused = keys().await;
+        for _ in 0..LOOKS_MAX {
+            if refused.status == 503 {
+                break;
+            }
+            refused = keys().await;
+        }
+        assert!(is_overload(&refused), "a client in a browser reads it as any other: {refused:?}");
+        assert_eq!(refused.header("access-control-allow-origin"), Some("*"));
+        assert!(refused.header("access-control-expose-headers").is_some_and(|names| names.contains("Retry-After")));
+        let allowed = crossing(Method::OPTIONS, "/token").await;
+        assert_eq!((allowed.status.as_u16(), allowed.header("access-control-allow-origin")), (204, Some("*")), "{allowed:?}");
+        for path in ["/", "/authorize", "/sign-in", "/account/sessions", "/invitation/none"] {
+            let page = crossing(Method::GET, path).await.refused_on_page(503, "server.overloaded");
+            assert!(page.header("retry-after").is_some() && page.header("access-control-allow-origin").is_none(), "{page:?}");
+            let preflight = crossing(Method::OPTIONS, path).await;
+            assert_eq!(preflight.header("access-control-allow-origin"), None, "{path}");
+        }
+        held.release().await;
+    };
+    let (answer, ()) = futures_util::future::join(agent.refresh(tokens.refresh_token()), looking).await;
+    Tokens::of(answer);
 }
 
 #[tokio::test]
@@ -189,6 +229,26 @@ async fn no_token_leaves_when_its_fact_cannot_be_written() {
         let answer = service.client_credentials(&[]).await;
         assert!(is_transient(&answer), "{answer:?}");
         assert!(deputy.refusals_counted("log.unavailable").await > before);
+    })
+    .await;
+}
+
+/// Anybody may ask, and to find out costs a transaction.
+#[tokio::test]
+async fn whether_it_is_ready_is_found_out_once_a_second() {
+    each_engine(async |deputy| {
+        let is_ready = async || deputy.get("/readyz").await.status.as_u16() == 200;
+        assert!(is_ready().await);
+        deputy
+            .without_storage(async {
+                assert!(is_ready().await, "known since this second");
+                deputy.later(1);
+                assert!(!is_ready().await, "found out anew");
+            })
+            .await;
+        assert!(!is_ready().await, "known since this second");
+        deputy.later(1);
+        assert!(is_ready().await);
     })
     .await;
 }

@@ -18,16 +18,16 @@ pub(crate) struct ConnectedApps {
     pub(crate) apps: Vec<ConnectedApp>,
 }
 
-/// One grant, as the person who gave it knows it.
+/// An app at one resource, as the person knows it for whom it acts.
 pub(crate) struct ConnectedApp {
-    /// The grant's id.
+    /// The id of one of its grants, which names it.
     pub(crate) grant: String,
     pub(crate) agent: Agent,
     pub(crate) resource: Option<Resource>,
     /// The scopes in words.
     pub(crate) scopes: Vec<String>,
     pub(crate) connected: Moment,
-    pub(crate) last_used: Option<Moment>,
+    pub(crate) last_used: Moment,
     /// When it ends by itself, if it does.
     pub(crate) ends: Option<Moment>,
 }

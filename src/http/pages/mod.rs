@@ -19,7 +19,6 @@ use crate::domain::{self, time::Timestamp};
 use askama::Template;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use url::Url;
 
 /// This installation, as all its pages show it.
 #[derive(Clone)]
@@ -125,21 +124,30 @@ impl Problems {
     }
 }
 
-/// Where the answers to a page's forms may lead the browser. Browsers hold the redirects that follow a form to this, too.
-pub(crate) enum Leads<'a> {
+/// Where the answers to a page's forms may lead the browser.
+///
+/// 2026-11: Chromium holds every redirect that follows a form to [`form-action`](https://www.w3.org/TR/CSP3/#directive-form-action),
+/// also those that the app's own end makes, on to another of its hosts or into an installed app. Nobody can list these, so where a
+/// form leads to an app the directive is left out. A page between us and the app would spare that, and would break every client and
+/// every phone that waits for a redirect.
+#[derive(Clone, Copy)]
+pub(crate) enum Leads {
     /// Nowhere but here.
     Here,
-    /// Here, and on to a client's registered redirect URI.
-    OnTo(&'a Url),
+    /// Here, and on to an app's registered redirect URI.
+    OnToAnApp,
 }
 
 /// Sends a page with the headers that every page has.
-pub(crate) fn respond(status: StatusCode, page: &impl Template, leads: Leads<'_>) -> Response {
+pub(crate) fn respond(status: StatusCode, page: &impl Template, leads: Leads) -> Response {
     let html = page.render().expect("writing to a String cannot fail, and no template uses a filter that can");
+    let form_action = match leads {
+        Leads::Here => " form-action 'self';",
+        Leads::OnToAnApp => "",
+    };
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; form-action {}; base-uri 'none'; \
-         frame-ancestors 'none'",
-        form_action(leads)
+        "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self';{form_action} base-uri 'none'; \
+         frame-ancestors 'none'"
     );
     let headers: [(HeaderName, &str); 7] = [
         (header::CONTENT_SECURITY_POLICY, &policy),
@@ -151,24 +159,6 @@ pub(crate) fn respond(status: StatusCode, page: &impl Template, leads: Leads<'_>
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     (status, headers, Html(html)).into_response()
-}
-
-/// The source list of [`form-action`](https://www.w3.org/TR/CSP3/#directive-form-action).
-fn form_action(leads: Leads<'_>) -> String {
-    let Leads::OnTo(redirect_uri) = leads else {
-        return "'self'".into();
-    };
-    let scheme = redirect_uri.scheme();
-    let host = redirect_uri.host_str().unwrap_or_default();
-    // A host source holds letters, digits, hyphens and dots only: no IPv6 address fits, and a `;` would end the directive.
-    let is_a_host_source = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    if !matches!(scheme, "http" | "https") || !is_a_host_source {
-        return format!("'self' {scheme}:");
-    }
-    match redirect_uri.port() {
-        Some(port) => format!("'self' {scheme}://{host}:{port}"),
-        None => format!("'self' {scheme}://{host}"),
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(crate) struct Refusal {
     pub(crate) advice: String,
     /// The stable reason, such as `client.unknown`.
     pub(crate) reason: String,
+    /// Empty if the request was never looked at.
     pub(crate) request_id: String,
 }
 

@@ -94,16 +94,16 @@ async fn apps_page(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
 }
 
 fn connected_app(app: connected_apps::ConnectedApp, now: Timestamp) -> ConnectedApp {
-    let connected_apps::ConnectedApp { grant, client, resource } = app;
-    let nobody = || Agent { name: grant.client.to_string(), vouching: Vouching::Dynamic };
+    let nobody = || Agent { name: app.client_id.to_string(), vouching: Vouching::Dynamic };
+    let resource = app.resource.as_deref();
     ConnectedApp {
-        agent: client.as_deref().map_or_else(nobody, consent::agent),
-        scopes: grant.scopes.iter().map(|word| consent::words(resource.as_deref(), word)).collect(),
-        resource: resource.as_deref().map(pages::Resource::of),
-        connected: Moment::to_the_minute(grant.created_at, now),
-        last_used: Some(Moment::to_the_minute(grant.used_at, now)),
-        ends: grant.refresh.map(|_| Moment::to_the_day(grant.expires_at)),
-        grant: grant.id.to_string(),
+        agent: app.client.as_deref().map_or_else(nobody, consent::agent),
+        scopes: app.scopes.iter().map(|word| consent::words(resource, word)).collect(),
+        resource: resource.map(pages::Resource::of),
+        connected: Moment::to_the_minute(app.connected_at, now),
+        last_used: Moment::to_the_minute(app.used_at, now),
+        ends: app.ends_at.map(Moment::to_the_day),
+        grant: app.grant.to_string(),
     }
 }
 

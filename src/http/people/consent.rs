@@ -132,9 +132,7 @@ fn ask(
         access_lasts: in_words(access_token_ttl_s(world, resource)),
         stay: if may_renew { Stay::Until(Moment::to_the_day(until)) } else { Stay::OneAccess },
     };
-    let redirect_uri = Url::parse(request.redirect_uri.as_str()).ok();
-    let leads = redirect_uri.as_ref().map_or(Leads::Here, Leads::OnTo);
-    visit.answer(pages::respond(StatusCode::OK, &page, leads))
+    visit.answer(pages::respond(StatusCode::OK, &page, Leads::OnToAnApp))
 }
 
 /// The client, and how far we can vouch for it.
@@ -153,7 +151,7 @@ fn returns_to(redirect_uri: &RedirectUri) -> ReturnsTo {
     if redirect_uri.is_loopback() {
         return ReturnsTo::ThisComputer { host: port.map_or(host.clone(), |port| format!("{host}:{port}")) };
     }
-    if redirect_uri.as_str().starts_with("https://") { ReturnsTo::Web { host } } else { ReturnsTo::InstalledApp { scheme: host } }
+    if redirect_uri.is_web() { ReturnsTo::Web { host } } else { ReturnsTo::InstalledApp { scheme: host } }
 }
 
 /// What is asked for: the resource's own scopes in its own order, then those about the person.
@@ -161,7 +159,9 @@ fn scope_lines(request: &AuthorizationRequest, consented: &Scopes) -> Vec<ScopeL
     let resource = request.resource.as_deref();
     let own = resource.into_iter().flat_map(|resource| &resource.scopes).map(|definition| definition.name.as_str());
     let asked = own.chain(scope::BUILT_IN).filter(|word| request.scopes.contains(word));
-    let line = |word: &str| ScopeLine { value: word.to_owned(), words: words(resource, word), standing: standing(word, consented) };
+    let consented = resource.map_or_else(|| consented.clone(), |resource| resource.closure(consented));
+    let line =
+        |word: &str| ScopeLine { value: word.to_owned(), words: words(resource, word), standing: standing(word, &consented) };
     asked.map(line).collect()
 }
 
@@ -242,5 +242,7 @@ mod tests {
         assert_eq!(told("http://127.0.0.1:3033/cb"), "computer 127.0.0.1:3033");
         assert_eq!(told("http://localhost/cb"), "computer localhost");
         assert_eq!(told("com.example.app:/cb"), "app com.example.app");
+        assert_eq!(told("evil://claude.ai/cb"), "app evil");
+        assert_eq!(told("evil://localhost/cb"), "app evil");
     }
 }

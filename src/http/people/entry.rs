@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::Response,
     routing::{get, post},
 };
 
-use super::{TurnedAway, consent, on_record, see_other, sent_form::SentForm, tell_when_to_return, visit::Visit};
+use super::{Linked, TurnedAway, consent, on_record, see_other, sent_form::SentForm, tell_when_to_return, visit::Visit};
 use crate::{
     domain::refusal::{LOGIN_INVALID, LOGIN_TAKEN, OAuthError, PASSWORD_WEAK, SIGN_IN_SLOWED, SIGN_IN_WRONG},
     http::{
@@ -156,7 +156,7 @@ fn show_sign_up(
     show(visit, &page, asking, refusal.as_ref())
 }
 
-async fn invitation_page(State(world): State<Arc<World>>, visit: Visit, Path(token): Path<String>) -> Result<Response, TurnedAway> {
+async fn invitation_page(State(world): State<Arc<World>>, visit: Visit, Linked(token): Linked) -> Result<Response, TurnedAway> {
     let invited = invitations::find(&world, &token, visit.now).await?;
     let display_name = if invited.display_name == invited.login { String::new() } else { invited.display_name };
     Ok(show_invitation(&world, visit, token, [invited.login, display_name], None))
@@ -165,7 +165,7 @@ async fn invitation_page(State(world): State<Arc<World>>, visit: Visit, Path(tok
 async fn invitation_form(
     State(world): State<Arc<World>>,
     visit: Visit,
-    Path(token): Path<String>,
+    Linked(token): Linked,
     form: SentForm,
 ) -> Result<Response, TurnedAway> {
     // The seal holds the login only to show it again; whom the link is for is asked of the link.
@@ -257,8 +257,7 @@ pub(super) fn show(
     refusal: Option<&OAuthError>,
 ) -> Response {
     let status = refusal.map_or(StatusCode::OK, |refusal| error::status(refusal.code));
-    let redirect_uri = asking.and_then(|(request, _)| url::Url::parse(request.redirect_uri.as_str()).ok());
-    let mut response = pages::respond(status, page, redirect_uri.as_ref().map_or(Leads::Here, Leads::OnTo));
+    let mut response = pages::respond(status, page, if asking.is_some() { Leads::OnToAnApp } else { Leads::Here });
     if let Some(refusal) = refusal {
         tell_when_to_return(&mut response, refusal);
         // A wrong password is on record already, as what it is.

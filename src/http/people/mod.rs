@@ -16,12 +16,12 @@ mod consent;
 /// What a signed-in person looks after.
 mod account;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Path, Request, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -39,7 +39,7 @@ use super::{
 use crate::{
     domain::{
         client::ClientId,
-        refusal::{OAuthError, REQUEST_NOT_FOUND},
+        refusal::{OAuthError, REQUEST_METHOD, REQUEST_NOT_FOUND},
     },
     protocol::{authorize::Refused, parameters::Parameters},
     world::World,
@@ -62,6 +62,18 @@ async fn home(State(world): State<Arc<World>>) -> Response {
         format!("{issuer}/.well-known/openid-configuration"),
     ];
     pages::respond(StatusCode::OK, &Home { site: Site::of(&world.settings), discovery }, Leads::Here)
+}
+
+/// The secret of a link, from its path. Bytes that are no text are the secret of none.
+struct Linked(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Linked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Linked, Infallible> {
+        let token = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Linked(token.map_or_else(|_| String::new(), |Path(token)| token)))
+    }
 }
 
 /// A person who cannot go on here, and why.
@@ -106,13 +118,34 @@ impl IntoResponse for TurnedAway {
     }
 }
 
-/// Where nothing is served: a page for a browser, the refusal itself for a program.
+/// Where nothing is served.
 pub(crate) async fn nothing(State(world): State<Arc<World>>, request: Request) -> Response {
+    refuse_anybody(&world, &request, REQUEST_NOT_FOUND)
+}
+
+/// Where something is served, but not by this method.
+pub(crate) async fn not_so(State(world): State<Arc<World>>, request: Request) -> Response {
+    refuse_anybody(&world, &request, REQUEST_METHOD)
+}
+
+/// A page for a browser, the refusal itself for a program.
+fn refuse_anybody(world: &World, request: &Request, refusal: OAuthError) -> Response {
     let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if !accepted.flat_map(|text| text.split(',')).any(|kind| kind.trim_start().starts_with("text/html")) {
-        return REQUEST_NOT_FOUND.into_response();
+        return refusal.into_response();
     }
-    on_record(refusal_page(&world, &REQUEST_NOT_FOUND, request_id(&request)), &REQUEST_NOT_FOUND, None)
+    on_record(refusal_page(world, &refusal, request_id(request)), &refusal, None)
+}
+
+/// Whether this route, below the issuer's path, is one that people come to.
+pub(crate) fn is_theirs(route: &str) -> bool {
+    let first = route.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "" | "sign-in" | "sign-up" | "sign-out" | "invitation" | "password-reset" | "authorize" | "consent" | "account")
+}
+
+/// What somebody sees whose request was not looked at.
+pub(crate) fn unheard(world: &World, refusal: &OAuthError) -> Response {
+    refusal_page(world, refusal, String::new())
 }
 
 fn request_id(request: &Request) -> String {

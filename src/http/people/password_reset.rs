@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Path, State},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 
-use super::{TurnedAway, entry, sent_form::SentForm, visit::Visit};
+use super::{Linked, TurnedAway, entry, sent_form::SentForm, visit::Visit};
 use crate::{
     domain::refusal::{OAuthError, PASSWORD_WEAK},
     http::pages::{Site, entry::PasswordReset},
@@ -24,7 +19,7 @@ pub(super) fn router() -> Router<Arc<World>> {
     Router::new().route("/password-reset/{token}", get(page).post(sent))
 }
 
-async fn page(State(world): State<Arc<World>>, visit: Visit, Path(token): Path<String>) -> Result<Response, TurnedAway> {
+async fn page(State(world): State<Arc<World>>, visit: Visit, Linked(token): Linked) -> Result<Response, TurnedAway> {
     let person = password_resets::find(&world, &token, visit.now).await?;
     Ok(show(&world, visit, token, person.login, None))
 }
@@ -32,7 +27,7 @@ async fn page(State(world): State<Arc<World>>, visit: Visit, Path(token): Path<S
 async fn sent(
     State(world): State<Arc<World>>,
     visit: Visit,
-    Path(token): Path<String>,
+    Linked(token): Linked,
     form: SentForm,
 ) -> Result<Response, TurnedAway> {
     // The seal holds the login only to show it again; whom the link is for is asked of the link.

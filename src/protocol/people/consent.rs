@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::forms::{self, Continuing, Step};
@@ -28,6 +30,7 @@ pub struct Shown {
     person: Id<PersonKind>,
     offered: Scopes,
     client_hash: String,
+    resource_hash: String,
 }
 
 /// What the person decided.
@@ -50,6 +53,7 @@ pub fn seal(
         person: person.id,
         offered: request.scopes.clone(),
         client_hash: authorize::client_hash(&request.client),
+        resource_hash: resource_hash(request),
     };
     forms::seal(world, Step::Consent, &session.id.to_string(), &shown, now)
 }
@@ -71,7 +75,10 @@ pub async fn decide(
         return Err(FORM_FOREIGN.into());
     }
     let request = authorize::read(world, &shown.continuing, now).await?;
-    if request.scopes != shown.offered || authorize::client_hash(&request.client) != shown.client_hash {
+    let is_as_shown = request.scopes == shown.offered
+        && authorize::client_hash(&request.client) == shown.client_hash
+        && resource_hash(&request) == shown.resource_hash;
+    if !is_as_shown {
         return Err(FORM_EXPIRED.into());
     }
     match decision {
@@ -81,4 +88,16 @@ pub async fn decide(
         }
         Decision::Refuse => authorize::refuse(world, &request, person, now).await,
     }
+}
+
+/// Where the client wants to act, by name and address, and what each scope that is asked for there means: in words, and in what it
+/// includes.
+fn resource_hash(request: &AuthorizationRequest) -> String {
+    let meaning = request.resource.as_deref().map(|resource| {
+        let reached = resource.closure(&request.scopes);
+        let scopes: Vec<_> = reached.iter().filter_map(|word| resource.definition(word)).collect();
+        (resource.identifier.as_str(), resource.name.as_str(), scopes)
+    });
+    let text = serde_json::to_string(&meaning).expect("our own types serialise to JSON");
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }

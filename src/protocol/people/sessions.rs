@@ -100,8 +100,8 @@ pub async fn find(world: &World, cookie: &str, now: Timestamp) -> Result<Option<
 
 /// A person's live sessions, the last seen first.
 pub async fn list(world: &World, person: &Person, now: Timestamp) -> Result<Vec<Session>, OAuthError> {
-    let (person, seen_after) = (person.id, seen_after(world, now));
-    Ok(world.storage.read(move |tx| Box::pin(async move { people::sessions(tx, person, seen_after).await })).await?)
+    let (person, seen_after, started_after) = (person.id, seen_after(world, now), now.minus(SESSION_TTL_MAX));
+    Ok(world.storage.read(move |tx| Box::pin(async move { people::sessions(tx, person, seen_after, started_after).await })).await?)
 }
 
 /// Ends one of the person's sessions. Ending one that is over, or was never theirs, changes nothing.

@@ -9,7 +9,7 @@ pub mod client_credentials;
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         resource::Resource,
         scope,
         time::Timestamp,
-        token::{AccessTokenClaims, IdTokenClaims, TokenResponse},
+        token::{AccessTokenClaims, IdTokenClaims, SigningAlgorithm, TokenResponse},
     },
     keys::signing::TokenType,
     protocol::{
@@ -115,8 +115,7 @@ fn id_token(world: &World, issuance: &Issuance, access_token: &str, now: Timesta
     if !authorization.scopes.contains(scope::OPENID) {
         return None;
     }
-    let half = &digest(&SHA256, access_token.as_bytes()).as_ref()[..16].to_vec();
-    let id_claims = IdTokenClaims {
+    let id_claims = |algorithm| IdTokenClaims {
         iss: claims.iss.clone(),
         sub: person,
         aud: authorization.client.clone(),
@@ -124,7 +123,19 @@ fn id_token(world: &World, issuance: &Issuance, access_token: &str, now: Timesta
         iat: now.seconds(),
         auth_time: identity.authenticated_at.seconds(),
         nonce: identity.nonce.clone(),
-        at_hash: Some(URL_SAFE_NO_PAD.encode(half)),
+        at_hash: Some(at_hash(algorithm, access_token)),
     };
-    Some(world.keys.sign(TokenType::IdToken, &id_claims))
+    Some(world.keys.sign_by(TokenType::IdToken, id_claims))
+}
+
+/// Half of the access token's hash, by the hash that the ID token's signature uses
+/// ([OpenID Connect Core §3.1.3.6](https://openid.net/specs/openid-connect-core-1_0.html#CodeIDToken)): for Ed25519, SHA-512.
+fn at_hash(algorithm: SigningAlgorithm, access_token: &str) -> String {
+    let hash = match algorithm {
+        SigningAlgorithm::Es256 | SigningAlgorithm::Rs256 => &SHA256,
+        SigningAlgorithm::EdDsa => &SHA512,
+    };
+    let digest = digest(hash, access_token.as_bytes());
+    let (half, _) = digest.as_ref().split_at(digest.as_ref().len() / 2);
+    URL_SAFE_NO_PAD.encode(half)
 }
