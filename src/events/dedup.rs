@@ -139,7 +139,18 @@ async fn is_caught_up(
     }
     let mut batch = world.log.read(topic, partition, reached.max(start), READ_BYTES_MAX).await?;
     let window = World::seconds(world.settings.dedup_window_s);
-    if batch.entries.first().is_some_and(|first| now.since(first.at) > window) {
+    let held = batch.entries.first().map_or(window, |first| now.since(first.at));
+    if reached < start && held < window {
+        let (held_s, window_s) = (held.as_secs(), window.as_secs());
+        tracing::warn!(
+            topic,
+            partition,
+            held_s,
+            window_s,
+            "retention has deleted events of the dedup window before the index knew them: if they are sent again, they count again"
+        );
+    }
+    if held > window {
         let begin = begin(world, input, start, cursor, window).await?;
         if begin > batch.next {
             batch = Batch { entries: Vec::new(), next: begin };
