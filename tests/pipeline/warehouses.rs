@@ -13,7 +13,10 @@ use deputy::{
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use super::shaped::{Sender, published, topic};
+use super::{
+    shaped::{Sender, published, topic},
+    watch::Viewer,
+};
 use crate::support::{Answer, Installation, each_engine_with, postgres::PrivateDatabase};
 
 const ALLOWED: &str = "internal_hosts = [\"127.0.0.1\"]\n";
@@ -222,6 +225,24 @@ async fn a_transformation_says_what_rows_mean_and_all_types_have_a_form() {
     assert_eq!(properties[1]["exact"], "NaN");
     assert_eq!((&things.show().await["rows_read"], &things.show().await["rows_unfit"]), (&json!(3), &json!(1)));
     things.set(json!({"query": "SELECT * FROM things", "cursor_column": "Odd \"name\"", "tie_breaker_column": "key"})).await;
+}
+
+#[tokio::test]
+async fn a_viewer_sees_rows_come_in_and_which_ones_cannot() {
+    let deputy = Installation::start_with(ALLOWED).await;
+    let orders = Warehouse::new(&deputy).await;
+    orders.sell(1..=1, "2026-11-20 10:00:00+00").await;
+    orders.run("INSERT INTO orders VALUES (2, 'u', repeat('x', 40000), 1, '2026-11-20 11:00:00+00')").await;
+    orders.set(json!({})).await;
+    let mut viewer = Viewer::operator(&deputy, &orders.source.id, 0).await;
+    deputy.settle().await;
+    let (stage, refused) = viewer.next().await;
+    let told = (stage.as_str(), &refused["reason"], &refused["detail"]);
+    assert_eq!(told, ("refused", &json!("too_large"), &json!("the row whose updated_at is 2026-11-20 11:00:00+00")));
+    let (stage, accepted) = viewer.next().await;
+    assert_eq!((stage.as_str(), &accepted["message"]["row"]["total"]), ("accepted", &json!(1.10)), "{accepted}");
+    let (stage, published) = viewer.next().await;
+    assert_eq!((stage.as_str(), &published["published_as"][0]["event"]), ("published", &json!("Sold")), "{published}");
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     let items = items.unwrap_or_else(|| vec![Item(Some(outer))]);
     let is_plain = soundness::is_plain(text);
     let taken = match records(world, &request.caller, &source, items, &common, is_plain, watched.as_ref()) {
-        Ok(records) => append(world, records, source.id, now).await,
+        Ok(records) => append(world, records, source.id, now).await.map_err(untaken),
         Err(refusal) => Err(refusal),
     };
     if let (Some(watched), Err(refusal)) = (&watched, &taken) {
@@ -122,21 +122,27 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     taken
 }
 
-async fn append(world: &World, records: Vec<Record>, source: Id<SourceKind>, now: Timestamp) -> Result<(), OAuthError> {
+/// Makes what came in durable, whatever way it came.
+async fn append(world: &World, records: Vec<Record>, source: Id<SourceKind>, now: Timestamp) -> Result<(), LogError> {
     if records.is_empty() {
         return Ok(());
     }
     let count = records.len() as u64;
     let accepted = world.memory.viewers.of(source).map(|watched| Accepted::of(watched, &records));
-    world.log.append(RECEIVED, records).await.map_err(|error| match error {
-        LogError::Busy => TRACKING_BUSY,
-        error => error.into(),
-    })?;
+    world.log.append(RECEIVED, records).await?;
     metrics::counter!("deputy_messages_received_total").increment(count);
     if let Some(accepted) = accepted {
         accepted.show(now);
     }
     Ok(())
+}
+
+/// What a sender is told of what is not durable.
+fn untaken(error: LogError) -> OAuthError {
+    match error {
+        LogError::Busy => TRACKING_BUSY,
+        error => error.into(),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> OAuthError {
@@ -185,7 +191,8 @@ fn records(
             Err(unfit) => {
                 metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1);
                 if let Some(watched) = watched {
-                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, place + 1, unfit.as_str())));
+                    let which = || format!("message {} of the request", place + 1);
+                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, which(), unfit.as_str())));
                 }
             }
         }

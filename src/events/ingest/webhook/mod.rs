@@ -70,7 +70,7 @@ async fn take(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8]
     let message = message(&message_id, headers, text, now)?;
     let fact = Fact::EventReceived { source, message_id, message };
     let event = crate::domain::event::Event { id: event_id, at: now, actor: Actor::Source(source), fact };
-    super::append(world, vec![record(&event)], source, now).await
+    super::append(world, vec![record(&event)], source, now).await.map_err(super::untaken)
 }
 
 fn check(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {
