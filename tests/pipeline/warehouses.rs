@@ -9,6 +9,7 @@ use deputy::{
         StorageError,
         warehouses::{self, Turn},
     },
+    world::Progress,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -280,6 +281,9 @@ async fn reading_begins_where_an_operator_says_and_goes_on_where_it_was() {
     orders.sell(6..=6, "2026-11-20 11:00:00+00").await;
     deputy.later(600);
     assert_eq!(orders.totals().await.len(), 7, "a disabled source is not asked");
+    let world = deputy.world();
+    let step = deputy.without_storage(warehouse::step(world, world.now())).await;
+    assert!(matches!(step, Ok(Progress::Idle)), "nor is anything written, again and again, because it is due: {step:?}");
     deputy.operate("DELETE", &format!("/sources/{}", orders.source.id), Value::Null).await.ok();
     deputy.settle().await;
 }
