@@ -350,7 +350,8 @@ async fn what_cannot_be_asked_is_refused_when_it_is_set() {
         (json!({"cursor_column": ""}), "cursor_column must have"),
         (json!({"interval_s": 1}), "interval_s must be"),
         (json!({"settle_s": 10_000}), "settle_s at most"),
-        (json!({"start_after": "yesterday morning"}), "failed at a row"),
+        (json!({"start_after": "yesterday morning"}), "start_after must be a value of updated_at, whose type is timestamptz."),
+        (json!({"query": "SELECT id, updated_at, 1 / (id - 1) AS share FROM orders"}), "failed at a row"),
     ];
     orders.sell(1..=1, "2026-11-20 10:00:00+00").await;
     for (changes, told) in cases {

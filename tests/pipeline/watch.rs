@@ -178,6 +178,21 @@ async fn a_view_ends_with_its_operator_and_with_the_server() {
 }
 
 #[tokio::test]
+async fn a_view_that_ends_because_the_database_is_away_says_so() {
+    let deputy = Installation::start_on_postgres("").await;
+    let shop = Sender::new(&deputy).await;
+    let mut viewer = Viewer::operator(&deputy, &shop.id, 0).await;
+    deputy.later(2);
+    let told = deputy.without_storage(async {
+        let watched = deputy.world().memory.viewers.of(shop.id.parse().expect("it is an identifier"));
+        watched.expect("somebody looks on").lose(1);
+        viewer.next().await
+    });
+    let (stage, end) = told.await;
+    assert!(stage == "end" && end["why"].as_str().is_some_and(|why| why.contains("cannot be found out now")), "{stage} {end}");
+}
+
+#[tokio::test]
 async fn viewers_are_few_and_a_slow_one_is_told_what_it_lost() {
     let deputy = Installation::start().await;
     let shop = Sender::new(&deputy).await;

@@ -15,7 +15,7 @@ use crate::{
         warehouse::{ConnectionUrl, KeyColumn, Position, Question, Row, Warehouse, mapped, message_of},
     },
     keys::secrets::Purpose,
-    outbound::warehouse::{PageLimits, WarehouseError, key_types, read},
+    outbound::warehouse::{PageLimits, WarehouseError, is_value, key_types, read},
     protocol::witness::Witness,
     sandbox::{Mistake, Outcome, Trial},
     storage::{sources, transformations, warehouses},
@@ -221,9 +221,16 @@ impl Asked {
     async fn question(&self) -> Result<Question, OAuthError> {
         let types = key_types(&self.url, &self.query, &self.cursor_column, &self.tie_breaker_column);
         let (cursor, tie_breaker) = types.await.map_err(refusal)?;
+        let cursor = KeyColumn { name: self.cursor_column.clone(), kind: cursor };
+        if let Some(start) = &self.start_after
+            && !is_value(&self.url, &cursor, start).await.map_err(refusal)?
+        {
+            let told = format!("start_after must be a value of {}, whose type is {}.", cursor.name, cursor.kind.as_str());
+            return Err(ADMIN_VALUE.because(told));
+        }
         Ok(Question {
             query: self.query.clone(),
-            cursor: KeyColumn { name: self.cursor_column.clone(), kind: cursor },
+            cursor,
             tie_breaker: KeyColumn { name: self.tie_breaker_column.clone(), kind: tie_breaker },
             settle_s: self.settle_s,
         })
