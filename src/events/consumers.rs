@@ -255,7 +255,10 @@ async fn check_partition(world: &World, consumer: &Consumer, wanted: u16) -> Res
     if wanted < partitions {
         return Ok(());
     }
-    Err(ADMIN_VALUE.because(format!("There is no partition {wanted}: the consumer's have the numbers from 0 to {}.", partitions.saturating_sub(1))))
+    Err(ADMIN_VALUE.because(format!(
+        "There is no partition {wanted}: the consumer's have the numbers from 0 to {}.",
+        partitions.saturating_sub(1)
+    )))
 }
 
 async fn begin(
