@@ -1,8 +1,8 @@
 //! Who reads the log, how far each has come, and what operators do to them: pause, resume, read again.
 //!
 //! A pause is a row in storage, so it holds on every node that shares it and after a restart. It is looked at before each step: what is
-//! under way when it is made, some megabytes of the log at most, is finished, and nothing is begun any more. What comes meanwhile waits in the log, for as long as the
-//! topic's retention keeps it.
+//! under way when it is made, some megabytes of the log at most, is finished, and nothing is begun any more. What comes meanwhile waits
+//! in the log, for as long as the topic's retention keeps it.
 //!
 //! Only who can take an event in twice and act on it once may read again what it has read:
 //! - `profiles` can. It knows which events each profile has taken in. So a replay takes in what no profile has, because it named nobody

@@ -33,7 +33,7 @@ use crate::{
         APPEND_BYTES_MAX, Batch, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, seen::SeenIndex},
+    world::{EVENTS, FACTS, ORGANIZATION, OWN_SOURCE, Progress, RECEIVED, StageError, World, seen::SeenIndex},
 };
 
 /// Who reads, as its cursor names it.
@@ -46,8 +46,6 @@ const NEAR_RECORDS: u64 = 1_000;
 const RECORD_BYTES: usize = 64;
 /// Why a payload is kept aside that came under the id of another one.
 pub(super) const CONFLICT: &str = "conflict";
-/// The source of the facts that are our own.
-const OWN: &str = "deputy";
 
 /// Moves the next facts of every partition that is this node's.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -341,7 +339,7 @@ fn candidate(entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
             fingerprints.key(ORGANIZATION, received.source, &received.message_id),
             fingerprints.print(said(received.message).as_bytes()),
         ),
-        Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
+        Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN_SOURCE, id), fingerprints.print(&entry.payload)),
         None => {
             let place = format!("{}/{}", entry.offset, entry.at.0);
             (fingerprints.key(ORGANIZATION, "", &place), fingerprints.print(&entry.payload))
