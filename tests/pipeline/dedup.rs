@@ -1,6 +1,6 @@
 //! Dedup: every event once, whatever is sent again, and wherever the power fails.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, task::Poll, time::Duration};
 
 use deputy::{
     config::Settings,
@@ -18,8 +18,11 @@ use deputy::{
 };
 use serde_json::{Value, json};
 
-use super::ingest::{key, post};
-use crate::support::{Answer, Installation, each_engine};
+use super::{
+    ingest::{key, post},
+    kills::PATIENCE,
+};
+use crate::support::{Answer, Installation, each_engine, kafka};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -217,6 +220,73 @@ async fn wherever_the_power_fails_each_event_is_published_once() {
         }
         assert!(operations > 1, "the power failed at no operation");
     }
+}
+
+/// Polls the work so often at most, and drops it where it then is: its outcome, if it came to that.
+async fn stopped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (std::pin::pin!(work), polls);
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match work.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Works until all of these are published.
+async fn work_until(world: &World, ids: &BTreeMap<String, usize>) {
+    let working = async {
+        while counted(&published(&*world.log).await).len() < ids.len() {
+            dedup::step(world, NOW).await.expect("nothing fails any longer");
+        }
+    };
+    tokio::time::timeout(PATIENCE, working).await.expect("it comes to an end");
+}
+
+/// On Kafka the stage stops wherever it waits: before, between and after probe, commit and telling the index.
+#[tokio::test]
+async fn wherever_a_worker_on_kafka_stops_each_event_is_published_once() {
+    let log = format!("log = \"kafka://{}/{}\"", kafka::brokers(), kafka::prefix());
+    let machine = Machine::with(&log, 6);
+    let (mut sent, mut polls) = (BTreeMap::new(), 1);
+    loop {
+        let world = machine.start().await.expect("it starts");
+        let new = [format!("new {polls}"), format!("newer {polls}")];
+        let records = new.iter().chain(sent.keys()).chain(&new).map(|id| record(id)).collect();
+        world.log.append(RECEIVED, records).await.expect("the brokers answer");
+        sent.extend(new.iter().map(|id| (id.clone(), 1)));
+        let claiming = async {
+            while world.log.claims(dedup::CONSUMER, RECEIVED).await.expect("the brokers answer").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, claiming).await.expect("it gets its share");
+        let is_done = stopped_after(polls, dedup::step(&world, NOW)).await.is_some();
+        let is_published = counted(&published(&*world.log).await).contains_key(&new[0]);
+        machine.lose_power(world).await;
+        if is_done && is_published {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 5, "it hardly waited: {polls}");
+    let world = machine.start().await.expect("it starts once more");
+    work_until(&world, &sent).await;
+    world
+        .log
+        .append(RECEIVED, sent.keys().map(|id| record(id)).chain([record("last")]).collect())
+        .await
+        .expect("the brokers answer");
+    sent.insert("last".to_owned(), 1);
+    work_until(&world, &sent).await;
+    assert_eq!(counted(&published(&*world.log).await), sent);
+    world.close().await;
 }
 
 #[tokio::test]
