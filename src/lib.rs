@@ -9,13 +9,13 @@ pub mod domain;
 pub mod config;
 /// What the process shows of itself: log lines, traces, metrics.
 pub mod telemetry;
-/// All SQL, one text for SQLite and PostgreSQL.
+/// All SQL about our own state, one text for SQLite and PostgreSQL.
 pub mod storage;
 /// The durable log: topics, partitions, offsets.
 pub mod log;
 /// The keyring: sign, verify, rotate, publish; and the installation's own secrets.
 pub mod keys;
-/// Outgoing HTTP: every URL is hostile.
+/// All that is called outside: HTTP, where every URL is hostile, and the queries to an organisation's warehouse.
 pub mod outbound;
 /// Operators' programs, run in a bounded child process.
 pub mod sandbox;

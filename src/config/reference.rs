@@ -172,14 +172,16 @@ pub const KEYS: &[Key] = &[
         unit: "bytes",
         default: "0",
         form: Form::Whole { min: 0, max: 1_000_000_000_000_000 },
-        meaning: "Above this size the oldest customer events are dropped before their time; 0 for no limit.",
+        meaning: "Above this size the oldest customer events are dropped before their time; 0 for no limit. It should hold \
+                  dedup_window_s.",
     },
     Key {
         name: "dedup_window_s",
         unit: "seconds",
         default: "2419200",
         form: Form::Whole { min: 3600, max: YEAR_S },
-        meaning: "How long an event that is sent again is recognised: 28 days. Longer than events_retention_s it cannot be made anew.",
+        meaning: "How long an event that is sent again is recognised: 28 days. Events that retention deletes sooner are forgotten when \
+                  the index of seen ids is made anew.",
     },
     Key {
         name: "master_key_file",

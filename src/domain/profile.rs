@@ -127,9 +127,7 @@ impl Definitions {
         let ids = self.computed_traits.iter().map(|definition| definition.id);
         ids.filter(|id| !self.counted_from.contains_key(id)).collect()
     }
-}
 
-impl Definitions {
     /// Whether what is defined changes by an event of this name.
     pub fn watch(&self, event: &str) -> bool {
         self.computed_traits.iter().any(|definition| definition.over.event == event)

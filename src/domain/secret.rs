@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Deserializer};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A value that no log line, event or error shows: no `Display`, no `Serialize`, and `Debug` hides it.
@@ -18,6 +19,13 @@ impl<T: Zeroize> Secret<T> {
     /// The value, for the one place that must send it or compare it.
     pub fn reveal(&self) -> &T {
         &self.0
+    }
+}
+
+/// As it is told to us; it is told to nobody.
+impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret<T>, D::Error> {
+        T::deserialize(deserializer).map(Secret)
     }
 }
 

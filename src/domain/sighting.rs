@@ -76,9 +76,9 @@ impl Sighting {
         Sighting { reason, detail, ..Sighting::new(Stage::Refused, at, None) }
     }
 
-    /// A message of a request made no sense: its place, counted from 1.
-    pub fn unfit(at: Timestamp, place: usize, reason: &str) -> Sighting {
-        let (reason, detail) = (Some(reason.to_owned()), Some(format!("message {place} of the request")));
+    /// Something that can be no message; `which` says where it stood.
+    pub fn unfit(at: Timestamp, which: String, reason: &str) -> Sighting {
+        let (reason, detail) = (Some(reason.to_owned()), Some(which));
         Sighting { reason, detail, ..Sighting::new(Stage::Refused, at, None) }
     }
 

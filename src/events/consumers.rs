@@ -1,8 +1,8 @@
 //! Who reads the log, how far each has come, and what operators do to them: pause, resume, read again.
 //!
 //! A pause is a row in storage, so it holds on every node that shares it and after a restart. It is looked at before each step: what is
-//! under way when it is made, some megabytes of the log at most, is finished, and nothing is begun any more. What comes meanwhile waits in the log, for as long as the
-//! topic's retention keeps it.
+//! under way when it is made, some megabytes of the log at most, is finished, and nothing is begun any more. What comes meanwhile waits
+//! in the log, for as long as the topic's retention keeps it.
 //!
 //! Only who can take an event in twice and act on it once may read again what it has read:
 //! - `profiles` can. It knows which events each profile has taken in. So a replay takes in what no profile has, because it named nobody
@@ -218,6 +218,9 @@ pub async fn replay(
 ) -> Result<(), OAuthError> {
     let consumer = named(name)?;
     consumer.replay.map_err(|why| CONSUMER_REPLAY.because(why))?;
+    if let Beginning::Offset { partition: wanted, .. } = from {
+        check_partition(world, consumer, wanted).await?;
+    }
     let mut begun = Vec::new();
     for topic in consumer.topics {
         for partition in 0..world.log.partitions(topic).await? {
@@ -241,6 +244,21 @@ pub async fn replay(
         return Err(ADMIN_VALUE.because("The consumer has read nothing from there on; there is nothing to read again."));
     }
     begin(world, operator, consumer.name, begun, now).await
+}
+
+/// Whether the consumer reads a partition of this number.
+async fn check_partition(world: &World, consumer: &Consumer, wanted: u16) -> Result<(), OAuthError> {
+    let mut partitions = 0;
+    for topic in consumer.topics {
+        partitions = partitions.max(world.log.partitions(topic).await?);
+    }
+    if wanted < partitions {
+        return Ok(());
+    }
+    Err(ADMIN_VALUE.because(format!(
+        "There is no partition {wanted}: the consumer's have the numbers from 0 to {}.",
+        partitions.saturating_sub(1)
+    )))
 }
 
 async fn begin(

@@ -1,15 +1,15 @@
 //! Dedup: of the facts that come in, each goes on once, however often it was sent.
 //!
-//! Our own facts are read from the topic `facts`, customers' from `received`; those whose id was not there before within the window go on to the topic `events`, in one
-//! commit with the cursor that says how far the input is done with. That cursor is the truth, and the index of seen ids is a cache:
-//! before a batch is judged, the index is told of all input before the cursor that it does not know yet, and it is told of the batch
-//! only after the commit. So a crash anywhere publishes a fact neither twice nor never; and whoever wakes up late finds its claim
-//! taken, and commits nothing.
+//! Our own facts are read from the topic `facts`, customers' from `received`; those whose id was not there before within the window go
+//! on to the topic `events`, in one commit with the cursor that says how far the input is done with. That cursor is the truth, and the
+//! index of seen ids is a cache: before a batch is judged, the index is told of all input of the window before the cursor that it does
+//! not know yet, and it is told of the batch only after the commit. So a crash anywhere publishes a fact neither twice nor never; and
+//! whoever wakes up late finds its claim taken, and commits nothing.
 //!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
 //! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{
@@ -31,22 +31,22 @@ use crate::{
         time::Timestamp,
     },
     log::{
-        APPEND_BYTES_MAX, Claim, Entry, LogError, Record,
+        APPEND_BYTES_MAX, Batch, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, Progress, RECEIVED, StageError, World, seen::SeenIndex},
+    world::{EVENTS, FACTS, ORGANIZATION, OWN_SOURCE, Progress, RECEIVED, StageError, World, seen::SeenIndex},
 };
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "dedup";
 /// What one batch reads: with what is added to it, it still fits one commit.
 const READ_BYTES_MAX: usize = 2 << 20;
+/// How far before the cursor a record tells of what time it is. More than the offsets that a shared log spends on no records.
+const NEAR_RECORDS: u64 = 1_000;
 /// What the log adds to each record, at most.
 const RECORD_BYTES: usize = 64;
 /// Why a payload is kept aside that came under the id of another one.
 pub(super) const CONFLICT: &str = "conflict";
-/// The source of the facts that are our own.
-const OWN: &str = "deputy";
 
 /// Moves the next facts of every partition that is this node's.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -91,7 +91,9 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     if cursor >= end {
         return Ok(Progress::Idle);
     }
-    catch_up(world, input, start, cursor, end).await?;
+    if !is_caught_up(world, input, (start, end), cursor, now).await? {
+        return Ok(Progress::Advanced);
+    }
 
     let mut read_bytes_max = READ_BYTES_MAX;
     let (judged, next) = loop {
@@ -114,8 +116,15 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     Ok(if next < end { Progress::Advanced } else { Progress::CaughtUp })
 }
 
-/// Tells the index of the input before the cursor that it does not know: what was published, or was a duplicate, in another life.
-async fn catch_up(world: &World, input: &Input, start: u64, cursor: u64, end: u64) -> Result<(), StageError> {
+/// Whether the index knows all input before the cursor: what was published, or was a duplicate, in another life. If it does not, it
+/// is told of a batch of it, and of the next one at the next step: meanwhile the other partitions go on.
+async fn is_caught_up(
+    world: &World,
+    input: &Input,
+    (start, end): (u64, u64),
+    cursor: u64,
+    now: Timestamp,
+) -> Result<bool, StageError> {
     let Input { topic, claim, number } = input;
     let (partition, number) = (claim.partition, *number);
     let mut reached = aside(world, move |seen| seen.reached(number)).await?;
@@ -124,21 +133,46 @@ async fn catch_up(world: &World, input: &Input, start: u64, cursor: u64, end: u6
         aside(world, SeenIndex::forget_all).await?;
         reached = 0;
     }
-    reached = reached.max(start);
-    while reached < cursor {
-        let mut batch = world.log.read(topic, partition, reached, READ_BYTES_MAX).await?;
-        batch.entries.retain(|entry| entry.offset < cursor);
-        let next = batch.next.min(cursor);
-        aside(world, move |seen| {
-            let candidates: Vec<_> = batch.entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
-            let verdicts = seen.probe(&candidates)?;
-            let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
-            seen.add(&firsts, number, next)
-        })
-        .await?;
-        reached = next;
+    if reached >= cursor {
+        return Ok(true);
     }
-    Ok(())
+    let mut batch = world.log.read(topic, partition, reached.max(start), READ_BYTES_MAX).await?;
+    let window = World::seconds(world.settings.dedup_window_s);
+    let held = batch.entries.first().map_or(window, |first| now.since(first.at));
+    if reached < start && held < window {
+        let (held_s, window_s) = (held.as_secs(), window.as_secs());
+        tracing::warn!(
+            topic,
+            partition,
+            held_s,
+            window_s,
+            "retention has deleted events of the dedup window before the index knew them: if they are sent again, they count again"
+        );
+    }
+    if held > window {
+        let begin = begin(world, input, start, cursor, window).await?;
+        if begin > batch.next {
+            batch = Batch { entries: Vec::new(), next: begin };
+        }
+    }
+    batch.entries.retain(|entry| entry.offset < cursor);
+    let next = batch.next.min(cursor);
+    aside(world, move |seen| {
+        let candidates: Vec<_> = batch.entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
+        let verdicts = seen.probe(&candidates)?;
+        let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
+        seen.add(&firsts, number, next)
+    })
+    .await?;
+    Ok(next >= cursor)
+}
+
+/// Where the input begins that is within the window, as seen from what was read last: the index too goes by the time of records.
+async fn begin(world: &World, input: &Input, start: u64, cursor: u64, window: Duration) -> Result<u64, StageError> {
+    let (topic, partition) = (input.topic, input.claim.partition);
+    let near = world.log.read(topic, partition, cursor.saturating_sub(NEAR_RECORDS).max(start), 1).await?;
+    let Some(near) = near.entries.first() else { return Ok(start) };
+    Ok(world.log.offset_at(topic, partition, near.at.minus(window)).await?.clamp(start, cursor))
 }
 
 /// What becomes of a batch.
@@ -305,7 +339,7 @@ fn candidate(entry: &Entry, fingerprints: &Fingerprints) -> Candidate {
         Some(Head { received: Some(Received { source, message_id, message: Said(said) }), .. }) => {
             (fingerprints.key(ORGANIZATION, source, &message_id), fingerprints.print(said.as_bytes()))
         }
-        Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN, id), fingerprints.print(&entry.payload)),
+        Some(Head { id, .. }) => (fingerprints.key(ORGANIZATION, OWN_SOURCE, id), fingerprints.print(&entry.payload)),
         None => {
             let place = format!("{}/{}", entry.offset, entry.at.0);
             (fingerprints.key(ORGANIZATION, "", &place), fingerprints.print(&entry.payload))

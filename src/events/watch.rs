@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::dedup::CONFLICT;
 use crate::{
     domain::{
-        event::{Event, Fact},
+        event::{Actor, Event, Fact},
         id::{Id, SourceKind},
         refusal::{OAuthError, WATCH_VIEWERS},
         sighting::{Sighting, Stage, source_of},
@@ -104,6 +104,8 @@ impl Judged {
         for output in outputs {
             let Ok(event) = serde_json::from_slice::<Event>(&output.payload) else { continue };
             match event.fact {
+                // What we say ourselves, such as that a plan is violated, is nothing that the message has become.
+                Fact::EventReceived { .. } if event.actor == Actor::Deputy => {}
                 Fact::EventReceived { message, .. } => made.push(message),
                 _ => aside.extend(Sighting::of(event, Stage::KeptAside)),
             }

@@ -94,6 +94,26 @@ pub async fn key_types(
     Ok((cursor, tie_breaker))
 }
 
+/// Whether the warehouse can read a text as a value of this column.
+///
+/// # Errors
+/// See [`WarehouseError`].
+pub async fn is_value(url: &ConnectionUrl, column: &KeyColumn, text: &str) -> Result<bool, WarehouseError> {
+    let sql = format!("SELECT CAST(CAST($1 AS text) AS {})", column.kind.as_str());
+    let ask = async {
+        let mut connection = begin(url).await?;
+        let read = connection.execute(sqlx::query(AssertSqlSafe(sql)).bind(text).persistent(false)).await;
+        connection.close_hard().await?;
+        Ok(read)
+    };
+    match bounded(ask).await? {
+        Ok(_) => Ok(true),
+        // A data exception.
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => Ok(false),
+        Err(error) => Err(failure(error)),
+    }
+}
+
 /// The rows behind a position, the first ones if there is none.
 ///
 /// # Errors

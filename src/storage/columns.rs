@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Row, StorageError};
+use super::{Row, StorageError, Value};
 use crate::domain::{
     client::ClientId,
     id::{Id, Kind},
@@ -64,6 +64,16 @@ impl Row<'_> {
         let text = self.text_or_null(column)?;
         text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(&error.to_string()))).transpose()
     }
+}
+
+/// Identifiers as text; to be kept as long as their `values` are used.
+pub(super) fn texts<'i, T: ToString + 'i>(ids: impl IntoIterator<Item = &'i T>) -> Vec<String> {
+    ids.into_iter().map(ToString::to_string).collect()
+}
+
+/// Texts as the one column of a batch's rows.
+pub(super) fn values(texts: &[String]) -> Vec<Value<'_>> {
+    texts.iter().map(Value::from).collect()
 }
 
 /// A structure as JSON text. Our own types always serialise.

@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use super::{Row, StorageError, Tx, Value, batch::Batch, columns::unreadable};
+use super::{
+    Row, StorageError, Tx, Value,
+    batch::Batch,
+    columns::{unreadable, values},
+};
 use crate::domain::{
     identity::{
         external_id::{ExternalId, ExternalIdType},
@@ -72,7 +76,7 @@ pub async fn load_profile(tx: &mut Tx, graph: &mut Graph, profile: ProfileId) ->
         return Ok(None);
     }
     let members: Vec<String> = graph.component(profile).members.iter().map(|member| member.id.to_string()).collect();
-    let mut merges = tx.rows_batch(&MERGES, &texts(&members), read_merge).await?;
+    let mut merges = tx.rows_batch(&MERGES, &values(&members), read_merge).await?;
     merges.sort_by(|one, other| (one.offset, &one.edge.id).cmp(&(other.offset, &other.edge.id)));
     Ok(Some(merges))
 }
@@ -171,7 +175,7 @@ async fn bars(
         return Ok(Vec::new());
     }
     let canonical: Vec<String> = canonical.map(ToString::to_string).collect();
-    tx.rows_batch(&BARS, &texts(&canonical), read_bar).await
+    tx.rows_batch(&BARS, &values(&canonical), read_bar).await
 }
 
 /// Rows that wait to be written together, in the order of the tables' needs: labels change once their profiles are there.
@@ -335,10 +339,6 @@ fn type_of(name: &str) -> Result<ExternalIdType, StorageError> {
 
 fn key(id: &ExternalId) -> [Value<'_>; 3] {
     [id.collection().as_str().into(), id.id_type().as_str().into(), id.value().into()]
-}
-
-fn texts(texts: &[String]) -> Vec<Value<'_>> {
-    texts.iter().map(Value::from).collect()
 }
 
 fn offset(cause: &Cause) -> Value<'static> {

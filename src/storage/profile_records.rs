@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use super::{Row, StorageError, Tx, Value, batch::Batch, columns::unreadable};
+use super::{
+    Row, StorageError, Tx,
+    batch::Batch,
+    columns::{texts, unreadable, values},
+};
 use crate::domain::{
     identity::{external_id::ExternalIdType, graph::ProfileId},
     profile::Collection,
@@ -103,12 +107,4 @@ fn read_id(row: &Row<'_>) -> Result<ExternalIdRecord, StorageError> {
         source: row.text(6)?,
         message_id: row.text(7)?,
     })
-}
-
-fn texts(profiles: &BTreeSet<ProfileId>) -> Vec<String> {
-    profiles.iter().map(ToString::to_string).collect()
-}
-
-fn values(texts: &[String]) -> Vec<Value<'_>> {
-    texts.iter().map(Value::from).collect()
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Row, StorageError, Tx, Value,
     batch::Batch,
-    columns::{to_json, unreadable},
+    columns::{texts, to_json, unreadable, values},
 };
 use crate::domain::{audience::Memberships, identity::graph::ProfileId, profile::ProfileState, time::Timestamp};
 
@@ -203,12 +203,4 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<BTreeSet<Pro
 fn read_place(row: &Row<'_>, column: usize) -> Result<EventPlace, StorageError> {
     let partition = u16::try_from(row.int(column + 1)?).map_err(|_| unreadable("a partition"))?;
     Ok(EventPlace { offset: row.int(column)?.cast_unsigned(), partition })
-}
-
-fn texts(profiles: &BTreeSet<ProfileId>) -> Vec<String> {
-    profiles.iter().map(ToString::to_string).collect()
-}
-
-fn values(texts: &[String]) -> Vec<Value<'_>> {
-    texts.iter().map(Value::from).collect()
 }

@@ -55,9 +55,9 @@ pub async fn put(tx: &mut Tx, warehouse: &Warehouse, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Whether any warehouse is to be polled now.
+/// Whether any warehouse is to be polled now; those of disabled sources wait.
 pub async fn any_due(tx: &mut Tx, now: Timestamp) -> Result<bool, StorageError> {
-    let sql = "SELECT 1 FROM warehouses WHERE next_at <= $1 LIMIT 1";
+    let sql = "SELECT 1 FROM warehouses AS w JOIN sources AS s ON s.id = w.source WHERE w.next_at <= $1 AND s.disabled_at IS NULL LIMIT 1";
     Ok(tx.row(sql, &[now.0.into()], |_| Ok(())).await?.is_some())
 }
 

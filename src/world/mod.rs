@@ -1,5 +1,5 @@
-//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, the sandbox, settings. Each has a simulated twin, so the
-//! whole server runs under a seed.
+//! Everything outside our memory: clock, entropy, storage, log, keys, outgoing HTTP, the sandbox, settings. Each has a simulated twin,
+//! so the whole server runs under a seed.
 
 pub mod clock;
 pub mod entropy;
@@ -52,6 +52,8 @@ pub const RECEIVED: &str = "received";
 pub const EVENTS: &str = "events";
 /// Whose events these are. An installation has one organisation so far; ids count within it.
 pub const ORGANIZATION: &str = "deputy";
+/// The source of the facts that are our own.
+pub const OWN_SOURCE: &str = "deputy";
 
 /// Room for an event, so that it need not grow; most are half as long.
 const EVENT_BYTES: usize = 1024;

@@ -56,7 +56,8 @@ impl SeenIndex {
         })
     }
 
-    /// Throws away what it knows, because it knows what never happened: a log of an earlier day was put in place of today's.
+    /// Throws away what it knows, because it knows what never happened: a log of an earlier day was put in place of today's. All of
+    /// it, though one partition may have told: a run holds the keys of all, and a key does not say of which partition it is.
     pub fn forget_all(&self) -> Result<(), SeenError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open = None;

@@ -129,6 +129,8 @@ async fn what_cannot_be_read_again_says_why_and_what_to_do() {
         ] {
             replay("profiles", wrong).await.refused(400, ADMIN_VALUE.code.as_str());
         }
+        let nowhere = replay("profiles", json!({"from_offset": 0, "partition": 7})).await.text("error_description");
+        assert_eq!(nowhere, "There is no partition 7: the consumer's have the numbers from 0 to 0.");
         for path in ["/consumers/{nobody}/pause", "/consumers/{nobody}/resume", "/consumers/{nobody}/replay"] {
             deputy.operate("POST", path, json!({"from_offset": 0})).await.refused(404, ADMIN_NOT_FOUND.code.as_str());
         }

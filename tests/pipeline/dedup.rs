@@ -1,6 +1,6 @@
 //! Dedup: every event once, whatever is sent again, and wherever the power fails.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, task::Poll, time::Duration};
 
 use deputy::{
     config::Settings,
@@ -18,8 +18,11 @@ use deputy::{
 };
 use serde_json::{Value, json};
 
-use super::ingest::{key, post};
-use crate::support::{Answer, Installation, each_engine};
+use super::{
+    ingest::{key, post},
+    kills::PATIENCE,
+};
+use crate::support::{Answer, Installation, each_engine, kafka};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -119,8 +122,13 @@ struct Machine {
 
 impl Machine {
     fn new(seed: u64) -> Machine {
+        Machine::with("", seed)
+    }
+
+    /// With these lines of `deputy.toml`.
+    fn with(lines: &str, seed: u64) -> Machine {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = configuration(folder.path());
+        let settings = configuration(folder.path(), lines);
         Machine { disk: SimulatedDisk::new(seed), seen_disk: SimulatedDisk::new(!seed), settings, folder }
     }
 
@@ -146,18 +154,24 @@ impl Machine {
     }
 }
 
-fn configuration(folder: &Path) -> Settings {
-    let lines = format!("data_dir = {:?}", folder.display().to_string());
+fn configuration(folder: &Path, lines: &str) -> Settings {
+    let lines = format!("data_dir = {:?}\n{lines}", folder.display().to_string());
     Settings::parse("the test's configuration", &lines).expect("the configuration is good")
 }
 
 fn record(message_id: &str) -> Record {
+    record_of(message_id, "", NOW)
+}
+
+/// A message that says this, and came then.
+fn record_of(message_id: &str, said: &str, at: Timestamp) -> Record {
     let source: Id<SourceKind> = Id::from_bytes([1; 16]);
-    let message = Json::parse(json!({"type": "track", "messageId": message_id}).to_string()).expect("it is JSON");
+    let message = json!({"type": "track", "messageId": message_id, "event": said});
+    let message = Json::parse(message.to_string()).expect("it is JSON");
     let subject = received_subject(source, message_id);
     let fact = Fact::EventReceived { source, message_id: message_id.to_owned(), message };
-    let event = Event { id: Id::from_bytes([2; 16]), at: NOW, actor: Actor::Source(source), fact };
-    Record::new(subject.as_bytes(), serde_json::to_vec(&event).expect("events serialise"), NOW)
+    let event = Event { id: Id::from_bytes([2; 16]), at, actor: Actor::Source(source), fact };
+    Record::new(subject.as_bytes(), serde_json::to_vec(&event).expect("events serialise"), at)
 }
 
 /// Lets dedup work until there is nothing to do; `false` if the power failed meanwhile.
@@ -208,6 +222,73 @@ async fn wherever_the_power_fails_each_event_is_published_once() {
     }
 }
 
+/// Polls the work so often at most, and drops it where it then is: its outcome, if it came to that.
+async fn stopped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (std::pin::pin!(work), polls);
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match work.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Works until all of these are published.
+async fn work_until(world: &World, ids: &BTreeMap<String, usize>) {
+    let working = async {
+        while counted(&published(&*world.log).await).len() < ids.len() {
+            dedup::step(world, NOW).await.expect("nothing fails any longer");
+        }
+    };
+    tokio::time::timeout(PATIENCE, working).await.expect("it comes to an end");
+}
+
+/// On Kafka the stage stops wherever it waits: before, between and after probe, commit and telling the index.
+#[tokio::test]
+async fn wherever_a_worker_on_kafka_stops_each_event_is_published_once() {
+    let log = format!("log = \"kafka://{}/{}\"", kafka::brokers(), kafka::prefix());
+    let machine = Machine::with(&log, 6);
+    let (mut sent, mut polls) = (BTreeMap::new(), 1);
+    loop {
+        let world = machine.start().await.expect("it starts");
+        let new = [format!("new {polls}"), format!("newer {polls}")];
+        let records = new.iter().chain(sent.keys()).chain(&new).map(|id| record(id)).collect();
+        world.log.append(RECEIVED, records).await.expect("the brokers answer");
+        sent.extend(new.iter().map(|id| (id.clone(), 1)));
+        let claiming = async {
+            while world.log.claims(dedup::CONSUMER, RECEIVED).await.expect("the brokers answer").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, claiming).await.expect("it gets its share");
+        let is_done = stopped_after(polls, dedup::step(&world, NOW)).await.is_some();
+        let is_published = counted(&published(&*world.log).await).contains_key(&new[0]);
+        machine.lose_power(world).await;
+        if is_done && is_published {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 5, "it hardly waited: {polls}");
+    let world = machine.start().await.expect("it starts once more");
+    work_until(&world, &sent).await;
+    world
+        .log
+        .append(RECEIVED, sent.keys().map(|id| record(id)).chain([record("last")]).collect())
+        .await
+        .expect("the brokers answer");
+    sent.insert("last".to_owned(), 1);
+    work_until(&world, &sent).await;
+    assert_eq!(counted(&published(&*world.log).await), sent);
+    world.close().await;
+}
+
 #[tokio::test]
 async fn a_damaged_index_is_made_anew_from_the_log() {
     let machine = Machine::new(3);
@@ -230,5 +311,59 @@ async fn a_damaged_index_is_made_anew_from_the_log() {
     while !work_off(&world).await {}
     let once = ["a", "b", "c"].map(|id| (id.to_owned(), 1));
     assert_eq!(counted(&published(&*world.log).await), BTreeMap::from(once));
+    world.close().await;
+}
+
+/// Lets the index be made anew from the log.
+async fn forget(world: &Arc<World>) {
+    let world = Arc::clone(world);
+    tokio::task::spawn_blocking(move || world.seen.forget_all()).await.expect("it ends").expect("the disk works");
+}
+
+#[tokio::test]
+async fn while_the_index_is_told_of_one_partition_the_others_go_on() {
+    let machine = Machine::with("log_partitions = 2", 4);
+    let world = machine.start().await.expect("it starts");
+    let ids_of = |partition: u16| (0..).map(|n| format!("m{n}")).filter(move |id| record(id).partition(2) == partition);
+    // More than one step reads.
+    let much = "x".repeat(64 << 10);
+    let many: Vec<String> = ids_of(0).take(100).collect();
+    for ids in many.chunks(50) {
+        world.log.append(RECEIVED, ids.iter().map(|id| record_of(id, &much, NOW)).collect()).await.expect("the disk works");
+    }
+    assert!(work_off(&world).await);
+    forget(&world).await;
+    let (slow, quick) = (ids_of(0).nth(100).expect("they do not end"), ids_of(1).next().expect("they do not end"));
+    world.log.append(RECEIVED, vec![record(&slow), record(&quick), record_of(&many[0], &much, NOW)]).await.expect("the disk works");
+    dedup::step(&world, NOW).await.expect("nothing fails");
+    let counted_now = counted(&published(&*world.log).await);
+    assert_eq!((counted_now.get(&quick), counted_now.get(&slow)), (Some(&1), None));
+    assert!(work_off(&world).await);
+    let once = many.into_iter().chain([slow, quick]).map(|id| (id, 1));
+    assert_eq!(counted(&published(&*world.log).await), once.collect());
+    world.close().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_made_anew_is_told_of_its_window_only() {
+    let machine = Machine::new(5);
+    let world = machine.start().await.expect("it starts");
+    let days_ago = |days: u64| NOW.minus(Duration::from_hours(24 * days));
+    // More than is read at once, and then so many that the latest ones tell what time it is.
+    let much = "x".repeat(64 << 10);
+    let old: Vec<_> = (0..40).map(|n| record_of(&format!("old{n}"), &much, days_ago(34))).collect();
+    let young = (0..2).map(|n| record_of(&format!("young{n}"), "", days_ago(27)));
+    let young: Vec<_> = young.chain((0..1_500).map(|n| record(&format!("new{n}")))).collect();
+    for sent in [&old, &young] {
+        world.log.append(RECEIVED, sent.clone()).await.expect("the disk works");
+    }
+    assert!(work_off(&world).await);
+    forget(&world).await;
+    world.log.append(RECEIVED, young).await.expect("the disk works");
+    world.log.append(RECEIVED, old[..1].to_vec()).await.expect("the disk works");
+    assert!(work_off(&world).await);
+    let published = counted(&published(&*world.log).await);
+    let twice: Vec<_> = published.iter().filter(|(_, count)| **count != 1).collect();
+    assert_eq!((published.len(), twice), (1_542, vec![(&"old0".to_owned(), &2)]));
     world.close().await;
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::Path,
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -23,26 +24,30 @@ const KILLS: usize = 8;
 const BATCHES_PER_LIFE: usize = 12;
 const EVENTS_PER_BATCH: usize = 25;
 /// How long nothing may happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which log the server is on: an address, or its own folder.
-enum On {
+pub(super) enum On {
     Folder,
     Kafka { prefix: String },
 }
 
 impl On {
-    fn start(&self, data: &Path, address: SocketAddr) -> Running {
+    pub(super) fn start(&self, data: &Path, address: SocketAddr) -> Running {
+        Running::of(self.serve(data, address), address)
+    }
+
+    pub(super) fn serve(&self, data: &Path, address: SocketAddr) -> Command {
         let mut command = serve(data, address);
         if let On::Kafka { prefix } = self {
             command.env("DEPUTY_LOG", format!("kafka://{}/{prefix}", broker::brokers()));
         }
-        Running::of(command, address)
+        command
     }
 
     /// How often each customer event was published, by its message id. On Kafka, where a new node waits for its share of the work, only
     /// when there are so many.
-    async fn published(&self, data: &Path, expected: usize) -> BTreeMap<String, usize> {
+    pub(super) async fn published(&self, data: &Path, expected: usize) -> BTreeMap<String, usize> {
         let On::Kafka { prefix } = self else {
             let reader = Reader::open(Arc::new(RealDisk::at(&data.join("log")))).expect("the log is readable");
             let read = reader.read("events", 0, 0, usize::MAX).expect("the log is whole");
@@ -76,7 +81,7 @@ fn count(entries: &[Entry], counted: &mut BTreeMap<String, usize>) {
     }
 }
 
-async fn send(running: &Running, write_key: &str, ids: &[String]) -> bool {
+pub(super) async fn send(running: &Running, write_key: &str, ids: &[String]) -> bool {
     let tracks: Vec<_> = ids.iter().map(|id| json!({"type": "track", "userId": "u", "event": "E", "messageId": id})).collect();
     let request = http().post(format!("{}/v1/batch", running.issuer)).json(&json!({"writeKey": write_key, "batch": tracks}));
     request.send().await.is_ok_and(|answer| answer.status().is_success())

@@ -8,6 +8,8 @@ mod kafka;
 mod kills;
 /// Each event once.
 mod dedup;
+/// The same where several nodes share the work.
+mod workers;
 /// The tracking API.
 mod ingest;
 /// A source, and what becomes of what it sends.

@@ -9,11 +9,15 @@ use deputy::{
         StorageError,
         warehouses::{self, Turn},
     },
+    world::Progress,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use super::shaped::{Sender, published, topic};
+use super::{
+    shaped::{Sender, published, topic},
+    watch::Viewer,
+};
 use crate::support::{Answer, Installation, each_engine_with, postgres::PrivateDatabase};
 
 const ALLOWED: &str = "internal_hosts = [\"127.0.0.1\"]\n";
@@ -225,6 +229,24 @@ async fn a_transformation_says_what_rows_mean_and_all_types_have_a_form() {
 }
 
 #[tokio::test]
+async fn a_viewer_sees_rows_come_in_and_which_ones_cannot() {
+    let deputy = Installation::start_with(ALLOWED).await;
+    let orders = Warehouse::new(&deputy).await;
+    orders.sell(1..=1, "2026-11-20 10:00:00+00").await;
+    orders.run("INSERT INTO orders VALUES (2, 'u', repeat('x', 40000), 1, '2026-11-20 11:00:00+00')").await;
+    orders.set(json!({})).await;
+    let mut viewer = Viewer::operator(&deputy, &orders.source.id, 0).await;
+    deputy.settle().await;
+    let (stage, refused) = viewer.next().await;
+    let told = (stage.as_str(), &refused["reason"], &refused["detail"]);
+    assert_eq!(told, ("refused", &json!("too_large"), &json!("the row whose updated_at is 2026-11-20 11:00:00+00")));
+    let (stage, accepted) = viewer.next().await;
+    assert_eq!((stage.as_str(), &accepted["message"]["row"]["total"]), ("accepted", &json!(1.10)), "{accepted}");
+    let (stage, published) = viewer.next().await;
+    assert_eq!((stage.as_str(), &published["published_as"][0]["event"]), ("published", &json!("Sold")), "{published}");
+}
+
+#[tokio::test]
 async fn young_rows_wait_until_slow_transactions_have_come_to_their_end() {
     let deputy = Installation::start_with(ALLOWED).await;
     let orders = Warehouse::new(&deputy).await;
@@ -259,6 +281,9 @@ async fn reading_begins_where_an_operator_says_and_goes_on_where_it_was() {
     orders.sell(6..=6, "2026-11-20 11:00:00+00").await;
     deputy.later(600);
     assert_eq!(orders.totals().await.len(), 7, "a disabled source is not asked");
+    let world = deputy.world();
+    let step = deputy.without_storage(warehouse::step(world, world.now())).await;
+    assert!(matches!(step, Ok(Progress::Idle)), "nor is anything written, again and again, because it is due: {step:?}");
     deputy.operate("DELETE", &format!("/sources/{}", orders.source.id), Value::Null).await.ok();
     deputy.settle().await;
 }
@@ -325,7 +350,8 @@ async fn what_cannot_be_asked_is_refused_when_it_is_set() {
         (json!({"cursor_column": ""}), "cursor_column must have"),
         (json!({"interval_s": 1}), "interval_s must be"),
         (json!({"settle_s": 10_000}), "settle_s at most"),
-        (json!({"start_after": "yesterday morning"}), "failed at a row"),
+        (json!({"start_after": "yesterday morning"}), "start_after must be a value of updated_at, whose type is timestamptz."),
+        (json!({"query": "SELECT id, updated_at, 1 / (id - 1) AS share FROM orders"}), "failed at a row"),
     ];
     orders.sell(1..=1, "2026-11-20 10:00:00+00").await;
     for (changes, told) in cases {

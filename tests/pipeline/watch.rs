@@ -9,7 +9,7 @@ use super::shaped::Sender;
 use crate::support::{Answer, Installation, each_engine};
 
 /// Somebody who looks on.
-struct Viewer {
+pub struct Viewer {
     response: reqwest::Response,
     text: String,
 }
@@ -27,7 +27,7 @@ impl Viewer {
         viewer
     }
 
-    async fn operator(deputy: &Installation, source: &str, last: usize) -> Viewer {
+    pub async fn operator(deputy: &Installation, source: &str, last: usize) -> Viewer {
         Viewer::of(deputy, source, last, &deputy.operator_token()).await
     }
 
@@ -47,7 +47,7 @@ impl Viewer {
     }
 
     /// What comes next: the stage, and what is told of it.
-    async fn next(&mut self) -> (String, Value) {
+    pub async fn next(&mut self) -> (String, Value) {
         let frame = self.frame().await;
         let (name, data) = frame.split_once("\ndata: ").unwrap_or_else(|| panic!("no event: {frame}"));
         let data = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {frame}"));
@@ -129,6 +129,29 @@ async fn a_viewer_sees_each_message_come_in_and_what_becomes_of_it() {
 }
 
 #[tokio::test]
+async fn what_a_plan_blocks_is_not_shown_as_published() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        let schema = json!({"properties": {"properties": {"required": ["card"]}}});
+        let plan = json!({"name": "Plan", "rules": [{"call": "track", "name": "Ordered", "schema": schema}], "sources": [shop.id]});
+        let path = deputy.operate("POST", "/tracking-plans", plan).await.ok().text("tracking_plan_id");
+        let mut viewer = Viewer::operator(&deputy, &shop.id, 0).await;
+        send(&deputy, &shop, &[track("m1", 1)]).await.ok();
+        deputy.settle().await;
+        assert_eq!(viewer.stages(1).await, told(&[("accepted", "m1")]));
+        let (stage, shaped) = viewer.next().await;
+        assert_eq!((stage.as_str(), shaped["published_as"].as_array().map(Vec::len)), ("published", Some(1)), "{shaped}");
+
+        deputy.operate("PATCH", &format!("/tracking-plans/{path}"), json!({"on_violation": "block"})).await.ok();
+        deputy.later(2);
+        send(&deputy, &shop, &[track("m2", 1)]).await.ok();
+        deputy.settle().await;
+        assert_eq!(viewer.stages(2).await, told(&[("accepted", "m2"), ("kept_aside", "m2")]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_view_ends_with_its_operator_and_with_the_server() {
     each_engine(async |mut deputy| {
         let (id, mut viewer) = {
@@ -152,6 +175,21 @@ async fn a_view_ends_with_its_operator_and_with_the_server() {
         assert_eq!((stage.as_str(), end["why"].as_str()), ("end", Some("The server stops.")), "{id}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_view_that_ends_because_the_database_is_away_says_so() {
+    let deputy = Installation::start_on_postgres("").await;
+    let shop = Sender::new(&deputy).await;
+    let mut viewer = Viewer::operator(&deputy, &shop.id, 0).await;
+    deputy.later(2);
+    let told = deputy.without_storage(async {
+        let watched = deputy.world().memory.viewers.of(shop.id.parse().expect("it is an identifier"));
+        watched.expect("somebody looks on").lose(1);
+        viewer.next().await
+    });
+    let (stage, end) = told.await;
+    assert!(stage == "end" && end["why"].as_str().is_some_and(|why| why.contains("cannot be found out now")), "{stage} {end}");
 }
 
 #[tokio::test]

@@ -47,6 +47,25 @@ fn page_view(anonymous_id: &str, user_agent: &str) -> Value {
     json!({"type": "page", "anonymousId": anonymous_id, "context": context})
 }
 
+#[tokio::test]
+async fn a_client_that_sends_events_with_its_token_is_seen_doing_so() {
+    each_engine(async |deputy| {
+        let service = deputy.service("tracking_api:write").await;
+        let source = deputy.source(json!({"client": service.client_id, "requires_token": true})).await;
+        let form = [("grant_type", "client_credentials"), ("scope", "tracking_api:write")];
+        let token = service.token(&form, &[]).await.ok().text("access_token");
+        for event in ["Ordered", "Paid"] {
+            let body = json!({"writeKey": source["write_key"], "userId": "ada", "event": event}).to_string();
+            Answer::of(deputy.http.post(format!("{}/v1/track", deputy.issuer)).bearer_auth(&token).body(body)).await.ok();
+        }
+        let mut of_service = evidence(&deputy, &format!("client_id:{}", service.client_id)).await;
+        of_service.sort();
+        assert_eq!(of_service, ["got_token", "made_by_operator", "sent_events"]);
+        assert_eq!(actor(&deputy, "user_id:ada").await["kind"], "person");
+    })
+    .await;
+}
+
 /// Reads everything again from the first offset on.
 async fn rewind(deputy: &Installation) {
     let rewind = deputy.world().storage.write(|tx| {

@@ -115,7 +115,9 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     }
     findings.push(stored::master_key(settings));
     findings.extend(stored::operator_token(settings));
-    findings.push(clock(settings, SystemTime::now()));
+    let now = SystemTime::now();
+    findings.extend(stored::window(settings, shown(now)));
+    findings.push(clock(settings, now));
     Ok(findings)
 }
 
@@ -125,8 +127,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(5);
 const RELEASED: Timestamp = Timestamp::from_seconds(1_767_225_600);
 
 fn clock(settings: &Settings, now: SystemTime) -> Finding {
-    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let shown = Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+    let shown = shown(now);
     let mend = "set the clock, and keep it right with NTP: every token's lifetime depends on it";
     if shown < RELEASED {
         return Finding::wrong("clock", format!("it says {}, before this release was made", shown.to_rfc3339()), mend);
@@ -140,6 +141,11 @@ fn clock(settings: &Settings, now: SystemTime) -> Finding {
         }
         _ => Finding::fine("clock", shown.to_rfc3339()),
     }
+}
+
+fn shown(now: SystemTime) -> Timestamp {
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

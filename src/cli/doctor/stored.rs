@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use deputy::config::{self, DatabaseAddress, Settings};
+use deputy::config::{self, DatabaseAddress, LogAddress, Settings};
+use deputy::domain::time::Timestamp;
 use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
 use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
+use deputy::world::RECEIVED;
 use deputy::world::open::{log_path, probe_log};
 
 use super::super::Failure;
@@ -114,6 +116,28 @@ pub(super) fn log(settings: &Settings) -> Option<Finding> {
     })
 }
 
+/// Whether the log holds what the index of seen ids may have to be made of anew. What brokers hold is not looked at.
+pub(super) fn window(settings: &Settings, now: Timestamp) -> Option<Finding> {
+    let (kept_s, window_s) = (settings.events_retention_s, settings.dedup_window_s);
+    if kept_s < window_s {
+        let what = format!("events_retention_s keeps {kept_s} seconds of events, and dedup_window_s is {window_s}");
+        return Some(Finding::doubtful("dedup", what, "keep events as long as they are to be recognised"));
+    }
+    if settings.log != LogAddress::Embedded {
+        return None;
+    }
+    let reader = Reader::open(Arc::new(RealDisk::at(&log_path(settings)))).ok()?;
+    let held = (0..reader.partitions(RECEIVED)).filter_map(|partition| {
+        let (start, _) = reader.bounds(RECEIVED, partition).ok().filter(|(start, _)| *start > 0)?;
+        Some(now.since(reader.read(RECEIVED, partition, start, 1).ok()?.entries.first()?.at))
+    });
+    let held_s = held.min()?.as_secs();
+    (held_s < u64::from(window_s)).then(|| {
+        let what = format!("the log's size limit left {held_s} seconds of events, and dedup_window_s is {window_s}");
+        Finding::doubtful("dedup", what, "raise events_retention_bytes_max, or lower dedup_window_s")
+    })
+}
+
 pub(super) fn master_key(settings: &Settings) -> Finding {
     if settings.master_key.is_some() {
         return Finding::fine("master key", "taken from DEPUTY_MASTER_KEY");
@@ -174,7 +198,12 @@ fn left_open(subject: &'static str, path: &Path, found: &Metadata) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{collections::HashMap, net::TcpListener, time::Duration};
+
+    use deputy::log::{
+        Log as _, Record, Retention, TopicSettings,
+        embedded::{self, Embedded},
+    };
 
     use super::super::super::wait_for;
     use super::super::{
@@ -232,6 +261,34 @@ mod tests {
         fs::write(log_path(&settings).join("facts.00000001.segment"), segment).expect("the folder is ours");
         let finding = log(&settings).expect("there is a log");
         assert!(finding.verdict == Verdict::Wrong && finding.what.contains("written by a newer release"), "{finding}");
+    }
+
+    #[test]
+    fn the_log_should_hold_the_window() {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let folder = folder();
+        let short = settings("events_retention_s = 86400", folder.path());
+        assert_eq!(window(&short, now).map(|finding| finding.verdict), Some(Verdict::Doubtful));
+        let settings = settings("dedup_window_s = 3600", folder.path());
+        assert_eq!(window(&settings, now), None, "nothing has run here");
+        fs::create_dir(log_path(&settings)).expect("the folder is ours");
+        let retention = Retention { age: None, bytes_max: Some(20_000) };
+        let topics = HashMap::from([(RECEIVED.to_owned(), TopicSettings { partitions: 1, retention })]);
+        let kept = embedded::Settings { topics, segment_bytes: 4096, ..embedded::Settings::default() };
+        let log = Embedded::open(Arc::new(RealDisk::at(&log_path(&settings))), kept).expect("the log opens");
+        wait_for(async {
+            for minutes_ago in (0..50).rev() {
+                let record = Record::new(b"key", vec![0; 2048], now.minus(Duration::from_secs(60 * minutes_ago)));
+                log.append(RECEIVED, vec![record]).await.expect("the disk works");
+            }
+            assert!(log.retain(now).await.expect("the disk works") > 0);
+            log.close().await.expect("the disk works");
+            Ok(())
+        })
+        .expect("it runs");
+        let finding = window(&settings, now).expect("most has been deleted");
+        assert!(finding.verdict == Verdict::Doubtful && finding.what.contains("size limit left"), "{finding}");
+        assert_eq!(window(&settings, now.plus(Duration::from_secs(3600))), None, "what is gone is older than the window");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum Evidence {
     GotToken,
     /// It got a token for which it signed with a key of its own.
     ProvedOwnKey,
+    /// It sent events, with an access token of its own.
+    SentEvents,
     /// One more person consented to it.
     Consented,
     /// A person was asked in its name and said no.
@@ -109,6 +111,7 @@ impl Evidence {
             Evidence::RegisteredItself => "registered_itself",
             Evidence::GotToken => "got_token",
             Evidence::ProvedOwnKey => "proved_own_key",
+            Evidence::SentEvents => "sent_events",
             Evidence::Consented => "consented",
             Evidence::ConsentRefused => "consent_refused",
             Evidence::RequestRefused => "request_refused",
@@ -160,7 +163,8 @@ impl Observed {
         match self {
             Observed::TokenIssued => Some(Evidence::GotToken),
             Observed::Shown(
-                evidence @ (Evidence::ActedFor
+                evidence @ (Evidence::SentEvents
+                | Evidence::ActedFor
                 | Evidence::Named
                 | Evidence::Visited
                 | Evidence::AutomatedDevice

@@ -20,6 +20,8 @@ const BEGINNING_BYTES: usize = 256;
 pub struct Head<'e, M = &'e RawValue> {
     pub id: &'e str,
     pub at: Timestamp,
+    /// Who made it, as it is written.
+    pub actor: &'e RawValue,
     /// The name of the fact.
     pub name: &'e str,
     /// What a customer's event carries; nothing for a fact of our own.
@@ -69,11 +71,12 @@ impl<'de, M: Deserialize<'de>> Deserialize<'de> for Head<'de, M> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Head<'de, M>, A::Error> {
-                let (mut id, mut at, mut name, mut received, mut unread) = (None, None, None, None, None);
+                let (mut id, mut at, mut actor, mut name, mut received, mut unread) = (None, None, None, None, None, None);
                 while let Some(member) = members.next_key::<&str>()? {
                     match member {
                         "id" => id = Some(members.next_value()?),
                         "at" => at = Some(members.next_value()?),
+                        "actor" => actor = Some(members.next_value()?),
                         "type" => name = Some(members.next_value()?),
                         // We write the type first, and so the data need not be gone through twice.
                         "data" if name == Some(Fact::EVENT_RECEIVED) => received = Some(members.next_value()?),
@@ -81,13 +84,14 @@ impl<'de, M: Deserialize<'de>> Deserialize<'de> for Head<'de, M> {
                         _ => _ = members.next_value::<IgnoredAny>()?,
                     }
                 }
-                let missing = || A::Error::custom("an event has an id, a time and a type");
-                let (id, at, name) = (id.ok_or_else(missing)?, at.ok_or_else(missing)?, name.ok_or_else(missing)?);
+                let missing = || A::Error::custom("an event has an id, a time, an actor and a type");
+                let (id, at) = (id.ok_or_else(missing)?, at.ok_or_else(missing)?);
+                let (actor, name) = (actor.ok_or_else(missing)?, name.ok_or_else(missing)?);
                 if name == Fact::EVENT_RECEIVED && received.is_none() {
                     let data: &RawValue = unread.ok_or_else(missing)?;
                     received = Some(serde_json::from_str(data.get()).map_err(A::Error::custom)?);
                 }
-                Ok(Head { id, at, name, received })
+                Ok(Head { id, at, actor, name, received })
             }
         }
         deserializer.deserialize_map(Members(PhantomData))
@@ -108,7 +112,7 @@ mod tests {
         let data = r#""data":{"source":"src_1","message_id":"m\u0031","message":{"n": 1.0}}"#;
         for text in [
             format!(r#"{{"id":"evt_1","at":7,"actor":{{"source":"src_1"}},"type":"event.received.v1",{data}}}"#),
-            format!(r#"{{{data},"type":"event.received.v1","later":[],"at":7,"id":"evt_1"}}"#),
+            format!(r#"{{{data},"type":"event.received.v1","later":[],"at":7,"actor":"deputy","id":"evt_1"}}"#),
         ] {
             let head = Head::of(text.as_bytes()).expect("it is an event");
             assert_eq!((head.id, head.at, head.name), ("evt_1", Timestamp(7), "event.received.v1"));
@@ -143,8 +147,13 @@ mod tests {
 
     #[test]
     fn what_is_no_event_has_no_head() {
-        for text in ["", "[]", "{}", r#"{"id":"e","at":1}"#, r#"{"id":"e","at":1,"type":"event.received.v1","data":{"source":1}}"#]
-        {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"id":"e","at":1}"#,
+            r#"{"id":"e","at":1,"actor":"a","type":"event.received.v1","data":{"source":1}}"#,
+        ] {
             assert!(Head::of(text.as_bytes()).is_none(), "{text}");
         }
     }

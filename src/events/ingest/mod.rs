@@ -37,7 +37,7 @@ use crate::{
         id::{EventKind, Id, SourceKind},
         refusal::{OAuthError, TRACKING_BUSY, TRACKING_JSON, TRACKING_TOO_LARGE},
         sighting::Sighting,
-        source::{Producer, Source},
+        source::Producer,
         time::Timestamp,
     },
     events::watch::Accepted,
@@ -111,9 +111,17 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         address: &address,
     };
     let items = items.unwrap_or_else(|| vec![Item(Some(outer))]);
-    let is_plain = soundness::is_plain(text);
-    let taken = match records(world, &request.caller, &source, items, &common, is_plain, watched.as_ref()) {
-        Ok(records) => append(world, records, source.id, now).await,
+    let written = Written {
+        actor: raw(&match &request.caller {
+            Caller::Client(client) => Actor::Client(client.clone()),
+            Caller::Nobody | Caller::WriteKey(_) => Actor::Source(source.id),
+        }),
+        source: raw(&source.id),
+        source_id: source.id,
+        trouble: if soundness::is_plain(text) { Trouble::None } else { Trouble::Possible },
+    };
+    let taken = match records(world, &written, items, &common, watched.as_ref()) {
+        Ok(records) => append(world, records, source.id, now).await.map_err(untaken),
         Err(refusal) => Err(refusal),
     };
     if let (Some(watched), Err(refusal)) = (&watched, &taken) {
@@ -122,21 +130,27 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     taken
 }
 
-async fn append(world: &World, records: Vec<Record>, source: Id<SourceKind>, now: Timestamp) -> Result<(), OAuthError> {
+/// Makes what came in durable, whatever way it came.
+async fn append(world: &World, records: Vec<Record>, source: Id<SourceKind>, now: Timestamp) -> Result<(), LogError> {
     if records.is_empty() {
         return Ok(());
     }
     let count = records.len() as u64;
     let accepted = world.memory.viewers.of(source).map(|watched| Accepted::of(watched, &records));
-    world.log.append(RECEIVED, records).await.map_err(|error| match error {
-        LogError::Busy => TRACKING_BUSY,
-        error => error.into(),
-    })?;
+    world.log.append(RECEIVED, records).await?;
     metrics::counter!("deputy_messages_received_total").increment(count);
     if let Some(accepted) = accepted {
         accepted.show(now);
     }
     Ok(())
+}
+
+/// What a sender is told of what is not durable.
+fn untaken(error: LogError) -> OAuthError {
+    match error {
+        LogError::Busy => TRACKING_BUSY,
+        error => error.into(),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> OAuthError {
@@ -156,26 +170,17 @@ fn write_key<'m>(outer: &Envelope<'m>, items: Option<&[Item<'m>]>) -> Option<Cow
 /// `tracking.too_large` if they are more than one append, or the only one is more than a message may be.
 fn records(
     world: &World,
-    caller: &Caller,
-    source: &Source,
+    written: &Written,
     items: Vec<Item<'_>>,
     common: &Common<'_>,
-    is_plain: bool,
     watched: Option<&Watched>,
 ) -> Result<Vec<Record>, OAuthError> {
-    // The same in every record, and so written once.
-    let actor = raw(&match caller {
-        Caller::Client(client) => Actor::Client(client.clone()),
-        Caller::Nobody | Caller::WriteKey(_) => Actor::Source(source.id),
-    });
-    let written = Written { actor: &actor, source: &raw(&source.id) };
     let first_id: Id<EventKind> = world.id(common.received_at);
     let mut records = Vec::with_capacity(items.len().min(BATCH_MESSAGES_MAX));
     let mut bytes = 0;
     for (place, item) in items.into_iter().enumerate() {
         let id = first_id.nth(place as u64);
-        let made =
-            if place < BATCH_MESSAGES_MAX { record(id, &written, source.id, item, common, is_plain) } else { Err(Unfit::Surplus) };
+        let made = if place < BATCH_MESSAGES_MAX { record(id, written, item, common) } else { Err(Unfit::Surplus) };
         match made {
             Ok(record) => {
                 bytes += record.payload.len() + RECORD_BYTES;
@@ -185,7 +190,8 @@ fn records(
             Err(unfit) => {
                 metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1);
                 if let Some(watched) = watched {
-                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, place + 1, unfit.as_str())));
+                    let which = || format!("message {} of the request", place + 1);
+                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, which(), unfit.as_str())));
                 }
             }
         }
@@ -193,10 +199,19 @@ fn records(
     if bytes > APPEND_BYTES_MAX { Err(TRACKING_TOO_LARGE) } else { Ok(records) }
 }
 
-/// What all records of a request say alike.
-struct Written<'r> {
-    actor: &'r RawValue,
-    source: &'r RawValue,
+/// What all records of a request say alike, and so is written once.
+struct Written {
+    actor: Box<RawValue>,
+    source: Box<RawValue>,
+    source_id: Id<SourceKind>,
+    trouble: Trouble,
+}
+
+/// Whether a reader could stumble over what was sent, so that each message has to be read for a trial.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    Possible,
 }
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
@@ -204,14 +219,7 @@ fn raw(value: &impl Serialize) -> Box<RawValue> {
 }
 
 /// The message as the log carries it: the form of `domain::event::Event`, written without reading the message again.
-fn record(
-    id: Id<EventKind>,
-    written: &Written<'_>,
-    source: Id<SourceKind>,
-    item: Item<'_>,
-    common: &Common<'_>,
-    is_plain: bool,
-) -> Result<Record, Unfit> {
+fn record(id: Id<EventKind>, written: &Written, item: Item<'_>, common: &Common<'_>) -> Result<Record, Unfit> {
     #[derive(Serialize)]
     struct Received<'r, 'm> {
         id: Id<EventKind>,
@@ -231,15 +239,15 @@ fn record(
     if message.message_id.is_empty() {
         message.message_id = Cow::Owned(id.to_string());
     }
-    let data = Data { source: written.source, message_id: &message.message_id, message: &message };
-    let received = Received { id, at: common.received_at, actor: written.actor, r#type: "event.received.v1", data };
+    let data = Data { source: &written.source, message_id: &message.message_id, message: &message };
+    let received = Received { id, at: common.received_at, actor: &written.actor, r#type: "event.received.v1", data };
     let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
     serde_json::to_writer(&mut payload, &received).expect("what was read as JSON serialises to JSON");
     if payload.len() > MESSAGE_BYTES_MAX + EVENT_BYTES {
         return Err(Unfit::TooLarge);
     }
-    if !is_plain && !soundness::is_readable(&payload) {
+    if written.trouble == Trouble::Possible && !soundness::is_readable(&payload) {
         return Err(Unfit::Unreadable);
     }
-    Ok(Record::new(received_subject(source, &message.message_id).as_bytes(), payload, common.received_at))
+    Ok(Record::new(received_subject(written.source_id, &message.message_id).as_bytes(), payload, common.received_at))
 }

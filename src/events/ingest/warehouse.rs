@@ -10,13 +10,18 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{RECORD_BYTES, message::MESSAGE_BYTES_MAX, soundness};
+use super::{
+    RECORD_BYTES, append,
+    message::{MESSAGE_BYTES_MAX, Unfit},
+    soundness,
+};
 use crate::{
     domain::{
         event::{Actor, Event, Fact},
         id::{EventKind, Id},
+        sighting::Sighting,
         time::Timestamp,
-        warehouse::{ConnectionUrl, Warehouse, message_of},
+        warehouse::{ConnectionUrl, Row, Warehouse, message_of},
     },
     keys::secrets::Purpose,
     log::{APPEND_BYTES_MAX, Record},
@@ -25,7 +30,7 @@ use crate::{
         StorageError,
         warehouses::{self, Turn},
     },
-    world::{Progress, RECEIVED, StageError, World, record},
+    world::{Progress, StageError, World, record},
 };
 
 /// Warehouses that are polled at the same time; those that are due then come next.
@@ -59,12 +64,9 @@ async fn take_turn(world: &World, warehouse: &Warehouse, now: Timestamp) -> Resu
     let (turn, next_at) = match poll(world, warehouse, now).await {
         Ok(page) => {
             let up_to = page.rows.last().map(|row| row.position.clone());
-            let records: Vec<_> = page.rows.iter().filter_map(|row| message(world, warehouse, row, now)).collect();
+            let records = records(world, warehouse, &page, now);
             let (rows, fit) = (count(page.rows.len()), count(records.len()));
-            if !records.is_empty() {
-                world.log.append(RECEIVED, records).await?;
-            }
-            metrics::counter!("deputy_messages_received_total").increment(fit.into());
+            append(world, records, warehouse.source, now).await?;
             let pause = if page.is_full { Duration::ZERO } else { World::seconds(warehouse.interval_s) };
             (Turn::Read { up_to, rows, rows_unfit: rows - fit }, now.plus(pause))
         }
@@ -99,20 +101,33 @@ async fn poll(world: &World, warehouse: &Warehouse, now: Timestamp) -> Result<Pa
     warehouse::read(&url, &warehouse.question, warehouse.read.as_ref(), PAGE).await
 }
 
-/// A row as the log carries it; `None`, and counted, if it can be no message.
-fn message(world: &World, warehouse: &Warehouse, row: &crate::domain::warehouse::Row, now: Timestamp) -> Option<Record> {
-    let unfit = |reason: &'static str| metrics::counter!("deputy_messages_unfit_total", "reason" => reason).increment(1);
-    let Some((message_id, message)) = message_of(row, warehouse.question.cursor.kind, now) else {
-        unfit("too_large");
-        return None;
-    };
+/// The records of all rows that can be messages; the others are counted, and shown to who looks on.
+fn records(world: &World, warehouse: &Warehouse, page: &Page, now: Timestamp) -> Vec<Record> {
+    let mut records = Vec::with_capacity(page.rows.len());
+    for row in &page.rows {
+        match message(world, warehouse, row, now) {
+            Ok(record) => records.push(record),
+            Err(unfit) => {
+                metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1);
+                if let Some(watched) = world.memory.viewers.of(warehouse.source) {
+                    let which = || format!("the row whose {} is {}", warehouse.question.cursor.name, row.position.cursor);
+                    watched.show(now, || Some(Sighting::unfit(now, which(), unfit.as_str())));
+                }
+            }
+        }
+    }
+    records
+}
+
+/// A row as the log carries it.
+fn message(world: &World, warehouse: &Warehouse, row: &Row, now: Timestamp) -> Result<Record, Unfit> {
+    let (message_id, message) = message_of(row, warehouse.question.cursor.kind, now).ok_or(Unfit::TooLarge)?;
     if !soundness::is_plain(message.as_str()) && !soundness::is_readable(message.as_str().as_bytes()) {
-        unfit("unreadable");
-        return None;
+        return Err(Unfit::Unreadable);
     }
     let id: Id<EventKind> = world.id(now);
     let fact = Fact::EventReceived { source: warehouse.source, message_id, message };
-    Some(record(&Event { id, at: now, actor: Actor::Source(warehouse.source), fact }))
+    Ok(record(&Event { id, at: now, actor: Actor::Source(warehouse.source), fact }))
 }
 
 fn wait(failures: u32) -> Duration {

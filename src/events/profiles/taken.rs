@@ -18,10 +18,8 @@ use crate::{
         time::Timestamp,
     },
     log::Entry,
+    world::OWN_SOURCE,
 };
-
-/// The source of our own facts.
-const OWN: &str = "deputy";
 
 /// An event, read.
 pub(super) struct Taken {
@@ -90,7 +88,7 @@ impl Taken {
 
     fn own(entry: &Entry, head: &Head<'_, Message<'_>>, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
-        let cause = Cause { offset: entry.offset, at: event.at, source: OWN.to_owned(), message_id: head.id.to_owned() };
+        let cause = Cause { offset: entry.offset, at: event.at, source: OWN_SOURCE.to_owned(), message_id: head.id.to_owned() };
         if let Fact::InterventionRequested { intervention } = &event.fact {
             let intervention = Some(*intervention);
             return Some(Taken { intervention, ..Taken::nothing(cause, event.at) });

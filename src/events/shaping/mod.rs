@@ -1,9 +1,9 @@
 //! Shaping: what becomes of a source's messages between the record of what came in and the events that all others read.
 //!
 //! In this order: the source's filter, its transformation, its tracking plan. A row of a warehouse that has no transformation becomes
-//! a message by the names of its columns. A message for which there is nothing to do goes on as the bytes that came, untouched. What does not go on is either dropped because a program said so, or kept aside with the reason:
-//! a program that fails, is stopped, or makes something that is no message; a filter that fails (it lets nothing pass then); a plan
-//! that blocks. Nothing is lost.
+//! a message by the names of its columns. A message for which there is nothing to do goes on as the bytes that came, untouched. What
+//! does not go on is either dropped because a program said so, or kept aside with the reason: a program that fails, is stopped, or
+//! makes something that is no message; a filter that fails (it lets nothing pass then); a plan that blocks. Nothing is lost.
 //!
 //! The result depends on the messages and on the configuration of the moment, and changes nothing: whoever asks commits what came
 //! of it together with having read the messages, so that each is shaped once, as far as anybody can see. The identifiers of what is

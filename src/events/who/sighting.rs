@@ -138,6 +138,7 @@ struct Received<'e> {
     event: &'e str,
     at: Timestamp,
     offset: u64,
+    actor: &'e RawValue,
     message: Message<'e>,
 }
 
@@ -183,10 +184,11 @@ impl<'e> Received<'e> {
     /// The customer's event that the entry is, if it is one.
     fn of(entry: &'e Entry) -> Option<Received<'e>> {
         let head: Head<'e, Message<'e>> = Head::with_message(&entry.payload)?;
-        Some(Received { event: head.id, at: head.at, offset: entry.offset, message: head.received?.message })
+        Some(Received { event: head.id, at: head.at, offset: entry.offset, actor: head.actor, message: head.received?.message })
     }
 
     fn look(&self, known: &mut KnownActors, pace: &mut Pace, sightings: &mut Vec<Sighting>) {
+        sightings.extend(self.client(known));
         let Some(sender) = self.sender(known) else { return };
         let seen = if sender.is_user { Evidence::Named } else { Evidence::Visited };
         let device = match sender.device {
@@ -204,6 +206,22 @@ impl<'e> Received<'e> {
             let seen = Seen { event, at: self.at, observed: Observed::Shown(evidence) };
             sightings.push(Sighting { actor, offset: self.offset, what: What::Seen(seen) });
         }
+    }
+
+    /// The client whose token it was sent with, if there was one and it is new that it sends.
+    fn client(&self, known: &mut KnownActors) -> Option<Sighting> {
+        // Most come with a write key, and their actors are not read.
+        if !self.actor.get().starts_with("{\"client\"") {
+            return None;
+        }
+        let Ok(Actor::Client(client)) = serde_json::from_str(self.actor.get()) else { return None };
+        let actor = ActorId::agent(&client);
+        let key = known.key(actor.external_id().id_type().as_str(), actor.external_id().value());
+        if known.settle(key, Evidence::SentEvents) {
+            return None;
+        }
+        let seen = Seen { event: self.event.parse().ok()?, at: self.at, observed: Observed::Shown(Evidence::SentEvents) };
+        Some(Sighting { actor, offset: self.offset, what: What::Seen(seen) })
     }
 
     fn sender(&self, known: &mut KnownActors) -> Option<Sender<'e>> {

@@ -28,6 +28,10 @@ use crate::{
 const LAST_DEFAULT: usize = 20;
 /// Proxies end what is silent for longer, and viewers take it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Why a view ends.
+const STOPS: &str = "The server stops.";
+const NOT_KNOWN: &str = "The operator's token is good no longer.";
+const NOT_FOUND_OUT: &str = "Whether the operator's token is still good cannot be found out now; look on again in a moment.";
 /// How long an operator may be gone and still see something.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 
@@ -78,9 +82,12 @@ fn events(looking: Looking) -> impl Stream<Item = Result<Event, Infallible>> + S
     let follow = stream::unfold(Some(looking), |looking| async {
         let mut looking = looking?;
         let told = looking.watch.next(HEARTBEAT).await;
+        let ended = if matches!(told, Told::Ended) { Err(STOPS) } else { looking.check().await };
+        if let Err(why) = ended {
+            return Some((Ok(named("end", format!("{{\"why\":\"{why}\"}}"))), None));
+        }
         let event = match told {
-            Told::Ended => return Some((Ok(end("The server stops.")), None)),
-            _ if !looking.is_still_known().await => return Some((Ok(end("The operator's token is good no longer.")), None)),
+            Told::Ended => return None,
             Told::Quiet => Event::default().comment("nothing new"),
             Told::Lost(count) => named("lost", format!("{{\"count\":{count}}}")),
             Told::Seen(sighting) => {
@@ -94,21 +101,19 @@ fn events(looking: Looking) -> impl Stream<Item = Result<Event, Infallible>> + S
 }
 
 impl Looking {
-    /// Who cannot be asked for is not known.
-    async fn is_still_known(&mut self) -> bool {
+    /// Whether the operator still is one; who cannot be asked for sees nothing either.
+    async fn check(&mut self) -> Result<(), &'static str> {
         let now = self.world.now();
-        if now.since(self.known_at) >= KNOWN_FOR {
-            if !operators::is_known(&self.world, self.operator).await.unwrap_or(false) {
-                return false;
-            }
-            self.known_at = now;
+        if now.since(self.known_at) < KNOWN_FOR {
+            return Ok(());
         }
-        true
+        match operators::is_known(&self.world, self.operator).await {
+            Ok(true) => self.known_at = now,
+            Ok(false) => return Err(NOT_KNOWN),
+            Err(_) => return Err(NOT_FOUND_OUT),
+        }
+        Ok(())
     }
-}
-
-fn end(why: &str) -> Event {
-    named("end", format!("{{\"why\":\"{why}\"}}"))
 }
 
 /// On one line: a message may have line breaks between its parts, never within a text.

@@ -4,7 +4,7 @@ use super::super::{APPEND_BYTES_MAX, LogError, Record, TopicSettings, check_topi
 use super::reader::Reader;
 use super::{Settings, aside, unavailable};
 use crate::domain::time::Timestamp;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -129,9 +129,36 @@ impl Cluster {
         let options = AdminOptions::new().request_timeout(Some(CHANGE_TIMEOUT)).operation_timeout(Some(CHANGE_TIMEOUT));
         let made = self.admin.create_topics([&new], &options).await.map_err(unavailable)?;
         match made.into_iter().next() {
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
+            Some(Ok(_)) | None => Ok(()),
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => match self.settings.topics.contains_key(topic) {
+                true => self.keep(&name, [("retention.ms", &age), ("retention.bytes", &bytes)]).await,
+                false => Ok(()),
+            },
             Some(Err((name, code))) => Err(unavailable(format!("the topic {name} cannot be made: {code}"))),
         }
+    }
+
+    /// Has the brokers keep a topic as the settings say today.
+    async fn keep(&self, name: &str, wanted: [(&str, &str); 2]) -> Result<(), LogError> {
+        let options = AdminOptions::new().request_timeout(Some(CHANGE_TIMEOUT));
+        let topic = ResourceSpecifier::Topic(name);
+        let known = self.admin.describe_configs([&topic], &options).await.map_err(unavailable)?;
+        let Some(Ok(known)) = known.into_iter().next() else { return Ok(()) };
+        let is_kept = |(key, value): &(&str, &str)| known.get(key).is_some_and(|entry| entry.value.as_deref() == Some(*value));
+        if wanted.iter().all(is_kept) {
+            return Ok(());
+        }
+        // The brokers take this for all that is set of the topic: what others have set there has to be said again.
+        let set = known.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        let others = set.filter(|entry| wanted.iter().all(|(key, _)| *key != entry.name));
+        let others = others.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)));
+        let altered = others.chain(wanted).fold(AlterConfig::new(topic), |altered, (key, value)| altered.set(key, value));
+        let answered = self.admin.alter_configs([&altered], &options).await.map_err(unavailable)?;
+        if let Some(Err((_, code))) = answered.into_iter().next() {
+            // It goes on as it is kept now, which is no reason not to start.
+            tracing::warn!(topic = name, %code, "the brokers do not take another retention for a topic");
+        }
+        Ok(())
     }
 
     fn wait_for_leaders(&self, name: &str) -> Result<u16, LogError> {

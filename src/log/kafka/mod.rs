@@ -57,7 +57,8 @@ pub struct Settings {
     pub brokers: String,
     /// What the names of topics, groups and transactions begin with, so that several installations can share a cluster.
     pub prefix: String,
-    /// By name; a topic that is not named has `TopicSettings::default()`. Used when the topic is made; later the cluster decides.
+    /// By name; a topic that is not named has `TopicSettings::default()`. How many partitions it has is decided when it is made; how
+    /// long it is kept, at each start.
     pub topics: HashMap<String, TopicSettings>,
     /// What may wait to be written before appends and commits are refused as `Busy`.
     pub queue_bytes_max: usize,

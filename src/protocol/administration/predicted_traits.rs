@@ -11,6 +11,7 @@ use crate::{
         predicted_trait::PredictedTrait,
         profile::Collection,
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+        secret::Secret,
         time::Timestamp,
     },
     keys::secrets::Purpose,
@@ -42,7 +43,8 @@ pub struct NewPredictedTrait {
     #[schema(value_type = String)]
     url: Url,
     /// What the model knows us by: sent as `Authorization: Bearer`.
-    token: Option<String>,
+    #[schema(value_type = Option<String>)]
+    token: Option<Secret<String>>,
     /// The traits that it is told; all if absent.
     inputs: Option<Vec<String>>,
     /// A profile that keeps changing is asked about only so often; 3,600 if absent.
@@ -115,10 +117,10 @@ pub async fn create(
         ADMIN_VALUE.because(format!("url may not be called{why}; internal_hosts lists hosts that may be."))
     })?;
     let is_token = |token: &String| TOKEN_CHARS.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if new.token.as_ref().is_some_and(|token| !is_token(token)) {
+    if new.token.as_ref().is_some_and(|token| !is_token(token.reveal())) {
         return Err(ADMIN_VALUE.because("token must have 1 to 2048 characters of ASCII, and no spaces."));
     }
-    let seal = |token: &String| world.secrets.seal(Purpose::ModelToken, &id.to_string(), NEVER, token);
+    let seal = |token: &Secret<String>| world.secrets.seal(Purpose::ModelToken, &id.to_string(), NEVER, token.reveal());
     let mut definition = PredictedTrait {
         id,
         key: new.key,

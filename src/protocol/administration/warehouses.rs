@@ -9,13 +9,14 @@ use crate::{
         id::{Id, OperatorKind, SourceKind},
         json::Json,
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+        secret::Secret,
         source::{Producer, Source},
         time::Timestamp,
         transformation::Purpose as ProgramPurpose,
         warehouse::{ConnectionUrl, KeyColumn, Position, Question, Row, Warehouse, mapped, message_of},
     },
     keys::secrets::Purpose,
-    outbound::warehouse::{PageLimits, WarehouseError, key_types, read},
+    outbound::warehouse::{PageLimits, WarehouseError, is_value, key_types, read},
     protocol::witness::Witness,
     sandbox::{Mistake, Outcome, Trial},
     storage::{sources, transformations, warehouses},
@@ -40,7 +41,8 @@ pub struct NewWarehouse {
     /// `postgres://user:password@host:5432/database`, of a user who may only read. The host has to be one of the setting
     /// `internal_hosts`. `?sslmode=` may be `verify-full` (if absent), `verify-ca`, `require` or `disable`. If all of this is absent,
     /// the connection stays.
-    connection: Option<String>,
+    #[schema(value_type = Option<String>)]
+    connection: Option<Secret<String>>,
     /// One `SELECT`, without parameters, order or limit: which of its rows come next is not its to say.
     query: String,
     /// Tells what is new: a timestamp or an integer that grows with each change. Rows without one are never read. An index over it
@@ -147,7 +149,7 @@ pub async fn put(
     let asked = Asked::of(world, new, known.as_ref(), now)?;
     let question = asked.question().await?;
     let trial = trial(world, source, &asked, &question, now).await?;
-    let sealed_connection = world.secrets.seal(Purpose::WarehouseConnection, &source.to_string(), NEVER, &asked.connection);
+    let sealed_connection = world.secrets.seal(Purpose::WarehouseConnection, &source.to_string(), NEVER, asked.connection.reveal());
     let fact = Fact::SourceChanged { source, change: "warehouse".to_owned() };
     let (witness, start_after, interval_s) = (Witness::new(world, Actor::Operator(operator), now), asked.start(), asked.interval_s);
     let write = world.storage.write(move |tx| {
@@ -172,7 +174,7 @@ pub async fn put(
 
 /// A request that was read, with the connection that it means.
 struct Asked {
-    connection: String,
+    connection: Secret<String>,
     url: ConnectionUrl,
     query: String,
     cursor_column: String,
@@ -189,8 +191,8 @@ impl Asked {
             (None, Some(known)) => sealed(world, known, now)?,
             (None, None) => return Err(ADMIN_VALUE.because("connection is missing; this source has none yet.")),
         };
-        let url =
-            ConnectionUrl::parse(&connection).map_err(|wrong| ADMIN_VALUE.because(format!("connection is wrong: {wrong}.")))?;
+        let url = ConnectionUrl::parse(connection.reveal())
+            .map_err(|wrong| ADMIN_VALUE.because(format!("connection is wrong: {wrong}.")))?;
         if !world.settings.is_internal(&url.host) {
             let told =
                 format!("The host {} is not in the setting internal_hosts; whoever runs this server adds it there.", url.host);
@@ -221,9 +223,16 @@ impl Asked {
     async fn question(&self) -> Result<Question, OAuthError> {
         let types = key_types(&self.url, &self.query, &self.cursor_column, &self.tie_breaker_column);
         let (cursor, tie_breaker) = types.await.map_err(refusal)?;
+        let cursor = KeyColumn { name: self.cursor_column.clone(), kind: cursor };
+        if let Some(start) = &self.start_after
+            && !is_value(&self.url, &cursor, start).await.map_err(refusal)?
+        {
+            let told = format!("start_after must be a value of {}, whose type is {}.", cursor.name, cursor.kind.as_str());
+            return Err(ADMIN_VALUE.because(told));
+        }
         Ok(Question {
             query: self.query.clone(),
-            cursor: KeyColumn { name: self.cursor_column.clone(), kind: cursor },
+            cursor,
             tie_breaker: KeyColumn { name: self.tie_breaker_column.clone(), kind: tie_breaker },
             settle_s: self.settle_s,
         })
@@ -298,13 +307,13 @@ fn check(source: Option<Source>) -> Result<(), OAuthError> {
     }
 }
 
-fn sealed(world: &World, warehouse: &Warehouse, now: Timestamp) -> Result<String, OAuthError> {
+fn sealed(world: &World, warehouse: &Warehouse, now: Timestamp) -> Result<Secret<String>, OAuthError> {
     let opened = world.secrets.open(Purpose::WarehouseConnection, &warehouse.source.to_string(), now, &warehouse.sealed_connection);
-    opened.ok_or_else(|| ADMIN_VALUE.because("The connection was sealed under another master key; give it again."))
+    opened.map(Secret::new).ok_or_else(|| ADMIN_VALUE.because("The connection was sealed under another master key; give it again."))
 }
 
 fn opened(world: &World, warehouse: &Warehouse, now: Timestamp) -> Result<ConnectionUrl, OAuthError> {
-    ConnectionUrl::parse(&sealed(world, warehouse, now)?)
+    ConnectionUrl::parse(sealed(world, warehouse, now)?.reveal())
         .map_err(|wrong| ADMIN_VALUE.because(format!("connection is wrong: {wrong}.")))
 }
 

@@ -8,6 +8,7 @@ use crate::{
         event::{Actor, Fact},
         id::{Id, OperatorKind, SourceKind},
         refusal::{ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+        secret::Secret,
         source::Producer,
         time::Timestamp,
         webhook::{Scheme, Webhook},
@@ -28,7 +29,8 @@ const NEVER: Timestamp = Timestamp(i64::MAX);
 pub struct NewWebhook {
     scheme: Scheme,
     /// What the service signs with, as it shows it. For every scheme but `none`.
-    secret: Option<String>,
+    #[schema(value_type = Option<String>)]
+    secret: Option<Secret<String>>,
     /// Where the signature stands; for `hmac_sha256` only.
     header: Option<String>,
     /// Where the service names a delivery, so that one that comes again is the same event. `Webhook-Id` if absent; with `stripe` it is
@@ -64,7 +66,7 @@ pub async fn put(
     let secret = match (new.scheme, new.secret) {
         (Scheme::None, None) => None,
         (Scheme::None, Some(_)) => return Err(refuse("The scheme none has no secret.")),
-        (_, Some(secret)) if SECRET_BYTES.contains(&secret.len()) => Some(secret),
+        (_, Some(secret)) if SECRET_BYTES.contains(&secret.reveal().len()) => Some(secret),
         _ => return Err(refuse("secret must have 8 to 512 bytes.")),
     };
     if new.header.is_some() != (new.scheme == Scheme::HmacSha256) {
@@ -73,7 +75,7 @@ pub async fn put(
     if new.id_header.is_some() && new.scheme == Scheme::Stripe {
         return Err(refuse("With the scheme stripe, the event's own id names it."));
     }
-    let seal = |secret: String| world.secrets.seal(Purpose::WebhookSecret, &source.to_string(), NEVER, &secret);
+    let seal = |secret: Secret<String>| world.secrets.seal(Purpose::WebhookSecret, &source.to_string(), NEVER, secret.reveal());
     let webhook = Webhook {
         source,
         scheme: new.scheme,

@@ -23,16 +23,21 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use deputy::log::{disk::RealDisk, embedded::reader::Reader};
+use deputy::{
+    events::ingest::body::BODY_BYTES_MAX,
+    log::{disk::RealDisk, embedded::reader::Reader},
+    world::memory::INGEST_BYTES_MAX,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command};
 
 use self::proxy::{Fault, Proxy};
 use super::{
     processes::{self, Announces, Process},
     surroundings::free_ports,
 };
+use crate::support::migrated_database;
 
 /// What happens to a source's first requests.
 const BAD_WEATHER: [Fault; 5] = [Fault::TooMany, Fault::Lost, Fault::Unavailable, Fault::AnswerLost, Fault::Silence];
@@ -43,19 +48,27 @@ struct Tracking {
     folder: TempDir,
     host: String,
     proxy: Proxy,
+    /// Where the server itself listens.
+    address: SocketAddr,
     server: Process,
 }
 
 impl Tracking {
     async fn start() -> Tracking {
+        Tracking::start_with(&[]).await
+    }
+
+    /// With these variables in the server's environment.
+    async fn start_with(environment: &[(&str, String)]) -> Tracking {
         let folder = TempDir::new().expect("a folder for the test");
         let [server, proxy] = free_ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let host = format!("http://{proxy}");
         let proxy = Proxy::start(proxy, server, folder.path().join("data/operator.token")).await;
         let mut serve = deputy(folder.path(), &host);
-        serve.arg("serve").env("DEPUTY_LISTEN", server.to_string());
+        serve.arg("serve").env("DEPUTY_LISTEN", server.to_string()).envs(environment.iter().cloned());
+        let address = server;
         let server = Process::start(serve, Announces::OnError, "serving").await;
-        Tracking { folder, host, proxy, server }
+        Tracking { folder, host, proxy, address, server }
     }
 
     /// Has an operator do something at the command line.
@@ -114,6 +127,18 @@ impl Tracking {
     }
 }
 
+/// Takes all the room that the server has for what comes in at once: promises the largest bodies, and sends nothing of them.
+async fn crowd(address: SocketAddr) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..INGEST_BYTES_MAX / BODY_BYTES_MAX {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let head = format!("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_BYTES_MAX}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        crowd.push(stream);
+    }
+    crowd
+}
+
 /// `deputy` with the settings of this test: the process that serves, and those that ask it.
 fn deputy(folder: &Path, issuer: &str) -> Command {
     let mut command = processes::deputy();
@@ -168,10 +193,28 @@ async fn segment_crate() {
     tracking.run(program, &BAD_WEATHER, &CALLS).await;
 }
 
+/// What the server itself says when it has no room, and when its database is away: that it be tried again, and it is.
+#[tokio::test]
+async fn segment_node_loses_nothing_when_the_server_is_in_trouble() {
+    let database = migrated_database().await;
+    let tracking = Tracking::start_with(&[("DEPUTY_DATABASE", database.url())]).await;
+    let script = tracking.script("segment_node.mjs", &[]).await;
+    database.go_away().await;
+    let crowd = crowd(tracking.address).await;
+    let trouble = async {
+        tracking.proxy.answered(429).await;
+        drop(crowd);
+        tracking.proxy.answered(503).await;
+        database.come_back().await;
+    };
+    tokio::join!(tracking.run(script, &[], &CALLS), trouble);
+}
+
 #[tokio::test]
 async fn segment_in_chromium() {
     let tracking = Tracking::start().await;
     let script = tracking.script("segment_browser.mjs", &["--kind", "browser"]).await;
+    // In a browser the SDK waits for an answer for as long as the connection stands: silence is nothing that it can tell.
     tracking.run(script, &BAD_WEATHER[..4], &CALLS_OF_A_BROWSER).await;
     let messages = messages(tracking.folder.path());
     assert!(messages.values().all(|message| message["context"]["ip"] == "127.0.0.1"), "{messages:?}");

@@ -12,7 +12,11 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
+
+/// How long it may take until something happens that will.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub enum Fault {
 /// The proxy, until it is dropped.
 pub struct Proxy {
     faults: Arc<Mutex<VecDeque<Fault>>>,
-    statuses: Arc<Mutex<Vec<u16>>>,
+    statuses: watch::Sender<Vec<u16>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -42,15 +46,15 @@ impl Proxy {
     /// Passes on what comes to `address`. `operator_token` is the file of the server's first operator.
     pub async fn start(address: SocketAddr, server: SocketAddr, operator_token: PathBuf) -> Proxy {
         let listener = TcpListener::bind(address).await.expect("the port is free");
-        let (faults, statuses) = (Arc::<Mutex<VecDeque<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
-        let (planned, seen) = (Arc::clone(&faults), Arc::clone(&statuses));
+        let (faults, statuses) = (Arc::<Mutex<VecDeque<_>>>::default(), watch::Sender::new(Vec::new()));
+        let (planned, seen) = (Arc::clone(&faults), statuses.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let exchange = Exchange {
                     server,
                     operator_token: operator_token.clone(),
                     faults: Arc::clone(&planned),
-                    statuses: Arc::clone(&seen),
+                    statuses: seen.clone(),
                 };
                 // One that breaks is what this is for.
                 tokio::spawn(async move { exchange.run(client).await.ok() });
@@ -71,7 +75,14 @@ impl Proxy {
 
     /// The statuses that the server itself answered at the tracking API.
     pub fn statuses(&self) -> Vec<u16> {
-        self.statuses.lock().expect("nobody panics while holding it").clone()
+        self.statuses.borrow().clone()
+    }
+
+    /// Waits until the server itself has answered so.
+    pub async fn answered(&self, status: u16) {
+        let mut statuses = self.statuses.subscribe();
+        let answered = statuses.wait_for(|statuses| statuses.contains(&status));
+        tokio::time::timeout(PATIENCE, answered).await.expect("it comes to that").expect("the proxy is there");
     }
 }
 
@@ -86,7 +97,7 @@ struct Exchange {
     server: SocketAddr,
     operator_token: PathBuf,
     faults: Arc<Mutex<VecDeque<Fault>>>,
-    statuses: Arc<Mutex<Vec<u16>>>,
+    statuses: watch::Sender<Vec<u16>>,
 }
 
 impl Exchange {
@@ -111,9 +122,9 @@ impl Exchange {
         if is_tracking {
             let line = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
             let status = line.split(' ').nth(1).and_then(|text| text.parse::<u16>().ok());
-            self.statuses.lock().expect("nobody panics while holding it").extend(status);
+            self.statuses.send_modify(|statuses| statuses.extend(status));
         }
-        if fault == Some(Fault::AnswerLost) { Ok(()) } else { client.write_all(&answer).await }
+        if fault == Some(Fault::AnswerLost) { Ok(()) } else { client.write_all(&hurried(&answer)).await }
     }
 
     /// Ends the grant of the access token that the request bears.
@@ -131,6 +142,16 @@ impl Exchange {
         let answer = exchange(self.server, request.as_bytes()).await.expect("the server answers");
         assert!(answer.starts_with(b"HTTP/1.1 204"), "{}", String::from_utf8_lossy(&answer));
     }
+}
+
+/// The answer as it is, but for the minutes that the server has everybody stay away: a second is enough for a test.
+fn hurried(answer: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"\r\nretry-after: ";
+    let Some(place) = answer.windows(NAME.len()).position(|window| window == NAME) else { return answer.to_vec() };
+    let (head, rest) = answer.split_at(place + NAME.len());
+    let rest = rest.trim_ascii_start();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    [head, b"1", &rest[digits..]].concat()
 }
 
 /// The head, and the whole request, told to be its connection's last.

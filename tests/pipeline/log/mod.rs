@@ -23,7 +23,7 @@ use deputy::{
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
 };
 use tempfile::TempDir;

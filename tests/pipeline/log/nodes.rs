@@ -81,6 +81,32 @@ async fn of_two_owners_the_later_one_counts() {
 }
 
 #[tokio::test]
+async fn a_topic_is_kept_as_the_latest_start_says() {
+    let (brokers, prefix) = (broker::brokers(), broker::prefix());
+    let open = async |age: Option<Duration>, bytes_max: Option<u64>| {
+        let topic = TopicSettings { partitions: 2, retention: Retention { age, bytes_max } };
+        let topics = HashMap::from([(TOPIC.to_owned(), topic)]);
+        let settings = kafka::Settings { brokers: brokers.clone(), prefix: prefix.clone(), topics, queue_bytes_max: 1 << 20 };
+        Kafka::open(settings).await.expect("the log opens").close().await.expect("closed");
+    };
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a client");
+    let name = format!("{prefix}.{TOPIC}");
+    let kept = async || {
+        let topic = [&ResourceSpecifier::Topic(&name)];
+        let told = admin.describe_configs(topic, &AdminOptions::new()).await.expect("the brokers answer").remove(0);
+        let told = told.expect("there is such a topic");
+        let value = |key: &str| told.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        ["retention.ms", "retention.bytes", "max.message.bytes"].map(value)
+    };
+    open(Some(Duration::from_secs(86_400)), None).await;
+    let [age, bytes, message] = kept().await;
+    assert_eq!((&*age, &*bytes), ("86400000", "-1"));
+    open(None, Some(2_000_000)).await;
+    assert_eq!(kept().await, ["-1".to_owned(), "1000000".to_owned(), message], "and all else is as it was");
+}
+
+#[tokio::test]
 async fn a_folder_has_one_owner() {
     let folder = TempDir::new().expect("a folder");
     let place = Place::Folder(folder.path().join("log"));

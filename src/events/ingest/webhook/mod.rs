@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::soundness;
 use crate::{
     domain::{
-        event::{Actor, Fact},
+        event::{Actor, Event, Fact},
         id::{EventKind, Id, SourceKind},
         json::Json,
         refusal::{OAuthError, WEBHOOK_MALFORMED, WEBHOOK_SIGNATURE, WEBHOOK_UNKNOWN},
@@ -69,8 +69,8 @@ async fn take(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8]
     let message_id = message_id(webhook, headers, text)?.unwrap_or_else(|| event_id.to_string());
     let message = message(&message_id, headers, text, now)?;
     let fact = Fact::EventReceived { source, message_id, message };
-    let event = crate::domain::event::Event { id: event_id, at: now, actor: Actor::Source(source), fact };
-    super::append(world, vec![record(&event)], source, now).await
+    let event = Event { id: event_id, at: now, actor: Actor::Source(source), fact };
+    super::append(world, vec![record(&event)], source, now).await.map_err(super::untaken)
 }
 
 fn check(world: &World, webhook: &Webhook, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), OAuthError> {

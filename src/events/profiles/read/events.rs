@@ -20,15 +20,13 @@ use crate::{
         StorageError, definitions,
         profile_states::{self, EventPlace},
     },
-    world::{EVENTS, StageError, World},
+    world::{EVENTS, OWN_SOURCE, StageError, World},
 };
 
 /// Places that one question looks at, at most; whoever asks goes on from there.
 const PLACES_MAX: usize = 1_000;
 /// Places that are looked at together.
 const CHUNK: i64 = 200;
-/// The source of our own facts.
-const OWN: &str = "deputy";
 
 /// Which events are asked for.
 #[derive(Debug, Clone)]
@@ -174,6 +172,6 @@ fn told(event: &Event) -> Value {
     let fact = serde_json::to_value(&event.fact).unwrap_or_default();
     json!({
         "type": "track", "event": fact["type"], "properties": fact["data"], "context": null,
-        "timestamp": event.at.to_iso_8601(), "message_id": event.id, "source_id": OWN,
+        "timestamp": event.at.to_iso_8601(), "message_id": event.id, "source_id": OWN_SOURCE,
     })
 }
