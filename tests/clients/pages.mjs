@@ -250,10 +250,6 @@ async function journey(window, other, invitation, scripted) {
   same(window.heard().get("error"), "access_denied", "what the agent hears of a refusal");
   step("narrowed and refused by clicking");
 
-  await window.ask("notes:read notes:write offline_access", ONWARD);
-  await window.allowIntoTheApp();
-  step("an agent that redirects on is reached");
-
   await window.open("/account");
   await window.inspect("connected apps");
   await window.press("End access");
@@ -268,6 +264,11 @@ async function journey(window, other, invitation, scripted) {
   await other.open("/account");
   same(await other.heading(), "Sign in", "what the other browser sees");
   step("the other session has ended");
+
+  await other.ask("notes:read notes:write offline_access", ONWARD);
+  await other.signIn(PASSWORD);
+  await other.allowIntoTheApp();
+  step("an agent that redirects on is reached");
 
   await window.follow("Password");
   await window.inspect("password");

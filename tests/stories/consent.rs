@@ -185,6 +185,7 @@ async fn an_address_that_takes_forms_only_shows_a_page_to_a_browser() {
     for path in ["/consent", "/sign-out", "/account/apps/end", "/account/sessions/end", "/account/sessions/end-others"] {
         let page = browse(path).await.refused_on_page(405, "request.method");
         assert!(page.header("allow").is_some_and(|methods| methods.contains("POST")), "{path}: {page:?}");
+        assert!(page.body.contains("There is nothing here"), "{}", page.body);
         deputy.get(path).await.refused(405, "method_not_allowed");
     }
     assert_eq!(deputy.last_reason().await, "request.method");

@@ -73,7 +73,7 @@ impl Obstacle {
             _ if is(&REDIRECT_URI_MISSING) || is(&REDIRECT_URI_UNREGISTERED) => Obstacle::RedirectMismatch,
             _ if is(&CLIENT_ROGUE) => Obstacle::RogueClient,
             Code::InvalidClient | Code::UnauthorizedClient => Obstacle::UnknownClient,
-            Code::NotFound => Obstacle::NotFound,
+            Code::NotFound | Code::MethodNotAllowed => Obstacle::NotFound,
             _ => Obstacle::MalformedRequest,
         }
     }
