@@ -60,6 +60,8 @@ pub async fn end(world: &World, person: &Person, grant: Id<GrantKind>, now: Time
     let end = world.storage.write(move |tx| {
         Box::pin(async move {
             let Some(found) = grants::find(tx, grant).await?.filter(|found| found.person == Some(person)) else { return Ok(()) };
+            // Whoever redeems a code under it holds it too: what they begin is ended or seen here.
+            grants::hold_consent(tx, person, &found.client, found.resource.as_ref()).await?;
             let Some((client, _)) = grants::end(tx, grant, EndCause::Person, now).await? else { return Ok(()) };
             let live = grants::list_live_of(tx, person, now).await?;
             let is_left = |other: &Grant| {
