@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinHandle,
+    time::Instant,
 };
 use tower::ServiceExt as _;
 
@@ -22,17 +23,22 @@ use crate::{
     domain::time::Timestamp,
     events::{consumers::unless_paused, dedup, ingest::warehouse, profiles, relay, risk, who},
     http,
-    protocol::administration::{
-        operators::{self, FirstOperatorError},
-        upkeep,
+    protocol::{
+        administration::{
+            operators::{self, FirstOperatorError},
+            upkeep,
+        },
+        refusals,
     },
     world::{Progress, StageError, World, open::OpenError},
 };
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a stop waits for requests in flight.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stop takes at most: less than the ten seconds after which the usual supervisors kill.
+const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+/// How much of it may be spent on requests in flight.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(7);
 /// Connections that are open at once; whoever comes then waits in the listener's queue.
 const CONNECTIONS_MAX: usize = 8192;
 /// How long accepting pauses when the process has no file descriptor left.
@@ -49,55 +55,96 @@ pub enum ServerError {
     Operator(#[from] FirstOperatorError),
 }
 
-/// A background stage: what it is called, its step, and how long it rests when there is nothing to do.
+/// A background stage: what it is called, its step, how long it rests when there is nothing to do, and what a stop means to it.
 pub struct Stage {
     pub name: &'static str,
     pub step: for<'w> fn(&'w World, Timestamp) -> BoxFuture<'w, Result<Progress, StageError>>,
     pub rest: Duration,
+    pub at_stop: AtStop,
+}
+
+/// What a stage does when the server is told to stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AtStop {
+    /// Goes on after the last request until there is nothing left to do.
+    Finishes,
+    /// Ends with the step that it is in: the next start finds the rest where it is.
+    Leaves,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stopping {
+    NotYet,
+    /// Nobody new is let in.
+    Begun,
+    /// Nothing is in flight any more.
+    Answered,
 }
 
 /// All stages. Tests and the simulator step them by hand.
 pub const STAGES: &[Stage] = &[
-    Stage { name: "relay", step: |world, now| Box::pin(relay::step(world, now)), rest: Duration::from_millis(50) },
-    Stage { name: "warehouses", step: |world, now| Box::pin(warehouse::step(world, now)), rest: Duration::from_secs(1) },
+    Stage {
+        name: "relay",
+        step: |world, now| Box::pin(relay::step(world, now)),
+        rest: Duration::from_millis(50),
+        at_stop: AtStop::Finishes,
+    },
+    Stage {
+        name: "warehouses",
+        step: |world, now| Box::pin(warehouse::step(world, now)),
+        rest: Duration::from_secs(1),
+        at_stop: AtStop::Leaves,
+    },
     Stage {
         name: "dedup",
         step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, now))),
         rest: Duration::from_millis(20),
+        at_stop: AtStop::Leaves,
     },
     Stage {
         name: "profiles",
         step: |world, now| Box::pin(unless_paused(world, profiles::CONSUMER, profiles::step(world, now))),
         rest: Duration::from_millis(20),
+        at_stop: AtStop::Leaves,
     },
     Stage {
         name: "risk",
         step: |world, now| Box::pin(unless_paused(world, risk::CONSUMER, risk::step(world, now))),
         rest: Duration::from_millis(20),
+        at_stop: AtStop::Leaves,
     },
     Stage {
         name: "who",
         step: |world, now| Box::pin(unless_paused(world, who::CONSUMER, who::step(world, now))),
         rest: Duration::from_millis(20),
+        at_stop: AtStop::Leaves,
     },
     Stage {
         name: "forgetting",
         step: |world, now| Box::pin(profiles::forgetting::step(world, now)),
         rest: Duration::from_millis(200),
+        at_stop: AtStop::Leaves,
     },
     Stage {
         name: "predictions",
         step: |world, now| Box::pin(profiles::predictions::step(world, now)),
         rest: Duration::from_secs(1),
+        at_stop: AtStop::Leaves,
     },
-    Stage { name: "upkeep", step: |world, now| Box::pin(upkeep::step(world, now)), rest: Duration::from_secs(30) },
+    Stage {
+        name: "upkeep",
+        step: |world, now| Box::pin(upkeep::step(world, now)),
+        rest: Duration::from_secs(30),
+        at_stop: AtStop::Leaves,
+    },
 ];
 
 /// A server that runs.
 pub struct Server {
     pub world: Arc<World>,
     pub address: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stopping>,
     accepting: JoinHandle<()>,
     stages: Vec<JoinHandle<()>>,
 }
@@ -140,23 +187,46 @@ impl Server {
         let address = listener.local_addr().map_err(|source| ServerError::Listen { address: world.settings.listen, source })?;
         crate::telemetry::metrics();
         operators::first(&world).await?;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Stopping::NotYet);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
         let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();
         Ok(Server { world, address, stop, accepting, stages })
     }
 
-    /// Finishes requests in flight, lets every stage come to rest, and closes the world.
+    /// Finishes requests in flight, then what they have left for the log, and closes the world. Whatever waits to be worked on waits
+    /// for the next start.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
+        let Server { world, stop, accepting, stages, .. } = self;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        stop.send_replace(Stopping::Begun);
         // Their requests never finish by themselves.
-        self.world.memory.viewers.close();
-        for task in std::iter::once(self.accepting).chain(self.stages) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of the server ended badly");
-            }
+        world.memory.viewers.close();
+        end(accepting, deadline).await;
+        stop.send_replace(Stopping::Answered);
+        for stage in stages {
+            end(stage, deadline).await;
         }
-        self.world.close().await;
+        if let Err(error) = refusals::tell_left_out(&world, world.now()).await {
+            tracing::warn!(%error, "how many refusals are not on record is not told");
+        }
+        world.close().await;
+    }
+}
+
+/// Waits until a task has ended; at the deadline it is cut off, as a crash would, which it bears.
+async fn end(mut task: JoinHandle<()>, deadline: Instant) {
+    let ended = match tokio::time::timeout_at(deadline, &mut task).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!("a task of the server did not end in time and is cut off");
+            task.abort();
+            task.await
+        }
+    };
+    if let Err(error) = ended
+        && !error.is_cancelled()
+    {
+        tracing::error!(%error, "a task of the server ended badly");
     }
 }
 
@@ -165,7 +235,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
 }
 
-async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, router: Router, mut stop: watch::Receiver<Stopping>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
@@ -175,7 +245,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
-            _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
+            _ = stop.wait_for(|stopping| *stopping >= Stopping::Begun) => break,
         };
         let (place, stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -193,7 +263,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         });
     }
     drop(listener);
-    if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(REQUESTS_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are cut off");
     }
 }
@@ -215,8 +285,17 @@ fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }
 
-async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stopped: watch::Receiver<bool>) {
+async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stop: watch::Receiver<Stopping>) {
+    let last = match stage.at_stop {
+        AtStop::Finishes => Stopping::Answered,
+        AtStop::Leaves => Stopping::Begun,
+    };
     loop {
+        // Looked at before the step: whoever finishes takes one more look at what there is to do.
+        let is_time = *stop.borrow() >= last;
+        if is_time && stage.at_stop == AtStop::Leaves {
+            return;
+        }
         let progress = match (stage.step)(&world, world.now()).await {
             Ok(progress) => progress,
             Err(error) => {
@@ -227,13 +306,12 @@ async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stopped: watch:
         if progress == Progress::Advanced {
             continue;
         }
-        // At rest when the stop comes: everything that was there to do is done.
-        if *stopped.borrow() {
+        if is_time {
             return;
         }
         tokio::select! {
             _ = tokio::time::sleep(stage.rest) => {}
-            _ = stopped.wait_for(|is_stopped| *is_stopped) => {}
+            _ = stop.wait_for(|stopping| *stopping >= last) => {}
         }
     }
 }

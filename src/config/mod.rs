@@ -40,6 +40,7 @@ pub struct Settings {
     pub database_connections_max: u32,
     pub log: LogAddress,
     pub log_partitions: u16,
+    pub recorded_refusals_per_second_max: u32,
     pub facts_retention_s: u32,
     /// Zero means no limit by size.
     pub facts_retention_bytes_max: u64,
@@ -143,6 +144,7 @@ impl Given {
             database_connections_max: self.one("database_connections_max"),
             log: self.one("log"),
             log_partitions: self.one("log_partitions"),
+            recorded_refusals_per_second_max: self.one("recorded_refusals_per_second_max"),
             facts_retention_s: self.one("facts_retention_s"),
             facts_retention_bytes_max: self.one("facts_retention_bytes_max"),
             events_retention_s: self.one("events_retention_s"),

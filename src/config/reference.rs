@@ -147,6 +147,13 @@ pub const KEYS: &[Key] = &[
         meaning: "Into how many parts new facts are cut, so that nodes can share the work. Counts when the log is made.",
     },
     Key {
+        name: "recorded_refusals_per_second_max",
+        unit: "refusals",
+        default: "10",
+        form: Form::Whole { min: 1, max: 100_000 },
+        meaning: "How many refused requests each process puts on record, a minute's worth at once; of one network, a quarter. The rest are counted.",
+    },
+    Key {
         name: "facts_retention_s",
         unit: "seconds",
         default: "34560000",
@@ -158,7 +165,7 @@ pub const KEYS: &[Key] = &[
         unit: "bytes",
         default: "0",
         form: Form::Whole { min: 0, max: 1_000_000_000_000_000 },
-        meaning: "Above this size the oldest facts are dropped before their time; 0 for no limit.",
+        meaning: "Above this size the oldest facts are dropped before their time; 0 for no limit, so that no noise ever ends what is older.",
     },
     Key {
         name: "events_retention_s",

@@ -3,6 +3,8 @@
 /// Events looked at in passing.
 mod head;
 
+use std::collections::BTreeMap;
+
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, value::MapAccessDeserializer},
@@ -88,6 +90,9 @@ pub enum Fact {
         code: String,
         reason: String,
     },
+    /// So many requests were refused, by reason, whose refusals are not on record one by one.
+    #[serde(rename = "refusals.left_out.v1")]
+    RefusalsLeftOut { reasons: BTreeMap<String, u64> },
     #[serde(rename = "consent.given.v1")]
     ConsentGiven {
         client: ClientId,
@@ -353,6 +358,7 @@ impl Fact {
             Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => grant.to_string(),
             // Nothing proves which client it was.
             Fact::RequestRefused { route, .. } => route.clone(),
+            Fact::RefusalsLeftOut { .. } => "refusals".to_owned(),
             Fact::ConsentGiven { client, .. }
             | Fact::ConsentRefused { client, .. }
             | Fact::ClientRegistered { client, .. }

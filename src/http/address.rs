@@ -8,11 +8,11 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, request::Parts},
 };
 use ipnet::IpNet;
 
-use crate::world::World;
+use crate::{config::Settings, world::World};
 
 /// The address that a request comes from.
 pub(crate) struct Address(pub(crate) IpAddr);
@@ -21,10 +21,14 @@ impl FromRequestParts<Arc<World>> for Address {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, world: &Arc<World>) -> Result<Address, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let peer = peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        Ok(Address(believed(peer, &parts.headers, &world.settings.trusted_proxies)))
+        Ok(Address(of(&parts.extensions, &parts.headers, &world.settings)))
     }
+}
+
+/// The address that a request of this connection, with these headers, comes from.
+pub(super) fn of(extensions: &Extensions, headers: &HeaderMap, settings: &Settings) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    believed(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), headers, &settings.trusted_proxies)
 }
 
 /// The address that a request comes from: the peer's, or, behind proxies that we trust, the last one that they did not add

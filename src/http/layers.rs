@@ -2,6 +2,7 @@
 
 use std::{
     future::{Ready, ready},
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -19,13 +20,10 @@ use futures_util::{
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{error::Refused, people, probes, producers};
+use super::{address, error::Refused, people, probes, producers};
 use crate::{
-    domain::{
-        event::{Actor, Fact},
-        refusal::OVERLOADED,
-    },
-    protocol::record_refusal,
+    domain::refusal::OVERLOADED,
+    protocol::refusals::{self, RefusedRequest},
     telemetry::{RequestTrace, TraceId},
     world::World,
 };
@@ -90,6 +88,7 @@ where
         let trace = RequestTrace::begin(request.method(), request.headers());
         request.extensions_mut().insert(RequestId(trace.trace_id));
         let route = request.extensions().get::<MatchedPath>().cloned();
+        let address = address::of(request.extensions(), request.headers(), &self.admission.world.settings);
         let answering = trace.cover(self.inner.call(request));
         let world = Arc::clone(&self.admission.world);
         Either::Right(Box::pin(async move {
@@ -97,7 +96,7 @@ where
             let response = answering.await?;
             let route = route.as_ref().map(MatchedPath::as_str);
             if let Some(refused) = response.extensions().get::<Refused>() {
-                put_on_record(&world, refused, route).await;
+                put_on_record(&world, refused, route, address).await;
             }
             trace.end(route, response.status(), started.elapsed());
             Ok(response)
@@ -117,12 +116,10 @@ fn turn_away(world: &World, request: &Request) -> Response {
     if request.headers().contains_key(header::ORIGIN) { expose(told) } else { told }
 }
 
-async fn put_on_record(world: &World, refused: &Refused, route: Option<&str>) {
+async fn put_on_record(world: &World, refused: &Refused, route: Option<&str>, address: IpAddr) {
+    let Refused { code, reason, client } = refused.clone();
     let route = route.unwrap_or("unmatched").to_owned();
-    let (code, reason) = (refused.code.as_str().to_owned(), refused.reason.to_owned());
-    let fact = Fact::RequestRefused { route, client: refused.client.clone(), code, reason };
-    let event = world.event(world.now(), Actor::Anonymous, fact);
-    record_refusal(world, refused.code, refused.reason, event).await;
+    refusals::record(world, RefusedRequest { code, reason, route, client, address }, world.now()).await;
 }
 
 const ALLOWED_HEADERS: HeaderValue =

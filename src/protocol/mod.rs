@@ -16,6 +16,7 @@
 //! | `revocation` | [RFC 7009](https://www.rfc-editor.org/rfc/rfc7009) |
 //! | `userinfo` | [OpenID Connect Core §5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo) |
 //! | `tracking_api` | [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) at our own tracking API |
+//! | `refusals` | ours: refusals on record |
 //! | `people` | [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html), [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates): the person's side |
 //! | `administration` | ours: what operators do through `/admin/v1` |
 //!
@@ -37,41 +38,13 @@ pub mod userinfo;
 pub mod tracking_api;
 pub mod people;
 pub mod administration;
+pub mod refusals;
 mod trouble;
 mod witness;
-
-use crate::{
-    domain::{event::Event, refusal::Code},
-    world::World,
-};
 
 /// The token of an `Authorization: Bearer` header ([RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)).
 pub fn bearer(authorization: &[u8]) -> Option<String> {
     let (scheme, token) = authorization.split_at_checked(7)?;
     let token = std::str::from_utf8(token.trim_ascii()).ok()?;
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then(|| token.to_owned())
-}
-
-/// Counts a refusal, and tells whether it is to be recorded. Trouble of our own is not, nor what a flood of refusals exceeds:
-/// otherwise anybody could fill the disk.
-fn count_refusal(world: &World, code: Code, reason: &'static str) -> bool {
-    metrics::counter!("deputy_refusals_total", "reason" => reason).increment(1);
-    if matches!(code, Code::TemporarilyUnavailable | Code::TooManyRequests | Code::ServerError) {
-        return false;
-    }
-    let is_within = world.memory.recorded_refusals.check().is_ok();
-    if !is_within {
-        metrics::counter!("deputy_refusals_unrecorded_total").increment(1);
-    }
-    is_within
-}
-
-/// Puts the refusal of a request on record, straight in the log: it changes nothing else.
-pub async fn record_refusal(world: &World, code: Code, reason: &'static str, event: Event) {
-    if !count_refusal(world, code, reason) {
-        return;
-    }
-    if let Err(error) = world.record(&event).await {
-        tracing::warn!(%error, reason, "a refusal could not be put on record");
-    }
 }

@@ -152,15 +152,22 @@ pub async fn find_consent(
     resource: Option<&ResourceIdentifier>,
 ) -> Result<Option<Consent>, StorageError> {
     let sql = "SELECT scopes, given_at, client_hash, doubt FROM consents WHERE person = $1 AND client = $2 AND resource = $3";
-    tx.row(
-        sql,
-        &[(&person.to_string()).into(), client.as_str().into(), resource.map_or("", ResourceIdentifier::as_str).into()],
-        |row| {
-            let doubt = row.json_or_null(3)?;
-            Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)?, doubt })
-        },
-    )
-    .await
+    let resource = resource.map_or("", ResourceIdentifier::as_str);
+    tx.row(sql, &[(&person.to_string()).into(), client.as_str().into(), resource.into()], read_consent).await
+}
+
+/// As `find_consent`, and until the transaction ends nobody else changes or withdraws it: a grant that begins under it is seen by
+/// whoever ends what it allows. Held before any grant.
+pub async fn hold_consent(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+) -> Result<Option<Consent>, StorageError> {
+    let sql = "UPDATE consents SET scopes = scopes WHERE person = $1 AND client = $2 AND resource = $3 \
+               RETURNING scopes, given_at, client_hash, doubt";
+    let resource = resource.map_or("", ResourceIdentifier::as_str);
+    tx.row(sql, &[(&person.to_string()).into(), client.as_str().into(), resource.into()], read_consent).await
 }
 
 /// Remembers what the person allows now, in place of what they allowed before. Whatever was in doubt no longer is.
@@ -226,6 +233,11 @@ pub async fn delete_consents(
 ) -> Result<u64, StorageError> {
     let sql = "DELETE FROM consents WHERE person = $1 AND ($2 = '' OR client = $2) AND given_at <= $3";
     tx.exec(sql, &[(&person.to_string()).into(), client.map_or("", ClientId::as_str).into(), given_until.0.into()]).await
+}
+
+fn read_consent(row: &Row<'_>) -> Result<Consent, StorageError> {
+    let doubt = row.json_or_null(3)?;
+    Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)?, doubt })
 }
 
 fn read(row: &Row<'_>) -> Result<Grant, StorageError> {

@@ -17,6 +17,12 @@ pub struct Sources {
     by_write_key: HashMap<[u8; 32], usize>,
 }
 
+/// How many there are.
+pub async fn count(tx: &mut Tx) -> Result<u64, StorageError> {
+    let found = tx.row("SELECT count(*) FROM sources", &[], |row| row.int(0)).await?;
+    found.and_then(|count| u64::try_from(count).ok()).ok_or_else(|| unreadable("a count"))
+}
+
 impl Sources {
     pub(super) fn new(all: Vec<Source>) -> Sources {
         let by_write_key = all.iter().enumerate().map(|(place, source)| (source.write_key_digest.0, place)).collect();

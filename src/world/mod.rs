@@ -5,6 +5,7 @@ pub mod clock;
 pub mod entropy;
 pub mod lately;
 pub mod memory;
+pub mod refusals;
 pub mod seen;
 pub mod profiles;
 pub mod actors;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use deputy::domain::refusal::{ADMIN_CURSOR, ADMIN_VALUE, OPERATOR_TOKEN, REQUEST_NOT_FOUND};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, CALLBACK, Installation, RESOURCE, each_engine};
+use crate::support::{Agent, Answer, CALLBACK, Installation, RESOURCE, agent::claims, each_engine};
 
 /// The status of a request whose path no library tidied up.
 fn status_of(deputy: &Installation, request_line: &str) -> u16 {
@@ -21,7 +21,7 @@ fn status_of(deputy: &Installation, request_line: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attack_19_20_no_spelling_of_a_path_avoids_the_token() {
+async fn cve_2026_15573_and_2025_71399_no_spelling_of_a_path_avoids_the_token() {
     each_engine(async |deputy| {
         let made = json!({"client_name": "App", "redirect_uris": [CALLBACK]});
         deputy.operate("POST", "/clients", made).await.ok();
@@ -72,7 +72,7 @@ async fn attack_19_20_no_spelling_of_a_path_avoids_the_token() {
 }
 
 #[tokio::test]
-async fn attack_19_only_one_whole_bearer_token_of_an_operator_opens() {
+async fn cve_2026_15573_only_one_whole_bearer_token_of_an_operator_opens() {
     each_engine(async |deputy| {
         deputy.resource().await;
         let token = deputy.operator_token();
@@ -104,7 +104,7 @@ async fn attack_19_only_one_whole_bearer_token_of_an_operator_opens() {
 }
 
 #[tokio::test]
-async fn attack_39_of_all_cut_offs_the_strictest_wins() {
+async fn cve_2026_8922_of_all_cut_offs_the_strictest_wins() {
     each_engine(async |deputy| {
         let resource = deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
@@ -136,7 +136,7 @@ async fn attack_39_of_all_cut_offs_the_strictest_wins() {
 }
 
 #[tokio::test]
-async fn attack_85_no_secret_follows_a_name_to_another_place() {
+async fn cve_2026_15943_no_secret_follows_a_name_to_another_place() {
     each_engine(async |deputy| {
         let resource = deputy.resource().await;
         let path = format!("/resources/{}", resource["resource_id"].as_str().expect("text"));
@@ -165,7 +165,7 @@ async fn attack_85_no_secret_follows_a_name_to_another_place() {
 }
 
 #[tokio::test]
-async fn attack_99_a_cursor_that_was_made_up_or_altered_is_refused() {
+async fn ghsa_r9w3_57w2_gch2_a_cursor_that_was_made_up_or_altered_is_refused() {
     each_engine(async |deputy| {
         deputy.resource().await;
         for number in 0..3 {
@@ -199,6 +199,51 @@ async fn attack_99_a_cursor_that_was_made_up_or_altered_is_refused() {
             answer.refused(400, ADMIN_CURSOR.code.as_str());
         }
         deputy.operate("GET", &format!("/clients?cursor={cursor}"), Value::Null).await.ok();
+    })
+    .await;
+}
+
+/// What a token says of somebody comes from us alone: whoever registers or changes a client adds nothing to it.
+#[tokio::test]
+async fn cve_2026_9795_and_4629_nobody_adds_claims_to_a_token() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let service = deputy.service("notes:read").await;
+        let plain = claims(&service.client_credentials(&[]).await.ok().text("access_token"));
+        for member in ["claims", "roles", "groups", "protocol_mappers", "act", "may_act"] {
+            let new = json!({"client_name": "App", "redirect_uris": [CALLBACK], member: {"role": "admin"}});
+            let refused = deputy.operate("POST", "/clients", new.clone()).await.refused(400, ADMIN_VALUE.code.as_str());
+            assert!(refused.text("error_description").contains(&format!("unknown field `{member}`")), "{refused:?}");
+            let change = json!({member: {"role": "admin"}});
+            deputy.operate("PATCH", &format!("/clients/{}", service.client_id), change).await.refused(400, "invalid_request");
+            let registered = Answer::of(deputy.http.post(format!("{}/register", deputy.issuer)).json(&new)).await.ok();
+            assert_eq!(registered.json().get(member), None, "what is not known is not kept");
+            let asked = service.client_credentials(&[(member, "{\"role\": \"admin\"}")]).await.ok();
+            let told = claims(&asked.text("access_token"));
+            let names = |claims: &Value| claims.as_object().expect("claims").keys().cloned().collect::<Vec<_>>();
+            assert_eq!((names(&told), told.get("scope")), (names(&plain), plain.get("scope")), "{member}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cve_2025_1391_a_name_gives_no_membership() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        let (ada, mallory) = (deputy.person("ada").await, deputy.person("x@victim.example").await);
+        let mut told = Vec::new();
+        for person in [&ada, &mallory] {
+            let token = agent.authorize(person, "openid profile notes:read").await.access_token;
+            let userinfo = deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(&token);
+            let userinfo = Answer::of(userinfo).await.ok().json();
+            let names = [&claims(&token), &userinfo].map(|claims| claims.as_object().expect("claims").keys().cloned().collect());
+            told.push(names.map(|names: Vec<String>| names));
+        }
+        assert_eq!(told[0], told[1], "who has a domain in their name is told of like who has none");
+        let known = told.iter().flatten().flatten();
+        assert!(known.into_iter().all(|name| !["org", "organization", "groups", "roles", "tenant"].contains(&name.as_str())));
     })
     .await;
 }

@@ -16,6 +16,7 @@ use crate::support::{
     Agent, Answer, CALLBACK, Protected, RESOURCE, Workload,
     agent::{Tokens, claims},
     each_engine,
+    workload::{Signer, unsigned},
 };
 
 const OTHER: &str = "https://other.example/mcp";
@@ -164,6 +165,56 @@ async fn cve_2026_56668_a_token_is_not_exchanged() {
             repels(&deputy, service.token(&form, &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
         }
         service.client_credentials(&[]).await.ok();
+    })
+    .await;
+}
+
+/// What was signed for another purpose is neither exchanged nor taken for an access token.
+#[tokio::test]
+async fn cve_2023_0657_no_other_token_is_a_subject_token() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent, service) =
+            (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
+        let tokens = agent.authorize(&ada, "openid notes:read").await;
+        let signer = Signer::new();
+        let of_type = |word: &str| {
+            let claims = json!({"iss": deputy.issuer, "sub": tokens.claims()["sub"], "aud": RESOURCE, "jti": word});
+            signer.sign(&json!({"alg": "ES256", "typ": word, "kid": "k1"}), &claims.to_string())
+        };
+        let others = ["logout+jwt", "oauth-id-jag+jwt", "dpop+jwt", "JWT", "at+jwt"].map(of_type);
+        let id_token = tokens.answer.text("id_token");
+        for other in others.iter().chain([&id_token]) {
+            repels(&deputy, service.token(&exchange(other, &[]), &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
+            let userinfo = Answer::of(deputy.http.get(format!("{}/userinfo", deputy.issuer)).bearer_auth(other));
+            repels(&deputy, userinfo, 401, "invalid_token", "token.invalid").await;
+            assert!(!deputy.is_active(&resource, other).await, "{other}");
+        }
+        assert!(deputy.is_active(&resource, &tokens.access_token).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cve_2026_11800_no_algorithm_opens_a_grant_by_jwt() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let workload = Workload::made_by_operator(&deputy, "notes:read").await;
+        let keys = deputy.get("/jwks").await.body;
+        for algorithm in ["none", "HS256", "RS256", "ES256"] {
+            let payload = workload.claims().to_string();
+            let signed = workload.signer.sign(&json!({"alg": algorithm, "kid": "k1"}), &payload);
+            for assertion in [signed, format!("{}.", unsigned(&json!({"alg": algorithm}), &payload))] {
+                let form = [
+                    ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                    ("assertion", assertion.as_str()),
+                    ("client_id", &workload.client_id),
+                    ("key", &keys),
+                ];
+                repels(&deputy, deputy.post("/token", &form), 400, "unsupported_grant_type", "grant_type.unknown").await;
+            }
+        }
+        workload.prove(&workload.claims()).await.ok();
     })
     .await;
 }

@@ -100,7 +100,38 @@ async fn cve_2026_16100_no_label_comes_from_a_request() {
     .await;
 }
 
-/// Line 104: whatever is asked along a chain of refreshes, no token has more than the grant, nor lives longer.
+/// A rule that cannot be read refuses: neither a resource that is gone nor a database that is away lets a token out.
+#[tokio::test]
+async fn cve_2026_9792_what_cannot_be_judged_is_refused() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        let (ada, agent, service) =
+            (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
+        let (tokens, code) = (agent.authorize(&ada, "notes:read").await, agent.code(&ada, "notes:read").await);
+        let redeemed = deputy.without_storage(agent.redeem(&code, &[])).await;
+        let refreshed = deputy.without_storage(agent.refresh(tokens.refresh_token())).await;
+        for answer in [redeemed, refreshed] {
+            assert_eq!((answer.status.as_u16(), answer.json().get("access_token")), (503, None), "{answer:?}");
+        }
+        let tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+
+        let path = format!("/resources/{}", resource["resource_id"].as_str().expect("text"));
+        deputy.operate("DELETE", &path, serde_json::Value::Null).await.ok();
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
+        repels(&deputy, agent.token(&refresh, &[]), 400, "invalid_grant", "grant.resource").await;
+        repels(&deputy, agent.redeem(&code, &[]), 400, "invalid_grant", "grant.resource").await;
+        repels(&deputy, service.client_credentials(&[]), 400, "invalid_target", "resource.unknown").await;
+        let url = agent.authorization_url("notes:read", &[]);
+        repels_by_redirect(&deputy, &url, CALLBACK, "invalid_target", "resource.unknown").await;
+
+        deputy.resource().await;
+        service.client_credentials(&[]).await.ok();
+        agent.authorize(&ada, "notes:read").await;
+    })
+    .await;
+}
+
+/// Whatever is asked along a chain of refreshes, no token has more than the grant, nor lives longer.
 #[tokio::test]
 async fn authority_only_shrinks() {
     let scopes = ["notes:read", "notes:write", "notes:admin"];
@@ -149,7 +180,7 @@ fn words(scopes: &BTreeSet<&str>) -> String {
 }
 
 #[tokio::test]
-async fn scope_rules_of_line_113() {
+async fn scope_is_a_set_and_never_wider_than_what_was_allowed() {
     each_engine(async |deputy| {
         deputy.resource().await;
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);

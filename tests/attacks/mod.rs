@@ -2,8 +2,7 @@
 //! record.
 //!
 //! Each has a control: the same request without the malice succeeds. Where the vulnerable feature does not exist here, the test
-//! holds that it stays refused. What leaves no surface at all (CIBA, device codes, DPoP, federation with other providers, logout
-//! tokens, SSF, SMS) has no test until it exists.
+//! holds that it stays refused. `house/attacks.rs` lists them all, also those that find no surface here.
 
 /// Where the answer goes.
 mod redirect_uri;
@@ -19,6 +18,8 @@ mod jwt;
 mod registration;
 /// Sign-in, forms, sessions and consent.
 mod sign_in;
+/// Links and cookies that somebody made, and text that would run on a page.
+mod forged;
 /// The admin API, cut-offs, secrets and cursors.
 mod administration;
 /// Denial of service, and rules of drafts and of what peers learned.
@@ -76,6 +77,12 @@ async fn on_record(deputy: &Installation, before: usize, error: &str, reason: &s
     assert_eq!(deputy.last_reason().await, reason);
     let last = refusals.last().expect("there is one");
     assert!(error.is_empty() || last["data"]["code"] == error, "{last}");
+}
+
+/// The same text with the character at `place` exchanged.
+fn altered(text: &str, place: usize) -> String {
+    let other = if text.as_bytes()[place] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &text[..place], &text[place + 1..])
 }
 
 /// Some values of a strategy, the same in every run.

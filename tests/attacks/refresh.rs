@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{is_refused, repels, samples};
 use crate::support::{
-    Agent, Answer, Person,
+    Agent, Answer, Installation, Person,
     agent::{Tokens, claims},
     each_engine, each_engine_with,
     person::field,
@@ -117,6 +117,46 @@ async fn cve_2026_43983_a_refresh_asks_about_consent_and_person() {
         agent.authorize(&ada, "notes:read").await;
     })
     .await;
+}
+
+/// The same where the code is redeemed at the very moment at which the consent goes: whoever is first, no grant lives without one.
+#[tokio::test]
+async fn cve_2026_43983_a_redemption_beside_the_withdrawal() {
+    for is_redeemed_first in [true, false] {
+        let deputy = Installation::start_on_postgres("").await;
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
+        agent.authorize(&ada, "notes:read").await;
+        let code = agent.code(&ada, "notes:read").await;
+        let (redeemed, withdrawn) = if is_redeemed_first { (1, 2) } else { (2, 1) };
+        // Both have decided, and wait to put it on record.
+        let held = deputy.database().hold_rows("LOCK TABLE outbox IN SHARE MODE").await;
+        let in_turn = async |turn: i64| {
+            if turn > 1 {
+                deputy.database().until_waiting(turn - 1).await;
+            }
+        };
+        let redeem = async {
+            in_turn(redeemed).await;
+            agent.redeem(&code, &[]).await
+        };
+        let withdraw = async {
+            in_turn(withdrawn).await;
+            withdraw(&ada).await;
+        };
+        let release = async {
+            deputy.database().until_waiting(2).await;
+            held.release().await;
+        };
+        let (answer, (), ()) = tokio::join!(redeem, withdraw, release);
+        if is_redeemed_first {
+            let tokens = Tokens::of(answer);
+            agent.refresh(tokens.refresh_token()).await.ok();
+        } else {
+            answer.refused(400, "invalid_grant");
+            assert_eq!(deputy.last_reason().await, "grant.consent");
+        }
+    }
 }
 
 #[tokio::test]

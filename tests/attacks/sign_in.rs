@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::altered;
 use crate::support::{
     Agent, Answer, Installation, Person,
     agent::claims,
@@ -18,12 +19,6 @@ async fn is_nobody(browser: &Person<'_>) -> bool {
 async fn invitation(deputy: &Installation, login: &str) -> String {
     let answer = deputy.operate("POST", "/invitations", json!({"login": login})).await.ok();
     answer.text("url").strip_prefix(&deputy.issuer).expect("the link begins with the issuer").to_owned()
-}
-
-/// The same text with the character at `place` exchanged.
-fn altered(text: &str, place: usize) -> String {
-    let other = if text.as_bytes()[place] == b'A' { "B" } else { "A" };
-    format!("{}{other}{}", &text[..place], &text[place + 1..])
 }
 
 #[tokio::test]

@@ -20,3 +20,5 @@ mod tests_are_quick;
 mod refusals;
 /// Every route has a refusal test.
 mod routes;
+/// Every attack that is known has its test.
+mod attacks;

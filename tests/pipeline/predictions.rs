@@ -7,6 +7,7 @@ use deputy::{
     domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE},
     storage::{StorageError, consumers},
 };
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{shaped::topic, space::Space};
@@ -296,4 +297,30 @@ async fn what_cannot_be_predicted_is_refused_when_it_is_defined() {
     let names: Vec<_> =
         facts.iter().filter_map(|fact| fact["type"].as_str()).filter(|name| name.starts_with("predicted_trait.")).collect();
     assert_eq!(names, ["predicted_trait.created.v1", "predicted_trait.deleted.v1"]);
+}
+
+/// A bound holds also where several operators add at the same moment, at nodes that share a database.
+#[tokio::test]
+async fn the_last_place_is_given_once() {
+    const MODELS_MAX: usize = 10;
+    let deputy = Installation::start_on_postgres("").await;
+    let make = async |number: usize| {
+        let new = json!({"key": format!("churn_{number}"), "url": "https://model.example/churn"});
+        deputy.operate("POST", "/predicted-traits", new).await
+    };
+    for number in 1..MODELS_MAX {
+        make(number).await.ok();
+    }
+    // Whoever is let in waits here to put it on record.
+    let held = deputy.database().hold_rows("LOCK TABLE outbox IN SHARE MODE").await;
+    let release = async {
+        deputy.database().until_waiting(3).await;
+        held.release().await;
+    };
+    let (answers, ()) = tokio::join!(join_all((0..3).map(|number| make(MODELS_MAX + number))), release);
+    let made = answers.iter().filter(|answer| answer.status.is_success()).count();
+    assert_eq!(made, 1, "{answers:?}");
+    for answer in answers.into_iter().filter(|answer| !answer.status.is_success()) {
+        answer.refused(400, ADMIN_VALUE.code.as_str());
+    }
 }

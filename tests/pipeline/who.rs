@@ -302,6 +302,10 @@ async fn actors_are_asked_for_strictly() {
             json!({"kind": "person"}),
         ] {
             deputy.operate("PUT", "/actors/anonymous_id:a/kind", body).await.refused(400, ADMIN_VALUE.code.as_str());
+            deputy
+                .operate("DELETE", "/actors/anonymous_id:nobody/kind", Value::Null)
+                .await
+                .refused(404, ADMIN_NOT_FOUND.code.as_str());
         }
         say(&deputy, "user_id:nobody", "person").await.refused(404, ADMIN_NOT_FOUND.code.as_str());
         say(&deputy, "anonymous_id:c/d?", "bot_posing_as_person").await.ok();

@@ -68,6 +68,7 @@ async fn oidc_5_3_3_refusals_are_those_of_rfc6750() {
         let (ada, agent) = (deputy.person("ada@example.com").await, deputy.agent().await);
         let without = deputy.get("/userinfo").await.refused(401, "invalid_token");
         assert_eq!(without.header("www-authenticate"), Some("Bearer realm=\"deputy\""), "RFC 6750 §3.1: no error without a token");
+        deputy.post("/userinfo", &[]).await.refused(401, "invalid_token");
         assert_eq!(deputy.last_reason().await, "token.missing");
         let wrong = userinfo(&deputy, "a.b.c").await.refused(401, "invalid_token");
         assert!(wrong.header("www-authenticate").is_some_and(|challenge| challenge.contains("error=\"invalid_token\"")));

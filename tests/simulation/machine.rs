@@ -37,6 +37,7 @@ const CONFIGURATION: &str = "
     facts_retention_s = 864000
     dedup_window_s = 3600
     registrations_per_minute_max = 100000
+    recorded_refusals_per_second_max = 100000
 ";
 /// Where all requests come from.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);

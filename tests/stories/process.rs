@@ -1,8 +1,8 @@
 //! `deputy serve` as a process: what it says when it cannot start, how it stops, and what a `kill -9` costs.
 
 use std::{
-    io::Read as _,
-    net::TcpListener,
+    io::{BufRead as _, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -11,11 +11,12 @@ use std::{
     },
 };
 
+use deputy::log::lag;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Answer, RESOURCE,
+    Answer, Installation, RESOURCE,
     serving::{Running, free_address, http, serve, signal},
 };
 
@@ -215,25 +216,71 @@ async fn a_process_runs_programs_in_a_child_of_its_own() {
 async fn sigterm_finishes_what_is_in_flight() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     let mut running = Running::start(folder.path(), address);
-    let issuer = running.issuer.clone();
-    let requests: Vec<_> = (0..20)
-        .map(|number| {
-            let body = json!({"client_name": format!("Agent {number}"), "redirect_uris": ["https://agent.example/cb"]});
-            tokio::spawn(Answer::of(http().post(format!("{issuer}/register")).json(&body)))
-        })
-        .collect();
-    let mut answers = Vec::new();
-    for request in requests {
-        answers.push(request.await.expect("no request panics").ok().text("client_id"));
-    }
+    let body = json!({"client_name": "Agent", "redirect_uris": ["https://agent.example/cb"]}).to_string();
+    let (sent, kept_back) = body.split_at(10);
+    let mut in_flight = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /register HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         expect: 100-continue\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    write!(in_flight, "{head}{sent}").expect("it reads");
+    let mut said_first = [0; 12];
+    in_flight.read_exact(&mut said_first).expect("it asks for the body when it works on the request");
+    assert_eq!(&said_first, b"HTTP/1.1 100");
+
     signal("-TERM", running.child.id());
+    let mut line = String::new();
+    while !line.contains("stopping") {
+        line.clear();
+        assert!(running.lines.read_line(&mut line).expect("its lines are text") > 0, "it ended before it said that it stops");
+    }
+    while TcpStream::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+    write!(in_flight, "{kept_back}").expect("it still reads");
+    let mut answer = String::new();
+    in_flight.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.contains("HTTP/1.1 201 Created"), "{answer}");
     let mut said = String::new();
     running.lines.read_to_string(&mut said).expect("its lines are text");
-    assert!(running.child.wait().expect("it was ours").success(), "{said}");
-    assert!(said.contains("stopping"), "{said}");
-    let registered: Vec<_> =
-        records(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").collect();
-    assert_eq!(registered.len(), answers.len(), "a stop leaves no fact in the outbox");
+    assert!(running.child.wait().expect("it was ours").success() && !said.contains("cut off"), "{said}");
+    let registered = records(folder.path(), "facts").into_iter().filter(|fact| fact["type"] == "client.registered.v1").count();
+    assert_eq!(registered, 1, "a stop leaves no fact in the outbox");
+}
+
+/// What customers have sent is safe in the log: a stop that worked it off would be taken for one that hangs, and be killed.
+#[tokio::test]
+async fn a_stop_leaves_the_backlog_to_the_next_start() {
+    const REQUESTS: usize = 30;
+    const EVENTS_EACH: usize = 100;
+    let mut deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let note = "x".repeat(4_000);
+    for request in 0..REQUESTS {
+        let calls: Vec<_> = (0..EVENTS_EACH)
+            .map(|number| {
+                json!({"type": "track", "event": "E", "userId": "ada", "messageId": format!("{request}-{number}"),
+                    "properties": {"note": note}})
+            })
+            .collect();
+        let body = json!({"writeKey": source["write_key"], "batch": calls}).to_string();
+        Answer::of(deputy.http.post(format!("{}/v1/batch", deputy.issuer)).body(body)).await.ok();
+    }
+    deputy.restart_with_stages().await;
+    deputy.restart().await;
+    let behind = async || {
+        let lags = lag::of(&*deputy.world().log).await.expect("the log answers");
+        lags.iter().filter(|lag| lag.topic == "received").map(lag::Lag::behind).sum::<u64>()
+    };
+    let end = deputy.world().log.bounds("received", 0).await.expect("it is there").1;
+    assert_eq!(end, (REQUESTS * EVENTS_EACH) as u64);
+    let published = async || deputy.world().log.bounds("events", 0).await.expect("it is there").1;
+    assert!(behind().await > 0 || published().await == 0, "it stopped before everything was worked off");
+    deputy.settle().await;
+    assert_eq!(behind().await, 0);
+    let received = deputy.topic("events").await.into_iter().filter(|event| event["type"] == "event.received.v1").count();
+    assert_eq!(received, REQUESTS * EVENTS_EACH, "the next start finds the rest");
 }
 
 /// The records of a topic in the log of a data folder, read beside the server.

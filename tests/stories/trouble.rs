@@ -6,7 +6,7 @@ use deputy::outbound;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine};
+use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine, each_engine_with};
 
 /// Documents that are fetched at once.
 const FETCHES_MAX: usize = 16;
@@ -249,6 +249,48 @@ async fn whether_it_is_ready_is_found_out_once_a_second() {
         assert!(!is_ready().await, "known since this second");
         deputy.later(1);
         assert!(is_ready().await);
+    })
+    .await;
+}
+
+/// Whoever asks for nothing but refusals has them counted; what others are refused meanwhile is on record all the same.
+#[tokio::test]
+async fn a_flood_of_refusals_does_not_fill_the_disk() {
+    let configuration = "recorded_refusals_per_second_max = 4\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    each_engine_with(configuration, async |deputy| {
+        let from = async |address: &str| {
+            let form = [("grant_type", "authorization_code"), ("code", "x"), ("client_id", "nobody"), ("redirect_uri", CALLBACK)];
+            let request = deputy.http.post(format!("{}/token", deputy.issuer)).header("x-forwarded-for", address).form(&form);
+            Answer::of(request).await.refused(401, "invalid_client");
+        };
+        let recorded = async || deputy.facts_of("request.refused.v1").await.len();
+        const FLOOD: usize = 200;
+        for number in 0..FLOOD {
+            from(&format!("192.0.2.{number}")).await;
+        }
+        let of_flood = recorded().await;
+        assert!((60..FLOOD / 2).contains(&of_flood), "a minute's worth of a network's share, and not much more: {of_flood}");
+        from("198.51.100.1").await;
+        assert_eq!((recorded().await, deputy.last_reason().await), (of_flood + 1, "client.unknown".to_owned()));
+        let left_out = deputy.facts_of("refusals.left_out.v1").await;
+        let counted: u64 = left_out.iter().filter_map(|told| told["reasons"]["client.unknown"].as_u64()).sum();
+        assert_eq!(counted, (FLOOD - of_flood) as u64, "{left_out:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_names_only_a_client_that_there_is() {
+    each_engine(async |deputy| {
+        let agent = deputy.agent().await;
+        let long = format!("https://agent.example/{}", "x".repeat(1900));
+        for client in [agent.client_id.as_str(), "nobody", &long] {
+            deputy.post("/token", &[("grant_type", "password"), ("client_id", client)]).await;
+            deputy.get(&format!("/authorize?response_type=token&client_id={client}")).await;
+        }
+        let refused = deputy.facts_of("request.refused.v1").await;
+        let named: Vec<_> = refused.iter().map(|refused| refused["client"].as_str()).collect();
+        assert_eq!(named, [Some(agent.client_id.as_str()), Some(&agent.client_id), None, None, None, None]);
     })
     .await;
 }

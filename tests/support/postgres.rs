@@ -64,6 +64,20 @@ impl PrivateDatabase {
         HeldRows(holder)
     }
 
+    /// Returns when so many transactions wait for what others hold.
+    pub async fn until_waiting(&self, count: i64) {
+        let mut watcher = PgConnection::connect(&self.url()).await.expect("the private PostgreSQL answers");
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        for _ in 0..10_000 {
+            let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut watcher).await.expect("it tells who waits");
+            if waiting >= count {
+                watcher.close().await.expect("the connection ends");
+                return;
+            }
+        }
+        panic!("nobody waits");
+    }
+
     /// Takes the database away from whoever uses it, until `come_back`.
     pub async fn go_away(&self) {
         self.break_connections().await;

@@ -91,6 +91,10 @@ fn in_words(fact: &Fact) -> String {
         Fact::TokenRevoked { jti, grant, .. } => format!("{} of {}", short(jti), short(grant)),
         Fact::RequestRefused { route, client: Some(client), reason, .. } => format!("{reason} at {route}, as {}", short(client)),
         Fact::RequestRefused { route, client: None, reason, .. } => format!("{reason} at {route}"),
+        Fact::RefusalsLeftOut { reasons } => {
+            let counts: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} of {reason}")).collect();
+            counts.join(", ")
+        }
         Fact::ConsentGiven { client, scope, resource, .. } => format!("{} may {}", short(client), reach(scope, resource.as_ref())),
         Fact::ConsentRefused { client, .. } => format!("{} may not", short(client)),
         Fact::GrantStarted { grant, person: Some(person), scope, .. } => format!("{} for {}: {scope}", short(grant), short(person)),

@@ -44,7 +44,8 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         Fact::RequestRefused { client, .. } => named(Weight::Hint, None, client.as_ref()),
         Fact::SignInRefused { person, .. } => named(Weight::Hint, *person, None),
         Fact::ClientDeleted { client } => named(Weight::Hint, None, Some(client)),
-        Fact::ResourceRegistered { .. }
+        Fact::RefusalsLeftOut { .. }
+        | Fact::ResourceRegistered { .. }
         | Fact::ResourceChanged { .. }
         | Fact::ResourceDeleted { .. }
         | Fact::PersonInvited { .. }

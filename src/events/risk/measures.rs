@@ -89,10 +89,11 @@ impl Judge {
         before: Timestamp,
         doubt: &Doubt,
     ) -> Result<Option<Vec<Grant>>, StorageError> {
+        // First, so that a grant which begins meanwhile is seen.
+        let consents = grants::doubt_consents(tx, person, agent, before, doubt).await?;
         for grant in self.meant(tx, person, agent, before).await? {
             revocations::revoke(tx, &grant.id.to_string(), self.now.plus(UNDER_WAY), self.now).await?;
         }
-        let consents = grants::doubt_consents(tx, person, agent, before, doubt).await?;
         Ok((consents > 0).then(Vec::new))
     }
 
@@ -104,11 +105,12 @@ impl Judge {
         agent: Option<&ClientId>,
         until: Timestamp,
     ) -> Result<Option<Vec<Grant>>, StorageError> {
+        // First, so that a grant which begins meanwhile is seen.
+        let consents = grants::delete_consents(tx, person, agent, until).await?;
         let mut ended = Vec::new();
         for grant in self.meant(tx, person, agent, until).await? {
             ended.extend(grants::end(tx, grant.id, EndCause::Risk, self.now).await?.map(|_| grant));
         }
-        let consents = grants::delete_consents(tx, person, agent, until).await?;
         Ok((consents > 0 || !ended.is_empty()).then_some(ended))
     }
 

@@ -14,12 +14,14 @@ use crate::{
         time::Timestamp,
     },
     protocol::witness::Witness,
-    storage::definitions,
+    storage::{definitions, leases},
     world::World,
 };
 
 /// Every event is held against all definitions that there are.
 const DEFINITIONS_MAX: usize = 500;
+/// Whose turn it is to add one, of whichever kind.
+pub(super) const DEFINING: &str = "new definition";
 
 /// A definition, as `domain` reads it; its id is ours to give.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -60,6 +62,7 @@ pub async fn create_computed_trait(
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, DEFINING).await?;
             check_count(definitions::all(tx).await?.computed_traits.len())?;
             if !definitions::insert_computed_trait(tx, &new, now).await? {
                 return Err(taken(&new.key));
@@ -85,6 +88,7 @@ pub async fn create_audience(
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, DEFINING).await?;
             check_count(definitions::all(tx).await?.audiences.len())?;
             if !definitions::insert_audience(tx, &new, now).await? {
                 return Err(taken(&new.key));

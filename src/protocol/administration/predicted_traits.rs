@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::definitions::taken;
+use super::definitions::{DEFINING, taken};
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -17,7 +17,7 @@ use crate::{
     keys::secrets::Purpose,
     protocol::witness::Witness,
     storage::{
-        StorageError, definitions,
+        StorageError, definitions, leases,
         predictions::{self, ModelStatus},
     },
     world::World,
@@ -138,6 +138,7 @@ pub async fn create(
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, DEFINING).await?;
             if definitions::all(tx).await?.predicted_traits.len() >= MODELS_MAX {
                 return Err(ADMIN_VALUE.because(format!("There are {MODELS_MAX} of these already; delete one first.")));
             }

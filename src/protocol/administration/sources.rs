@@ -20,12 +20,12 @@ use crate::{
     },
     keys::secrets::Purpose,
     protocol::witness::Witness,
-    storage::{StorageError, Tx, clients, sources},
+    storage::{StorageError, Tx, clients, leases, sources},
     world::World,
 };
 
 /// More could not be kept in memory, where every event looks for its source.
-const SOURCES_MAX: usize = 10_000;
+const SOURCES_MAX: u64 = 10_000;
 /// Sources to which one thing is applied.
 const ATTACHED_MAX: usize = 1_000;
 
@@ -115,13 +115,14 @@ pub async fn create(
         created_at: now,
         disabled_at: None,
     };
-    if world.storage.sources().await?.all().len() >= SOURCES_MAX {
-        return Err(ADMIN_VALUE.because(format!("There are {SOURCES_MAX} sources already; delete one first.")));
-    }
     let fact = Fact::SourceCreated { source: source.id, name: source.name.clone(), kind: source.producer };
     let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), source.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, "new source").await?;
+            if sources::count(tx).await? >= SOURCES_MAX {
+                return Err(ADMIN_VALUE.because(format!("There are {SOURCES_MAX} sources already; delete one first.")));
+            }
             check(tx, &written).await?;
             sources::insert(tx, &written).await?;
             Ok::<_, OAuthError>(witness.record(tx, fact).await?)

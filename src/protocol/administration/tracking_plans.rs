@@ -18,7 +18,7 @@ use crate::{
         tracking_plan::{CompiledPlan, OnUnplanned, OnViolation, RULES_BYTES_MAX, Rule, TrackingPlan},
     },
     protocol::witness::Witness,
-    storage::tracking_plans,
+    storage::{leases, tracking_plans},
     world::World,
 };
 
@@ -112,6 +112,7 @@ pub async fn create(
     let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), plan.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, "new tracking plan").await?;
             if tracking_plans::list(tx).await?.len() >= PLANS_MAX {
                 return Err(ADMIN_VALUE.because(format!("There are {PLANS_MAX} tracking plans; delete one first.")));
             }

@@ -19,7 +19,7 @@ use crate::{
     },
     protocol::witness::Witness,
     sandbox::{Mistake, Outcome, Trial},
-    storage::transformations,
+    storage::{leases, transformations},
     world::World,
 };
 
@@ -160,6 +160,7 @@ pub async fn create(
     let (witness, written) = (Witness::new(world, Actor::Operator(operator), now), transformation.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
+            leases::take_turn(tx, "new transformation").await?;
             if transformations::list(tx).await?.len() >= TRANSFORMATIONS_MAX {
                 return Err(ADMIN_VALUE.because(format!("There are {TRANSFORMATIONS_MAX} transformations; delete one first.")));
             }

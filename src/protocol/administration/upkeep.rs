@@ -1,4 +1,5 @@
-//! What keeps an installation tidy: keys rotate on schedule, and what is of no more use is forgotten. A background stage.
+//! What keeps an installation tidy: keys rotate on schedule, what is of no more use is forgotten, and what was left out of the record
+//! is told. A background stage.
 //!
 //! Nothing that could still be used, or that tells a replay from a value never made, is forgotten here.
 
@@ -14,7 +15,7 @@ use crate::{
         time::Timestamp,
     },
     keys::KeyError,
-    protocol::witness::Witness,
+    protocol::{refusals, witness::Witness},
     storage::{StorageError, Tx, attempts, clients, grants, leases, one_time, people, revocations},
     world::{Progress, StageError, World},
 };
@@ -46,6 +47,7 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
         }
     }
     world.log.retain(now).await?;
+    refusals::tell_left_out(world, now).await?;
     // A holder of its own at each try: the lease is had once in its time, whoever had it before.
     let holder = world.id::<RequestKind>(now).to_string();
     if !hold(world, &holder, now, now.plus(SWEEP_EVERY)).await? {

@@ -127,7 +127,7 @@ async fn end_some(
     let Some(named) = grants::find(tx, grant).await?.filter(|named| named.person == Some(person)) else {
         return Ok(Left::Nothing);
     };
-    // So that it gets no new grants while the others are ended.
+    // First, so that it gets no new grants: whoever redeems a code under the consent holds it, and is waited for.
     grants::delete_consent(tx, person, &named.client, named.resource.as_ref()).await?;
     let live = grants::live_of_app(tx, person, &named.client, named.resource.as_ref(), now, GRANTS_AT_ONCE).await?;
     let left = if live.len() < GRANTS_AT_ONCE { Left::Nothing } else { Left::Grants };

@@ -37,7 +37,7 @@ use crate::{
         refusal::{LOGIN_TAKEN, OAuthError},
         time::Timestamp,
     },
-    protocol::{count_refusal, witness::Witness},
+    protocol::{refusals::count_password, witness::Witness},
     storage::{StorageError, Tx, people},
     world::World,
 };
@@ -93,7 +93,7 @@ fn new_person(world: &World, login: &str, display_name: Option<&str>, now: Times
 /// Puts a wrong password on record, about the account if there is one, in the order of all that happens to it. Answers the
 /// refusal, which stands whether or not this succeeds.
 async fn refuse(world: &World, actor: Actor, person: Option<Id<PersonKind>>, refusal: OAuthError, now: Timestamp) -> OAuthError {
-    if !count_refusal(world, refusal.code, refusal.reason) {
+    if !count_password(world, refusal.code, refusal.reason) {
         return refusal;
     }
     let witness = Witness::new(world, actor, now);

@@ -1,6 +1,8 @@
 //! The authorization code grant: [OAuth 2.1 §4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.1.3).
 //!
-//! A try that does not fit burns the code; a second use ends what the first began.
+//! A try that does not fit burns the code; a second use ends what the first began. There is no grace as for refresh tokens, also
+//! when the first use was ours to lose (a commit that nobody heard of): a second use has to be refused (OAuth 2.1 §4.1.3), what was
+//! begun holds nothing that anybody has, and the next redirect brings another code without asking the person again (2026-11).
 
 use crate::{
     domain::{
@@ -180,7 +182,7 @@ async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result
     if people::find(tx, code.person).await?.is_none_or(|person| person.is_locked()) {
         return Ok(Err(GRANT_PERSON));
     }
-    let consent = grants::find_consent(tx, code.person, &code.client, code.resource.as_ref()).await?;
+    let consent = grants::hold_consent(tx, code.person, &code.client, code.resource.as_ref()).await?;
     Ok(consent.as_ref().map_or(Err(GRANT_CONSENT), policy::check_doubt))
 }
 

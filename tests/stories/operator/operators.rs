@@ -131,6 +131,34 @@ async fn an_operator_is_removed_but_never_the_last_one() {
     .await;
 }
 
+/// Whom the server issued a token for something else is no operator.
+#[tokio::test]
+async fn an_access_token_lists_nothing() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let token = deputy.service("notes:read").await.client_credentials(&[]).await.ok().text("access_token");
+        for path in [
+            "/transformations",
+            "/tracking-plans",
+            "/computed-traits",
+            "/predicted-traits",
+            "/audiences",
+            "/identity-rules",
+            "/regulations",
+            "/profile-tokens",
+            "/consumers",
+            "/risk/rule",
+        ] {
+            let url = format!("{}/admin/v1{path}", deputy.issuer);
+            let answer = Answer::of(deputy.http.get(&url).bearer_auth(&token)).await;
+            answer.refused(401, OPERATOR_TOKEN.code.as_str());
+            assert_eq!(deputy.last_reason().await, OPERATOR_TOKEN.reason);
+            Answer::of(deputy.http.get(&url).bearer_auth(deputy.operator_token())).await.ok();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn requests_are_read_strictly() {
     each_engine(async |deputy| {

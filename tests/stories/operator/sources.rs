@@ -73,6 +73,9 @@ async fn a_new_write_key_and_the_end_of_a_source() {
         assert_eq!(last_fact(&deputy, "source.deleted.v1").await.1, json!({"source": made["source_id"]}));
         refused(deputy.operate("DELETE", &path(&made), Value::Null).await, 404, &ADMIN_NOT_FOUND, "");
         refused(deputy.operate("GET", &path(&made), Value::Null).await, 404, &ADMIN_NOT_FOUND, "");
+        for method in ["GET", "DELETE"] {
+            refused(deputy.operate(method, "/sources/src_unknown", Value::Null).await, 404, &ADMIN_NOT_FOUND, "");
+        }
         refused(deputy.operate("POST", &key, json!({})).await, 404, &ADMIN_NOT_FOUND, "");
         refused(deputy.operate("POST", "/sources/src_unknown/write-key", json!({})).await, 404, &ADMIN_NOT_FOUND, "");
     })
