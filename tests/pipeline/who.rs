@@ -82,6 +82,7 @@ async fn the_rule_reads_who_asks_and_who_allows() {
         let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
         assert!(page.body.contains("Little is known of this app."), "they are told why: {}", page.body);
         let of_agent = format!("client_id:{}", agent.client_id);
+        deputy.settle().await;
         say(&deputy, &of_agent, "trusted_agent").await.ok();
         assert!(silently().await.parameter("code").is_some(), "a trusted agent is as before");
 
