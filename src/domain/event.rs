@@ -284,6 +284,9 @@ pub enum Fact {
         revoke_at: Option<u32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         require_approval_at: Option<u32>,
+        /// What is done by kind, whatever the score: the names of the rule's switches that are on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by_kind: Vec<String>,
     },
     /// What was seen of an actor makes it something else.
     #[serde(rename = "actor.kind_changed.v1")]

@@ -7,8 +7,8 @@ use super::{
     client::Client,
     grant::Consent,
     refusal::{
-        CLIENT_ROGUE, GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN, SCOPE_UNREGISTERED,
-        SCOPE_WIDENED,
+        CLIENT_ROGUE, CONSENT_BOT, GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN,
+        SCOPE_UNREGISTERED, SCOPE_WIDENED,
     },
     resource::Resource,
     risk::{Measure, Risk, RiskRule},
@@ -19,6 +19,16 @@ use super::{
 /// Whether `client` may ask for anything, being who it is.
 pub fn check_kind(client: &Client) -> Result<(), OAuthError> {
     if client.kind == ActorKind::Rogue { Err(CLIENT_ROGUE) } else { Ok(()) }
+}
+
+/// Whether a person of this kind may let anybody act for them.
+pub fn check_person(rule: &RiskRule, kind: ActorKind) -> Result<(), OAuthError> {
+    if rule.refuse_bots && kind == ActorKind::BotPosingAsPerson { Err(CONSENT_BOT) } else { Ok(()) }
+}
+
+/// Whether people are asked about `client` each time, being who it is.
+pub fn asks_each_time(rule: &RiskRule, client: &Client) -> bool {
+    rule.ask_for_unknown_agents && client.kind == ActorKind::UnknownAgent
 }
 
 /// The scopes that `client` may ask a person for at `resource`. A request without `scope` asks for all that the client is
@@ -142,8 +152,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bot_may_allow_nothing_where_the_rule_says_so() {
+        let strict = RiskRule { refuse_bots: true, ..RiskRule::default() };
+        for (rule, kind, expected) in [
+            (RiskRule::default(), ActorKind::BotPosingAsPerson, Ok(())),
+            (strict, ActorKind::BotPosingAsPerson, Err(CONSENT_BOT)),
+            (strict, ActorKind::Person, Ok(())),
+        ] {
+            assert_eq!(check_person(&rule, kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_risk_costs_what_the_rule_says() {
-        let rule = |suspend_at, revoke_at, require_approval_at| RiskRule { suspend_at, revoke_at, require_approval_at };
+        let rule = |suspend_at, revoke_at, require_approval_at| RiskRule {
+            suspend_at,
+            revoke_at,
+            require_approval_at,
+            ..RiskRule::default()
+        };
         for (rule, score, is_suspended, expected) in [
             (RiskRule::default(), 1000, false, None),
             (rule(Some(50), None, None), 50, true, None),

@@ -295,6 +295,11 @@ pub const CONSENT_REQUIRED: OAuthError = OAuthError::new(
     "The person must consent, and prompt=none forbids asking.",
 );
 pub const CONSENT_REFUSED: OAuthError = OAuthError::new(Code::AccessDenied, "authorize.refused", "The person refused.");
+pub const CONSENT_BOT: OAuthError = OAuthError::new(
+    Code::AccessDenied,
+    "authorize.bot",
+    "This account is taken for a program, and can let nobody act for it until an operator has looked at it.",
+);
 pub const AUTHORIZE_CLIENT_DISABLED: OAuthError =
     OAuthError::new(Code::UnauthorizedClient, "authorize.client_disabled", "An operator disabled this client.");
 
@@ -557,6 +562,7 @@ pub const ALL: &[&OAuthError] = &[
     &LOGIN_REQUIRED,
     &CONSENT_REQUIRED,
     &CONSENT_REFUSED,
+    &CONSENT_BOT,
     &AUTHORIZE_CLIENT_DISABLED,
     &FORM_EXPIRED,
     &FORM_FOREIGN,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
+        actor::{ActorId, ActorKind},
         client::{Client, ClientId, GrantType},
         event::{Actor, Fact},
         grant::Consent,
@@ -22,20 +23,21 @@ use crate::{
         policy,
         redirect_uri::RedirectUri,
         refusal::{
-            AUTHORIZE_CLIENT_DISABLED, CLIENT_GRANT_TYPE, CLIENT_UNKNOWN, CONSENT_REFUSED, CONSENT_REQUIRED, LOGIN_REQUIRED,
-            MAX_AGE_INVALID, OAuthError, PROMPT_INVALID, REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED, REQUEST_OBJECT,
-            RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
+            AUTHORIZE_CLIENT_DISABLED, CLIENT_GRANT_TYPE, CLIENT_UNKNOWN, CONSENT_BOT, CONSENT_REFUSED, CONSENT_REQUIRED,
+            LOGIN_REQUIRED, MAX_AGE_INVALID, OAuthError, PROMPT_INVALID, REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED,
+            REQUEST_OBJECT, RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
         },
         resource::{Resource, ResourceIdentifier},
         risk::Doubt,
         scope::{self, Scopes},
+        secret::Digest,
         time::Timestamp,
     },
     keys::secrets::Purpose,
     protocol::{
         client_metadata_document, parameters::Parameters, people::forms::Continuing, pkce, resource_indicators, witness::Witness,
     },
-    storage::{StorageError, grants, one_time},
+    storage::{StorageError, Tx, actors, grants, one_time, risk},
     world::World,
 };
 
@@ -107,10 +109,13 @@ impl From<StorageError> for Refused {
 /// What comes next for a good request.
 pub enum Next {
     SignIn,
-    /// The person decides; with what they allowed this client before, and why that counts no longer if it is in doubt.
+    /// The person decides; with what they allowed this client before, and why that does not count.
     AskConsent {
         consented: Scopes,
+        /// What happened since.
         doubt: Option<Doubt>,
+        /// They are asked each time, being asked by this client.
+        is_each_time: bool,
     },
     /// Back to the client.
     Redirect {
@@ -232,14 +237,20 @@ pub async fn advance(
     };
     let (person_id, client, resource) =
         (person.id, request.client.id.clone(), request.resource.as_ref().map(|resource| resource.identifier.clone()));
-    let consent = world
-        .storage
-        .read(move |tx| Box::pin(async move { grants::find_consent(tx, person_id, &client, resource.as_ref()).await }))
-        .await?;
+    let actor = digest_of(world, person);
+    let load = world.storage.read(move |tx| {
+        Box::pin(async move {
+            let consent = grants::find_consent(tx, person_id, &client, resource.as_ref()).await?;
+            Ok::<_, StorageError>((consent, risk::rule(tx).await?, kind_of_person(tx, &actor).await?))
+        })
+    });
+    let (consent, rule, kind) = load.await?;
+    policy::check_person(&rule, kind).map_err(&tell)?;
+    let is_each_time = policy::asks_each_time(&rule, &request.client);
     // A consent holds as long as a grant of it would; what the client says of itself may have changed since.
     let (given_after, hash) = (now.minus(World::seconds(world.settings.grant_ttl_s)), client_hash(&request.client));
     let is_covered = policy::is_covered(consent.as_ref(), given_after, &hash, request.resource.as_deref(), &request.scopes);
-    if is_covered && may_be_silent(request) && !request.prompt.demands_consent() {
+    if is_covered && !is_each_time && may_be_silent(request) && !request.prompt.demands_consent() {
         let location = issue_code(world, request, session, person, request.scopes.clone(), None, now).await?;
         return Ok(Next::Redirect { location });
     }
@@ -248,7 +259,17 @@ pub async fn advance(
     }
     let doubt = consent.as_ref().and_then(|consent| consent.doubt.clone());
     let consented = consent.filter(|consent| consent.client_hash == hash).map(|consent| consent.scopes);
-    Ok(Next::AskConsent { consented: consented.unwrap_or_default(), doubt })
+    Ok(Next::AskConsent { consented: consented.unwrap_or_default(), doubt, is_each_time })
+}
+
+/// By what the person is known among actors.
+fn digest_of(world: &World, person: &Person) -> Digest {
+    world.secrets.digest_of_id(ActorId::account(person.id).external_id())
+}
+
+/// Who the person is taken for; nobody of whom nothing was seen is taken for anything else.
+async fn kind_of_person(tx: &mut Tx, actor: &Digest) -> Result<ActorKind, StorageError> {
+    Ok(actors::find(tx, actor).await?.map_or(ActorKind::Person, |known| known.kind))
 }
 
 fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at: Timestamp, now: Timestamp) -> bool {
@@ -329,11 +350,12 @@ async fn issue_code(
         (allowed.clone(), client_hash(&request.client), fact)
     });
     let (offered, at) = (request.scopes.clone(), request.resource.clone());
-    let witness = Witness::new(world, Actor::Person(person.id), now);
-    world
+    let (witness, actor) = (Witness::new(world, Actor::Person(person.id), now), digest_of(world, person));
+    let issued: Result<(), OAuthError> = world
         .storage
         .write(move |tx| {
             Box::pin(async move {
+                policy::check_person(&risk::rule(tx).await?, kind_of_person(tx, &actor).await?)?;
                 if let Some((allowed, client_hash, fact)) = consent {
                     let earlier = grants::find_consent(tx, payload.person, &payload.client, resource.as_ref()).await?;
                     let earlier = earlier
@@ -345,10 +367,17 @@ async fn issue_code(
                     grants::put_consent(tx, payload.person, &payload.client, resource.as_ref(), &consent).await?;
                     witness.record(tx, fact).await?;
                 }
-                one_time::put(tx, &digest, Purpose::AuthorizationCode.as_str(), &payload, now.plus(CODE_TTL)).await
+                Ok(one_time::put(tx, &digest, Purpose::AuthorizationCode.as_str(), &payload, now.plus(CODE_TTL)).await?)
             })
         })
-        .await?;
+        .await;
+    issued.map_err(|refusal| match refusal == CONSENT_BOT {
+        true => {
+            let location = refusal_location(world, &request.redirect_uri, request.state.as_deref(), &refusal);
+            Refused::Redirect { refusal, location }
+        }
+        false => Refused::Page(refusal),
+    })?;
     Ok(location(world, &request.redirect_uri, request.state.as_deref(), &[("code", code.reveal())]))
 }
 

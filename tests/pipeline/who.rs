@@ -1,7 +1,7 @@
 //! Who is it: everybody who is seen has a kind, with what led to it; a rogue gets nothing; and an operator's word beats all of it.
 
 use deputy::{
-    domain::refusal::{ADMIN_CURSOR, ADMIN_NOT_FOUND, ADMIN_VALUE, CLIENT_ROGUE},
+    domain::refusal::{ADMIN_CURSOR, ADMIN_NOT_FOUND, ADMIN_VALUE, CLIENT_ROGUE, CONSENT_BOT},
     storage::{StorageError, consumers},
 };
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn page_view(anonymous_id: &str, user_agent: &str) -> Value {
 async fn a_client_that_sends_events_with_its_token_is_seen_doing_so() {
     each_engine(async |deputy| {
         let service = deputy.service("tracking_api:write").await;
-        let source = deputy.source(json!({"client": service.client_id, "requires_token": true})).await;
+        let source = deputy.source(json!({"client_id": service.client_id, "requires_token": true})).await;
         let form = [("grant_type", "client_credentials"), ("scope", "tracking_api:write")];
         let token = service.token(&form, &[]).await.ok().text("access_token");
         for event in ["Ordered", "Paid"] {
@@ -62,6 +62,45 @@ async fn a_client_that_sends_events_with_its_token_is_seen_doing_so() {
         of_service.sort();
         assert_eq!(of_service, ["got_token", "made_by_operator", "sent_events"]);
         assert_eq!(actor(&deputy, "user_id:ada").await["kind"], "person");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_rule_reads_who_asks_and_who_allows() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (agent, ada) = (deputy.agent().await, deputy.person("ada@example.com").await);
+        agent.authorize(&ada, "notes:read").await;
+        let silently = async || ada.open(&agent.authorization_url("notes:read", &[("prompt", "none")])).await;
+        assert!(silently().await.parameter("code").is_some(), "they allowed it, and are not asked again");
+
+        let rule = json!({"suspend_at": null, "revoke_at": null, "require_approval_at": null, "ask_for_unknown_agents": true,
+            "refuse_bots": true});
+        assert_eq!(deputy.operate("PUT", "/risk/rule", rule.clone()).await.ok().json(), rule);
+        assert_eq!(silently().await.parameter("error").as_deref(), Some("consent_required"));
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        assert!(page.body.contains("Little is known of this app."), "they are told why: {}", page.body);
+        let of_agent = format!("client_id:{}", agent.client_id);
+        deputy.settle().await;
+        say(&deputy, &of_agent, "trusted_agent").await.ok();
+        assert!(silently().await.parameter("code").is_some(), "a trusted agent is as before");
+
+        // Who reads the page, and is taken for a program before they answer.
+        let person = all_of(&deputy, "person").await.remove(0);
+        say(&deputy, &of_agent, "unknown_agent").await.ok();
+        let page = ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        say(&deputy, &person, "bot_posing_as_person").await.ok();
+        let answer = ada.allow_on(&page).await;
+        assert_eq!(answer.parameter("error").as_deref(), Some("access_denied"));
+        assert_eq!(deputy.last_reason().await, CONSENT_BOT.reason);
+        assert_eq!(CONSENT_BOT.reason, "authorize.bot");
+        let answer = ada.open(&agent.authorization_url("notes:read", &[])).await;
+        assert_eq!(answer.parameter("error").as_deref(), Some("access_denied"), "nor are they asked");
+        deputy.operate("DELETE", &format!("{}/kind", path_of(&person)), Value::Null).await.ok();
+        ada.open(&agent.authorization_url("notes:read", &[])).await.page();
+        let told = deputy.facts_of("risk.rule_changed.v1").await;
+        assert_eq!(told, [json!({"by_kind": ["ask_for_unknown_agents", "refuse_bots"]})]);
     })
     .await;
 }

@@ -80,12 +80,15 @@ impl PrivateDatabase {
 
     /// Takes the database away from whoever uses it, until `come_back`.
     pub async fn go_away(&self) {
+        // Nobody is to come back between the one and the other.
+        run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name)).await;
         self.break_connections().await;
         run(format!("ALTER DATABASE {0} RENAME TO {0}_away", self.name)).await;
     }
 
     pub async fn come_back(&self) {
         run(format!("ALTER DATABASE {0}_away RENAME TO {0}", self.name)).await;
+        run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await;
     }
 
     async fn copy_of(template: &str) -> Self {

@@ -163,7 +163,9 @@ fn in_words(fact: &Fact) -> String {
         Fact::MeasureTaken { measure, person, agent, score, threshold, .. } => {
             format!("{}: {}, {score} points of {threshold}", held_against(*person, agent.as_ref()), measure.as_str())
         }
-        Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at } => rule(*suspend_at, *revoke_at, *require_approval_at),
+        Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at, by_kind } => {
+            rule([*suspend_at, *revoke_at, *require_approval_at], by_kind)
+        }
         Fact::ActorKindChanged { actor, kind, evidence, event, .. } => {
             format!("{} is {} by {} in {}", short(actor), spaced(kind.as_str()), spaced(evidence.as_str()), short(event))
         }
@@ -187,9 +189,10 @@ fn held_against(person: Id<PersonKind>, agent: Option<&ClientId>) -> String {
 }
 
 /// What is done about risk, from how many points on.
-fn rule(suspend_at: Option<u32>, revoke_at: Option<u32>, require_approval_at: Option<u32>) -> String {
-    let measures = [("suspend agents", suspend_at), ("revoke grants", revoke_at), ("require approval", require_approval_at)];
-    let told: Vec<_> = measures.iter().filter_map(|(what, at)| Some(format!("{what} at {} points", (*at)?))).collect();
+fn rule(thresholds: [Option<u32>; 3], by_kind: &[String]) -> String {
+    let measures = ["suspend agents", "revoke grants", "require approval"].into_iter().zip(thresholds);
+    let measures = measures.filter_map(|(what, at)| Some(format!("{what} at {} points", at?)));
+    let told: Vec<_> = measures.chain(by_kind.iter().map(|name| spaced(name))).collect();
     if told.is_empty() { "nothing is done".to_owned() } else { told.join(", ") }
 }
 

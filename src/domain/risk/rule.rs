@@ -1,4 +1,4 @@
-//! What an operator lets be done about a risk, and what stays of it where policy reads it.
+//! What an operator lets be done about a risk and about who somebody is, and what stays of it where policy reads it.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,18 @@ pub struct RiskRule {
     /// As `revoke_at`, but the grants only rest until the person consents again.
     #[serde(default)]
     pub require_approval_at: Option<u32>,
+    /// People are asked each time that an unknown agent wants to act for them, whatever they allowed it before. Decided by its kind,
+    /// whatever its score; `false` if absent.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub ask_for_unknown_agents: bool,
+    /// Who is taken for a bot that poses as a person can let nobody act for them, until an operator says that they are a person.
+    /// Decided by the kind of their account, whatever its score; `false` if absent.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub refuse_bots: bool,
+}
+
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// The highest score that a rule may name.

@@ -19,6 +19,8 @@ pub(crate) struct Consent {
     pub(crate) resource: Option<Resource>,
     /// What happened since they allowed it, for which they are asked again.
     pub(crate) unusual: Vec<&'static str>,
+    /// Whether they are asked each time, because too little is known of the agent.
+    pub(crate) is_each_time: bool,
     pub(crate) scopes: Vec<ScopeLine>,
     /// How long one access token lives: "10 minutes".
     pub(crate) access_lasts: String,

@@ -47,6 +47,7 @@ fn hostile_consent(returns_to: ReturnsTo, vouching: Vouching, stay: Stay) -> Con
         returns_to,
         resource: Some(hostile_resource()),
         unusual: vec!["Something happened."; 2],
+        is_each_time: true,
         scopes: awkward.into_iter().chain(many).collect(),
         access_lasts: "10 minutes".into(),
         stay,

@@ -61,8 +61,9 @@ async fn authorize(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
     let signed_in = visit.signed_in(&world).await?;
     match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await.map_err(refused)? {
         Next::Redirect { location } => Ok(visit.answer(see_other(&location))),
-        Next::AskConsent { consented, doubt } if let Some(signed_in) = &signed_in => {
-            Ok(ask(&world, visit, &request, &continuing, signed_in, (&consented, doubt.as_ref())))
+        Next::AskConsent { consented, doubt, is_each_time } if let Some(signed_in) = &signed_in => {
+            let because = doubt.iter().flat_map(unusual).collect();
+            Ok(ask(&world, visit, &request, &continuing, signed_in, Asked { consented, unusual: because, is_each_time }))
         }
         Next::AskConsent { .. } | Next::SignIn => {
             let login = request.login_hint.clone().unwrap_or_default();
@@ -109,13 +110,20 @@ pub(super) fn shown(world: &World, session: &Session, seal: &str, now: Timestamp
     forms::open(world, Step::Consent, &session.id.to_string(), seal, now)
 }
 
+/// What the person allowed before, and why they are asked all the same.
+struct Asked {
+    consented: Scopes,
+    unusual: Vec<&'static str>,
+    is_each_time: bool,
+}
+
 fn ask(
     world: &World,
     visit: Visit,
     request: &AuthorizationRequest,
     continuing: &Continuing,
     signed_in: &(Session, Person),
-    (consented, doubt): (&Scopes, Option<&Doubt>),
+    asked: Asked,
 ) -> Response {
     let resource = request.resource.as_deref();
     let may_renew = request.client.may_use(GrantType::RefreshToken);
@@ -127,8 +135,9 @@ fn ask(
         agent: agent(&request.client),
         returns_to: returns_to(&request.redirect_uri),
         resource: resource.map(pages::Resource::of),
-        unusual: doubt.map(unusual).unwrap_or_default(),
-        scopes: scope_lines(request, consented),
+        unusual: asked.unusual,
+        is_each_time: asked.is_each_time,
+        scopes: scope_lines(request, &asked.consented),
         access_lasts: in_words(access_token_ttl_s(world, resource)),
         stay: if may_renew { Stay::Until(Moment::to_the_day(until)) } else { Stay::OneAccess },
     };

@@ -92,12 +92,14 @@ pub async fn set_rule(world: &World, operator: Id<OperatorKind>, rule: RiskRule,
     if !rule.is_sound() {
         return Err(ADMIN_VALUE.because(format!("Each threshold must be 1 to {THRESHOLD_MAX}, or null.")));
     }
-    let RiskRule { suspend_at, revoke_at, require_approval_at } = rule;
+    let RiskRule { suspend_at, revoke_at, require_approval_at, ask_for_unknown_agents, refuse_bots } = rule;
+    let switches = [("ask_for_unknown_agents", ask_for_unknown_agents), ("refuse_bots", refuse_bots)];
+    let by_kind = switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name.to_owned()).collect();
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             risk::set_rule(tx, rule).await?;
-            witness.record(tx, Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at }).await
+            witness.record(tx, Fact::RiskRuleChanged { suspend_at, revoke_at, require_approval_at, by_kind }).await
         })
     });
     write.await?;
