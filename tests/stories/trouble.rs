@@ -91,7 +91,8 @@ async fn too_many_requests_at_once_are_503_in_oauth_json() {
     for answer in refused {
         answer.refused(503, "temporarily_unavailable");
     }
-    assert_eq!(deputy.refusals_counted("server.overloaded").await, before + 3);
+    // Whoever else is turned away in this process is counted too.
+    assert!(deputy.refusals_counted("server.overloaded").await >= before + 3);
     Tokens::of(agent.refresh(tokens.refresh_token()).await);
 }
 
