@@ -3,6 +3,8 @@
 pub mod relay;
 pub mod ingest;
 pub mod shaping;
+/// A topic by the offsets that storage has of it.
+mod topic;
 pub mod dedup;
 pub mod profiles;
 pub mod risk;

@@ -68,6 +68,11 @@ pub async fn is_any_under_way(tx: &mut Tx) -> Result<bool, StorageError> {
     Ok(tx.row(sql, &[], |row| row.int(0)).await?.is_some())
 }
 
+/// What was asked for and is not carried out yet, in the order in which it was asked.
+pub async fn under_way(tx: &mut Tx) -> Result<Vec<Id<InterventionKind>>, StorageError> {
+    tx.rows("SELECT id FROM interventions WHERE ended_at IS NULL ORDER BY id", &[], |row| row.id(0)).await
+}
+
 /// Notes how far it has come.
 pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     let sql = "UPDATE interventions SET detail = $2, status = $3, done = $4, error = $5, ended_at = $6 WHERE id = $1";

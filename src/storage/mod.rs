@@ -26,6 +26,7 @@ pub mod webhooks;
 pub mod warehouses;
 pub mod outbox;
 pub mod leases;
+pub mod event_logs;
 pub mod consumers;
 pub mod identities;
 pub mod profile_states;

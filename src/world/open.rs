@@ -125,6 +125,7 @@ impl World {
             profiles: Default::default(),
             actors: Default::default(),
             forgetting: Default::default(),
+            footing: Default::default(),
             secrets,
             keys,
             internal: outside.outbound.to_named(),

@@ -2,7 +2,7 @@
 //!
 //! Time stands until a test moves it. Background stages run only when a test steps them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use deputy::{
     config::Settings,
@@ -171,6 +171,13 @@ impl Installation {
     /// Stops as SIGTERM does and starts again on the same data and port.
     pub async fn restart(&mut self) {
         self.server.take().expect("it runs").stop().await;
+        self.listen_again(&[]).await;
+    }
+
+    /// Stops, lets something happen to the data folder, and starts again.
+    pub async fn restart_after(&mut self, happens: impl FnOnce(&Path)) {
+        self.server.take().expect("it runs").stop().await;
+        happens(&self.settings.data_dir);
         self.listen_again(&[]).await;
     }
 

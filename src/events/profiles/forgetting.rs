@@ -6,11 +6,12 @@
 
 use crate::{
     domain::{identity::graph::ProfileId, time::Timestamp},
+    events::topic,
     storage::{
         StorageError, interventions,
         profile_states::{self, EventPlace},
     },
-    world::{EVENTS, Progress, StageError, World},
+    world::{Progress, StageError, World},
 };
 
 /// Profiles that are looked at in one transaction.
@@ -20,10 +21,11 @@ const EVENTS_MAX: u64 = 2_000;
 const EVENTS_OF_PROFILE_MAX: i64 = 500;
 
 /// Looks at the next share of profiles. Always rests afterwards.
-pub async fn step(world: &World, _now: Timestamp) -> Result<Progress, StageError> {
+pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
     let mut starts = Vec::new();
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        let (start, _) = world.log.bounds(EVENTS, partition).await?;
+    for partition in 0..events.partitions().await? {
+        let (start, _) = events.bounds(partition).await?;
         starts.push(EventPlace { offset: start, partition });
     }
     let mut walk = world.forgetting.lock().await;

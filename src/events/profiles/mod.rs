@@ -34,13 +34,14 @@ use crate::{
         profile::Definitions,
         time::Timestamp,
     },
+    events::topic::{self, Topic},
     log::{Claim, LogError},
     storage::{
         StorageError,
         consumers::{self, Place, Replay},
         definitions, identities, profile_states,
     },
-    world::{EVENTS, Progress, StageError, World, profiles::KnownProfiles},
+    world::{Progress, StageError, World, profiles::KnownProfiles},
 };
 use batch::Batch;
 use replay::Before;
@@ -57,8 +58,10 @@ const DUE_MAX: i64 = 200;
 
 /// Takes in the next events, else looks after what changes by the passing of days.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    let claims = events.claims(CONSUMER).await?;
+    for claim in &claims {
+        match advance(world, &events, claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
@@ -67,12 +70,12 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
 }
 
 /// Takes in some stretches of the log; while one is worked out and written, the next is read.
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, CONSUMER, &input).await }));
     let place: Place = ask.await?;
     let Some(replay) = replay::under_way(world, &claim.input, place).await? else { return Ok(Progress::Advanced) };
-    let Some(mut stretch) = Stretch::read(world, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
+    let Some(mut stretch) = Stretch::read(world, events, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
     for _ in 0..STRETCHES_MAX {
         if let Some((cause, asked)) = stretch.taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
             interventions::carry_out(world, claim, stretch.from, cause, asked, now).await?;
@@ -87,7 +90,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
             return Ok(Progress::CaughtUp);
         }
         let next = stretch.next;
-        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, claim, next, replay));
+        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, events, claim, next, replay));
         taken_in?;
         match following? {
             Some(following) => stretch = following,
@@ -162,17 +165,20 @@ struct Stretch {
 
 impl Stretch {
     /// The stretch that begins at an offset; `None` if there is nothing yet.
-    async fn read(world: &World, claim: &Claim, from: u64, replay: Option<Replay>) -> Result<Option<Stretch>, StageError> {
-        let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-        if from.max(start) >= end {
-            return Ok(None);
-        }
+    async fn read(
+        world: &World,
+        events: &Topic,
+        claim: &Claim,
+        from: u64,
+        replay: Option<Replay>,
+    ) -> Result<Option<Stretch>, StageError> {
+        let Some(read) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(None) };
+        let topic::Stretch { batch: read, end } = read;
         let ask = world.storage.read(|tx| {
             Box::pin(async move { Ok::<_, StorageError>((definitions::rules(tx).await?, definitions::all(tx).await?)) })
         });
         let (rules, definitions) = ask.await?;
         let (rules, definitions) = (Arc::new(rules), Arc::new(replay::in_force(replay, definitions)));
-        let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
         let is_last = read.next >= end;
         let by = (Arc::clone(&rules), Arc::clone(&definitions));
         let (taken, next) = aside(move || {

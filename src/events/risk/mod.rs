@@ -24,9 +24,10 @@ use crate::{
         risk::{AgentRisk, PersonRisk, RiskRule, SignalKind},
         time::Timestamp,
     },
-    log::{Claim, LogError},
+    events::topic::{self, Stretch, Topic},
+    log::{Batch, Claim, LogError},
     storage::{StorageError, Tx, clients, consumers, outbox, risk},
-    world::{EVENTS, Progress, StageError, World, entropy::Entropy},
+    world::{Progress, StageError, World, entropy::Entropy},
 };
 
 /// Who reads, as its cursor names it.
@@ -36,8 +37,9 @@ const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    for claim in events.claims(CONSUMER).await? {
+        match advance(world, &events, &claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
@@ -45,16 +47,12 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
-    let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-    if from.max(start) >= end {
-        return Ok(Progress::Idle);
-    }
-    let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
-    let (entries, next) = (read.entries, read.next);
+    let Some(Stretch { batch, end }) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(Progress::Idle) };
+    let Batch { entries, next } = batch;
     // Reading so many events takes milliseconds: not on a thread that serves requests.
     let looking = tokio::task::spawn_blocking(move || entries.iter().filter_map(Sighting::of).collect::<Vec<_>>());
     let sightings = looking.await.map_err(|error| LogError::Unavailable(error.to_string()))?;

@@ -23,10 +23,13 @@ use crate::{
         secret::Digest,
         time::Timestamp,
     },
-    events::profiles::forgotten::Forgotten,
+    events::{
+        profiles::forgotten::Forgotten,
+        topic::{self, Stretch, Topic},
+    },
     log::{Claim, LogError},
     storage::{StorageError, Tx, actors, clients, consumers, interventions, outbox, revocations},
-    world::{EVENTS, Progress, StageError, World, actors::KnownActors, entropy::Entropy},
+    world::{Progress, StageError, World, actors::KnownActors, entropy::Entropy},
 };
 use roll::Roll;
 use sighting::{Sighting, look, look_back};
@@ -41,8 +44,9 @@ const NOTICE: Duration = Duration::from_secs(60);
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    for claim in events.claims(CONSUMER).await? {
+        match advance(world, &events, &claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
@@ -50,15 +54,11 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
-    let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-    if from.max(start) >= end {
-        return Ok(Progress::Idle);
-    }
-    let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
+    let Some(Stretch { batch: read, end }) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(Progress::Idle) };
 
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
     let mut place = world.actors.lock().await;
@@ -68,7 +68,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
     }
     let (pace, known) = match known.take_pace(&claim.input, from) {
         Some(pace) => (pace, known),
-        None => look_back_from(world, claim, from, known).await?,
+        None => look_back_from(world, events, claim, from, known).await?,
     };
     let paced_since = pace.since();
     // Reading so many events takes milliseconds: not on a thread that serves requests.
@@ -105,6 +105,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
 /// Counts once more what is counted within the window of arrivals that was running at this offset.
 async fn look_back_from(
     world: &World,
+    events: &Topic,
     claim: &Claim,
     until: u64,
     mut known: KnownActors,
@@ -112,10 +113,10 @@ async fn look_back_from(
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { actors::pace_since(tx, &input).await }));
     let since: u64 = ask.await?;
-    let (start, _) = world.log.bounds(EVENTS, claim.partition).await?;
+    let (start, _) = events.bounds(claim.partition).await?;
     let (mut next, mut pace) = (since.max(start), Pace::default());
     while next < until {
-        let mut read = world.log.read(EVENTS, claim.partition, next, READ_BYTES_MAX).await?;
+        let mut read = events.read(claim.partition, next, READ_BYTES_MAX).await?;
         next = read.next;
         read.entries.retain(|entry| entry.offset < until);
         let looking = tokio::task::spawn_blocking(move || {

@@ -14,13 +14,16 @@ use crate::{
         profile::Collection,
         time::Timestamp,
     },
-    events::profiles::forgotten::Forgotten,
+    events::{
+        profiles::forgotten::Forgotten,
+        topic::{self, Topic},
+    },
     log::{Entry, LogError},
     storage::{
         StorageError, definitions,
         profile_states::{self, EventPlace},
     },
-    world::{EVENTS, StageError, World},
+    world::{StageError, World},
 };
 
 /// Places that one question looks at, at most; whoever asks goes on from there.
@@ -54,11 +57,13 @@ pub enum Order {
 
 /// Reads events of a profile.
 pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Part<Value>, StageError> {
+    let elsewhere = || LogError::Unavailable("the events are in the log of another process".to_owned());
+    let log = topic::events_shown::<StageError>(world).await?.ok_or_else(elsewhere)?;
     let rules = world.storage.read(|tx| Box::pin(async move { definitions::rules(tx).await })).await?;
     let mut at = match (asked.after, asked.order) {
         (Some(after), Order::OldestFirst) => after.saturating_add(1),
         (Some(after), Order::LatestFirst) => after,
-        (None, Order::OldestFirst) => first_at(world, asked.start).await?,
+        (None, Order::OldestFirst) => first_at(&log, asked.start).await?,
         (None, Order::LatestFirst) => u64::MAX,
     };
     let (mut items, mut looked_at) = (Vec::new(), 0);
@@ -68,7 +73,7 @@ pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Par
         for place in places {
             looked_at += 1;
             at = if asked.order == Order::OldestFirst { place.offset.saturating_add(1) } else { place.offset };
-            let Some(entry) = entry(world, place).await? else { continue };
+            let Some(entry) = entry(&log, place).await? else { continue };
             let is_beyond = match asked.order {
                 Order::OldestFirst => entry.at > asked.end,
                 Order::LatestFirst => entry.at < asked.start,
@@ -93,10 +98,10 @@ pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Par
 }
 
 /// The first offset that may hold an event of the time; the partitions are looked at together.
-async fn first_at(world: &World, time: Timestamp) -> Result<u64, LogError> {
+async fn first_at(log: &Topic, time: Timestamp) -> Result<u64, LogError> {
     let mut first = u64::MAX;
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        first = first.min(world.log.offset_at(EVENTS, partition, time).await?);
+    for partition in 0..log.partitions().await? {
+        first = first.min(log.offset_at(partition, time).await?);
     }
     Ok(first)
 }
@@ -125,8 +130,8 @@ async fn places(world: &World, profile: &Profile, at: u64, order: Order) -> Resu
 }
 
 /// What the log has at a place; nothing, if retention has deleted it.
-async fn entry(world: &World, place: EventPlace) -> Result<Option<Entry>, LogError> {
-    match world.log.read(EVENTS, place.partition, place.offset, 1).await {
+async fn entry(log: &Topic, place: EventPlace) -> Result<Option<Entry>, LogError> {
+    match log.read(place.partition, place.offset, 1).await {
         Ok(batch) => Ok(batch.entries.into_iter().find(|entry| entry.offset == place.offset)),
         Err(LogError::Trimmed { .. }) => Ok(None),
         Err(error) => Err(error),
