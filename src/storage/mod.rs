@@ -88,6 +88,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, name: "consumers", sql: include_str!("../../migrations/0010_consumers.sql") },
     Migration { number: 11, name: "warehouses", sql: include_str!("../../migrations/0011_warehouses.sql") },
     Migration { number: 12, name: "predictions", sql: include_str!("../../migrations/0012_predictions.sql") },
+    Migration { number: 13, name: "event_logs", sql: include_str!("../../migrations/0013_event_logs.sql") },
 ];
 
 /// Where the state is kept.
