@@ -66,7 +66,11 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
             progress => return Ok(progress),
         }
     }
-    look_after(world, now).await
+    match claims.first() {
+        Some(claim) => look_after(world, claim, now).await,
+        // Another node has it, and looks after it.
+        None => Ok(Progress::Idle),
+    }
 }
 
 /// Takes in some stretches of the log; while one is worked out and written, the next is read.
@@ -211,8 +215,9 @@ fn before_intervention(mut taken: Vec<Taken>, next: u64) -> (Vec<Taken>, u64) {
     }
 }
 
-/// Brings audiences up to date where a window has moved over a day.
-async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+/// Brings audiences up to date where a window has moved over a day. Only whoever takes in events does it: the two write the same rows,
+/// and who leaves an audience is told of once.
+async fn look_after(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let ask = world.storage.read(move |tx| Box::pin(async move { profile_states::due(tx, now, DUE_MAX).await }));
     let due: BTreeSet<ProfileId> = ask.await?;
     if due.is_empty() {
@@ -220,15 +225,18 @@ async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageErro
     }
     // While a batch is under way, this waits: the two would write the same rows.
     let _place = world.profiles.lock().await;
-    let (graph, definitions): (Graph, Definitions) = world
+    let (input, profiles) = (claim.input.clone(), due.clone());
+    let (from, graph, definitions): (u64, Graph, Definitions) = world
         .storage
         .read(move |tx| {
             Box::pin(async move {
+                // First: whatever is written after it makes the commit void.
+                let from = consumers::next(tx, CONSUMER, &input).await?;
                 let mut graph = Graph::default();
-                for profile in &due {
-                    identities::load_profile(tx, &mut graph, *profile).await?;
+                for profile in profiles {
+                    identities::load_profile(tx, &mut graph, profile).await?;
                 }
-                Ok::<_, StorageError>((graph, definitions::all(tx).await?))
+                Ok::<_, StorageError>((from, graph, definitions::all(tx).await?))
             })
         })
         .await?;
@@ -236,8 +244,19 @@ async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageErro
     batch.touch_all();
     reckon(world, &mut batch).await?;
     let (written, _) = batch.finish(world);
-    world.storage.write(move |tx| Box::pin(async move { written.write(tx).await })).await?;
-    Ok(Progress::Advanced)
+    let input = claim.input.clone();
+    let write = world.storage.write(move |tx| {
+        Box::pin(async move {
+            // The same value: rivals wait for their turn, and then find nobody due any longer.
+            let is_ours = consumers::advance(tx, CONSUMER, &input, from, from).await?;
+            if !is_ours || profile_states::due(tx, now, DUE_MAX).await? != due {
+                return Ok::<_, StorageError>(false);
+            }
+            written.write(tx).await?;
+            Ok(true)
+        })
+    });
+    if write.await? { Ok(Progress::Advanced) } else { Err(LogError::Fenced.into()) }
 }
 
 /// Works out who enters and who leaves audiences, for the whole profiles that the batch has touched.
