@@ -1,8 +1,9 @@
 //! What profiles forget when the log does: which events were theirs, where retention has deleted those, and what was to be left out
 //! there.
 //!
-//! A background stage. It walks over all profiles once whenever the log's beginning has moved, a share at a time, and rests in between:
-//! nobody's write waits long. Walking once more does no harm, so a node remembers only in memory how far it is.
+//! A background stage. It walks over all profiles when the log's beginning has moved, a share at a time, and rests in between: nobody's
+//! write waits long. When the beginning moves during a walk, the walk goes on, and another one follows it. Walking once more does no
+//! harm, so a node remembers only in memory how far it is.
 
 use crate::{
     domain::{identity::graph::ProfileId, time::Timestamp},
@@ -11,7 +12,7 @@ use crate::{
         StorageError, interventions,
         profile_states::{self, EventPlace},
     },
-    world::{Progress, StageError, World},
+    world::{Progress, StageError, World, profiles::Forgetting},
 };
 
 /// Profiles that are looked at in one transaction.
@@ -29,15 +30,17 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
         starts.push(EventPlace { offset: start, partition });
     }
     let mut walk = world.forgetting.lock().await;
-    if walk.starts != starts {
-        walk.starts = starts;
-        walk.after = None;
-        walk.is_done = walk.starts.iter().all(|start| start.offset == 0);
+    if walk.is_done && walk.starts != starts {
+        // What a walk met later than its first profile, the next one meets first.
+        let is_done = starts.iter().all(|start| start.offset == 0);
+        *walk = Forgetting { starts: starts.clone(), after: None, is_done };
     }
     if walk.is_done {
         return Ok(Progress::Idle);
     }
-    let (starts, after) = (walk.starts.clone(), walk.after);
+    let after = walk.after;
+    // All profiles were looked at with these, at least.
+    let first = walk.starts.iter().map(|start| start.offset).min().unwrap_or(0);
     let forget = world.storage.write(move |tx| {
         Box::pin(async move {
             let profiles = profile_states::profiles_after(tx, after, PROFILES_MAX).await?;
@@ -59,7 +62,6 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
                 last = Some(*profile);
             }
             if profiles.is_empty() {
-                let first = starts.iter().map(|start| start.offset).min().unwrap_or(0);
                 interventions::forget_spans(tx, first).await?;
             }
             Ok::<(Option<ProfileId>, bool), StorageError>((last, profiles.is_empty()))
