@@ -89,6 +89,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 11, name: "warehouses", sql: include_str!("../../migrations/0011_warehouses.sql") },
     Migration { number: 12, name: "predictions", sql: include_str!("../../migrations/0012_predictions.sql") },
     Migration { number: 13, name: "event_logs", sql: include_str!("../../migrations/0013_event_logs.sql") },
+    Migration { number: 14, name: "prediction_changes", sql: include_str!("../../migrations/0014_prediction_changes.sql") },
 ];
 
 /// Where the state is kept.
