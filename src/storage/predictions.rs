@@ -175,7 +175,8 @@ pub async fn end_turn(
         Turn::Asked { profiles, again_at, .. } => {
             let sql = "UPDATE predictions_due SET due_at = $3, asked_at = $4, asked_changes = $5 WHERE predicted_trait = $1 AND profile = $2";
             for Due { profile, changes, .. } in profiles {
-                let values = [(&key).into(), (&profile.to_string()).into(), again_at.0.into(), now.0.into(), (*changes).into()];
+                let profile = profile.to_string();
+                let values = [(&key).into(), (&profile).into(), again_at.0.into(), now.0.into(), (*changes).into()];
                 tx.exec(sql, &values).await?;
             }
         }
