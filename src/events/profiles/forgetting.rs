@@ -39,6 +39,8 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
         return Ok(Progress::Idle);
     }
     let after = walk.after;
+    // Nothing that came in before is still to be published: the log had to keep it for as long.
+    let ended_before = Timestamp(now.0.saturating_sub(1000 * i64::from(world.settings.events_retention_s)));
     // All profiles were looked at with these, at least.
     let first = walk.starts.iter().map(|start| start.offset).min().unwrap_or(0);
     let forget = world.storage.write(move |tx| {
@@ -62,7 +64,7 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
                 last = Some(*profile);
             }
             if profiles.is_empty() {
-                interventions::forget_spans(tx, first).await?;
+                interventions::forget_spans(tx, first, ended_before).await?;
             }
             Ok::<(Option<ProfileId>, bool), StorageError>((last, profiles.is_empty()))
         })

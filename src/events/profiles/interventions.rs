@@ -24,7 +24,7 @@ use crate::{
     log::{Claim, LogError},
     storage::{
         StorageError, Tx, consumers, identities,
-        interventions::{self, Asked},
+        interventions::{self, Asked, Place},
         outbox, profile_records, profile_states,
     },
     world::{StageError, World, profiles::KnownProfiles},
@@ -246,7 +246,8 @@ impl Work {
 
     async fn regulate(&self, tx: &mut Tx, regulation: Regulation, user_id: &str) -> Result<(), StorageError> {
         let Some(id) = person(user_id) else { return Ok(()) };
-        let (digest, here) = (self.secrets.digest_of_id(&id), self.cause.offset);
+        let digest = self.secrets.digest_of_id(&id);
+        let here = Place { offset: self.cause.offset, at: self.cause.at };
         if regulation == Regulation::Unsuppress {
             interventions::take_in_from(tx, &digest, here).await?;
         }

@@ -29,7 +29,8 @@ use crate::{
     keys::secrets::Purpose,
     outbound::{Call, Limits},
     storage::{
-        StorageError, definitions, interventions,
+        StorageError, definitions,
+        interventions::{self, Place},
         predictions::{self as table, Due, Turn},
     },
     world::{FACTS, Progress, StageError, World, record},
@@ -37,8 +38,8 @@ use crate::{
 
 /// What a request says beside its traits, and an answer beside its predictions.
 const ENVELOPE_BYTES: usize = 4_096;
-/// The later end of every span that is open.
-const NOW: u64 = i64::MAX as u64 - 1;
+/// Behind every span that has ended.
+const NOW: u64 = u64::MAX;
 
 /// Asks each model about the profiles that are due.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -134,7 +135,7 @@ async fn profiles(
     for due in due.iter().filter(|due| due.is_changed) {
         let Some(profile) = read::show(world, due.profile).await? else { continue };
         let ids: Vec<_> = profile.component.mappings.iter().map(|mapping| mapping.id.clone()).collect();
-        if Forgotten::of(world, ids.iter()).await?.covers(&ids, NOW) {
+        if Forgotten::of(world, ids.iter()).await?.covers(&ids, Place { offset: NOW, at: now }) {
             continue;
         }
         let traits = profile.traits(now).into_iter().filter(|told| model.takes(&told.name));

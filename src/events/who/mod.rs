@@ -28,11 +28,15 @@ use crate::{
         topic::{self, Stretch, Topic},
     },
     log::{Claim, LogError},
-    storage::{StorageError, Tx, actors, clients, consumers, interventions, outbox, revocations},
+    storage::{
+        StorageError, Tx, actors, clients, consumers,
+        interventions::{self, Place},
+        outbox, revocations,
+    },
     world::{Progress, StageError, World, actors::KnownActors, entropy::Entropy},
 };
 use roll::Roll;
-use sighting::{Sighting, look, look_back};
+use sighting::{Sighting, What, look, look_back};
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "who";
@@ -159,7 +163,13 @@ async fn find(world: &World, mut sightings: Vec<Sighting>) -> Result<Vec<(Digest
         return Ok(Vec::new());
     }
     let forgotten = Forgotten::of(world, sightings.iter().map(|sighting| sighting.actor.external_id())).await?;
-    sightings.retain(|sighting| !forgotten.covers(std::slice::from_ref(sighting.actor.external_id()), sighting.offset));
+    sightings.retain(|sighting| match &sighting.what {
+        What::Seen(seen) => {
+            let place = Place { offset: sighting.offset, at: seen.at };
+            !forgotten.covers(std::slice::from_ref(sighting.actor.external_id()), place)
+        }
+        What::Gone => true,
+    });
     let digests: Vec<Digest> = sightings.iter().map(|sighting| world.secrets.digest_of_id(sighting.actor.external_id())).collect();
     let asked = distinct(&digests);
     let load = world.storage.read(move |tx| Box::pin(async move { actors::load(tx, &asked).await }));

@@ -21,6 +21,7 @@ use crate::{
     log::{Entry, LogError},
     storage::{
         StorageError, definitions,
+        interventions::Place,
         profile_states::{self, EventPlace},
     },
     world::{StageError, World},
@@ -153,7 +154,8 @@ async fn view(
     let told = told(&event);
     let name = told["event"].as_str().or(told["type"].as_str()).unwrap_or_default();
     let is_asked_for = (asked.include.is_empty() || asked.include.contains(name)) && !asked.exclude.contains(name);
-    if !is_asked_for || Forgotten::of(world, ids()).await?.covers(&all, entry.offset) {
+    let place = Place { offset: entry.offset, at: event.at };
+    if !is_asked_for || Forgotten::of(world, ids()).await?.covers(&all, place) {
         return Ok(None);
     }
     let spell = |id: &ExternalId| json!({"id": id.value(), "type": id.id_type().as_str(), "collection": id.collection(), "encoding": "none"});
