@@ -91,6 +91,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 13, name: "event_logs", sql: include_str!("../../migrations/0013_event_logs.sql") },
     Migration { number: 14, name: "prediction_changes", sql: include_str!("../../migrations/0014_prediction_changes.sql") },
     Migration { number: 15, name: "left_out_times", sql: include_str!("../../migrations/0015_left_out_times.sql") },
+    Migration { number: 16, name: "enabled_clients", sql: include_str!("../../migrations/0016_enabled_clients.sql") },
 ];
 
 /// Where the state is kept.

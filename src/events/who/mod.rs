@@ -17,6 +17,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crate::{
     domain::{
         actor::{ActorKind, pace::Pace},
+        client::ClientId,
         event::{Actor, Event},
         id::{Id, InterventionKind},
         intervention::Status,
@@ -35,16 +36,18 @@ use crate::{
     },
     world::{Progress, StageError, World, actors::KnownActors, entropy::Entropy},
 };
-use roll::Roll;
+use roll::{Became, Roll};
 use sighting::{Sighting, What, look, look_back};
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "who";
 /// What one batch reads: its transaction holds up other writers for some milliseconds.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// What a rogue got between the event that gave it away and our reading of it dies too. Longer, and reading old events again would kill
-/// what was issued since an operator dealt with them.
+/// What a rogue got between the event that gave it away and our reading of it dies too: all of it, unless an operator has let it act
+/// since. Then it is what it got within this time, and what it was let have lives.
 const NOTICE: Duration = Duration::from_secs(60);
+/// A token that was asked for before, and is committed after, may tell a moment so much later than the batch's.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -230,10 +233,10 @@ impl Teller {
         let (changed, gone) = roll.finish();
         actors::forget(tx, &gone).await?;
         actors::put(tx, &changed).await?;
-        for (client, (kind, since)) in kinds {
-            let is_new = clients::set_kind(tx, &client, kind).await?;
-            if is_new && kind == ActorKind::Rogue {
-                revocations::revoke(tx, client.as_str(), since.plus(NOTICE).min(self.now), self.now).await?;
+        for (client, became) in kinds {
+            let is_new = clients::set_kind(tx, &client, became.kind).await?;
+            if is_new && became.kind == ActorKind::Rogue {
+                self.revoke(tx, &client, &became).await?;
             }
         }
         for fact in facts {
@@ -241,5 +244,14 @@ impl Teller {
             outbox::put(tx, &event).await?;
         }
         Ok(())
+    }
+
+    async fn revoke(&self, tx: &mut Tx, client: &ClientId, became: &Became) -> Result<(), StorageError> {
+        let let_act_at = became.spoken_at.max(clients::enabled_at(tx, client).await?);
+        let until = match let_act_at.is_some_and(|at| at > became.since) {
+            true => became.since.plus(NOTICE).min(self.now),
+            false => self.now.plus(UNDER_WAY),
+        };
+        revocations::revoke(tx, client.as_str(), until, self.now).await
     }
 }
