@@ -44,14 +44,22 @@ pub enum InterventionError {
     Storage(#[from] StorageError),
 }
 
+/// By what an edge is known: where the event stands that made it, and the id that it joined.
+#[derive(Debug, Clone)]
+pub struct EdgeName {
+    pub offset: u64,
+    pub id: ExternalId,
+}
+
 /// Asks that the merge be taken back that this edge made.
 pub async fn unmerge(
     world: &World,
     actor: Actor,
     profile: ProfileId,
-    (edge_offset, id): (u64, ExternalId),
+    edge: EdgeName,
     now: Timestamp,
 ) -> Result<Asked, InterventionError> {
+    let EdgeName { offset: edge_offset, id } = edge;
     let (graph, in_force) = component(world, profile).await?.ok_or(InterventionError::NoProfile)?;
     split::unmerge(&graph, &in_force, edge_offset, &id)?;
     let intervention = Intervention::Unmerge { edge_offset, id: NamedId::of(&id) };

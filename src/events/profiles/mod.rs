@@ -31,7 +31,7 @@ use crate::{
             graph::{Graph, ProfileId},
             rules::Rules,
         },
-        profile::Definitions,
+        profile::{Definitions, ProfileState},
         time::Timestamp,
     },
     events::topic::{self, Topic},
@@ -44,7 +44,7 @@ use crate::{
     world::{Progress, StageError, World, profiles::KnownProfiles},
 };
 use batch::Batch;
-use replay::Before;
+use replay::{Before, UnderWay};
 use taken::Taken;
 
 /// Who reads, as its cursor names it.
@@ -78,7 +78,11 @@ async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, CONSUMER, &input).await }));
     let place: Place = ask.await?;
-    let Some(replay) = replay::under_way(world, &claim.input, place).await? else { return Ok(Progress::Advanced) };
+    let replay = match replay::under_way(world, &claim.input, place).await? {
+        UnderWay::Nothing => None,
+        UnderWay::Replay(replay) => Some(replay),
+        UnderWay::Ended => return Ok(Progress::Advanced),
+    };
     let Some(mut stretch) = Stretch::read(world, events, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
     for _ in 0..STRETCHES_MAX {
         if let Some((cause, asked)) = stretch.taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
@@ -294,10 +298,7 @@ async fn load_ids(world: &World, graph: Graph, taken: &[Taken]) -> Result<Graph,
     load.await
 }
 
-async fn load_states(
-    world: &World,
-    profiles: BTreeSet<ProfileId>,
-) -> Result<Vec<(ProfileId, crate::domain::profile::ProfileState)>, StorageError> {
+async fn load_states(world: &World, profiles: BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, ProfileState)>, StorageError> {
     if profiles.is_empty() {
         return Ok(Vec::new());
     }

@@ -90,12 +90,12 @@ async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -
     let done = match looked.before.filter(|_| is_first) {
         Some((intervention, offset)) => {
             known.unsettle();
-            forget(world, claim, from, (intervention, offset)).await?
+            forget(world, claim, from, Met { intervention, offset }).await?
         }
         None => {
             let found = find(world, looked.sightings).await?;
             let since = (pace.since() != paced_since).then(|| pace.since());
-            write(world, claim, (from, next), (found, since), now).await?;
+            write(world, claim, Read { from, next, found, paced_since: since }, now).await?;
             Some(next)
         }
     };
@@ -136,14 +136,16 @@ async fn look_back_from(
     Ok((pace, known))
 }
 
+/// An intervention that was met, and where it stands.
+struct Met {
+    intervention: Id<InterventionKind>,
+    offset: u64,
+}
+
 /// Forgets whom the intervention has deleted, once it is carried out; where to go on, or `None` while it is not.
-async fn forget(
-    world: &World,
-    claim: &Claim,
-    from: u64,
-    (id, offset): (Id<InterventionKind>, u64),
-) -> Result<Option<u64>, StageError> {
-    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, id).await })).await?;
+async fn forget(world: &World, claim: &Claim, from: u64, met: Met) -> Result<Option<u64>, StageError> {
+    let Met { intervention, offset } = met;
+    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, intervention).await })).await?;
     if asked.is_some_and(|asked| matches!(asked.status, Status::Initialized | Status::Running)) {
         return Ok(None);
     }
@@ -189,13 +191,17 @@ fn distinct(digests: &[Digest]) -> Vec<Digest> {
     digests.iter().filter(|digest| met.insert(digest.0)).copied().collect()
 }
 
-async fn write(
-    world: &World,
-    claim: &Claim,
-    (from, next): (u64, u64),
-    (found, paced_since): (Vec<(Digest, Sighting)>, Option<u64>),
-    now: Timestamp,
-) -> Result<(), StageError> {
+/// What a part of the log comes to.
+struct Read {
+    from: u64,
+    next: u64,
+    found: Vec<(Digest, Sighting)>,
+    /// From where it has to be read again to know how fast everybody is, if that is elsewhere now.
+    paced_since: Option<u64>,
+}
+
+async fn write(world: &World, claim: &Claim, read: Read, now: Timestamp) -> Result<(), StageError> {
+    let Read { from, next, found, paced_since } = read;
     let teller = Teller { entropy: Arc::clone(&world.entropy), now };
     let input = claim.input.clone();
     let write = world.storage.write(move |tx| {
