@@ -23,7 +23,11 @@ use crate::{
         event_logs::{self, Adopted, EventLog, Offered},
         interventions, leases, outbox,
     },
-    world::{EVENTS, StageError, World, footing::Footing, open::log_path},
+    world::{
+        EVENTS, StageError, World,
+        footing::{Footing, ends},
+        open::log_place,
+    },
 };
 
 /// The lease under which a log is the one that is read.
@@ -126,7 +130,7 @@ pub(super) fn tell_trimmed(claim: &Claim, lost: u64) {
 pub(super) async fn events(world: &World, now: Timestamp) -> Result<Option<Topic>, StageError> {
     let mut footing = world.footing.lock().await;
     if footing.until.is_none_or(|until| until <= now) {
-        *footing = settle(world, now).await?;
+        settle(world, &mut footing, now).await?;
     }
     Ok(footing.base.map(|base| Topic { log: Arc::clone(&world.log), name: EVENTS, base }))
 }
@@ -134,8 +138,7 @@ pub(super) async fn events(world: &World, now: Timestamp) -> Result<Option<Topic
 /// The topic `events` for whoever shows what is in it: nothing is settled by looking. `None` where another process's log is the one
 /// that is read.
 pub(super) async fn events_shown<E: From<StorageError> + From<LogError>>(world: &World) -> Result<Option<Topic>, E> {
-    let current: Result<_, StorageError> =
-        world.storage.read(|tx| Box::pin(async move { event_logs::current(tx).await })).await;
+    let current: Result<_, StorageError> = world.storage.read(|tx| Box::pin(async move { event_logs::current(tx).await })).await;
     let base = match current? {
         None => 0,
         Some(EventLog { log, base }) if log == relay::identity(world).await? => base,
@@ -144,12 +147,12 @@ pub(super) async fn events_shown<E: From<StorageError> + From<LogError>>(world: 
     Ok(Some(Topic { log: Arc::clone(&world.log), name: EVENTS, base }))
 }
 
-async fn settle(world: &World, now: Timestamp) -> Result<Footing, StageError> {
-    let log = relay::identity(world).await?;
+async fn settle(world: &World, footing: &mut Footing, now: Timestamp) -> Result<(), StageError> {
+    let offered = offer(world, footing).await?;
     let mut until = Timestamp(i64::MAX);
     if !world.storage.is_exclusive() {
         until = now.plus(SETTLED);
-        let holder = log.to_string();
+        let holder = offered.log.to_string();
         let hold = world
             .storage
             .write(move |tx| Box::pin(async move { leases::hold(tx, LEASE, &holder, now, now.plus(LEASE_TTL)).await }));
@@ -159,18 +162,18 @@ async fn settle(world: &World, now: Timestamp) -> Result<Footing, StageError> {
                  set `log` to a Kafka that all processes share"
             );
             metrics::gauge!("deputy_events_elsewhere").set(1.0);
-            return Ok(Footing { base: None, until: Some(until) });
+            (footing.base, footing.until) = (None, Some(until));
+            return Ok(());
         }
     }
     metrics::gauge!("deputy_events_elsewhere").set(0.0);
-    let base = adopt(world, log, now).await?;
-    Ok(Footing { base: Some(base), until: Some(until) })
+    (footing.base, footing.until) = (Some(adopt(world, offered, now).await?), Some(until));
+    Ok(())
 }
 
 /// Has our log read from now on, if it is not already. What people asked for and nobody had read yet is asked for once more.
-async fn adopt(world: &World, log: i64, now: Timestamp) -> Result<u64, StageError> {
-    let offered = offer(world, log).await?;
-    let entropy = Arc::clone(&world.entropy);
+async fn adopt(world: &World, offered: Offered, now: Timestamp) -> Result<u64, StageError> {
+    let (entropy, log) = (Arc::clone(&world.entropy), offered.log);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             let adopted = event_logs::adopt(tx, &offered, now).await?;
@@ -198,28 +201,22 @@ async fn adopt(world: &World, log: i64, now: Timestamp) -> Result<u64, StageErro
     }
 }
 
-async fn offer(world: &World, log: i64) -> Result<Offered, StageError> {
-    // The cursors first: they move on while the log grows.
-    let ask = world.storage.read(|tx| {
-        Box::pin(async move { Ok::<_, StorageError>((event_logs::current(tx).await?, event_logs::reached(tx).await?)) })
-    });
-    let (current, reached) = ask.await?;
-    let mut ends = Vec::new();
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        ends.push(world.log.bounds(EVENTS, partition).await?.1);
-    }
-    let mut offered = Offered { log, ends, place: place(world), is_restored: false };
-    // A shared log may tell an end that is behind for a moment; what it lost for good an operator has to know of.
-    if current.is_none_or(|current| current.log == log && !world.log.is_shared()) {
+async fn offer(world: &World, footing: &Footing) -> Result<Offered, StageError> {
+    let log = relay::identity(world).await?;
+    let ends = match &footing.ends_at_start {
+        Some(ends) => ends.clone(),
+        None => ends(&*world.log, EVENTS).await?,
+    };
+    let mut offered = Offered { log, ends, place: log_place(&world.settings), is_restored: false };
+    // A shared log may tell an end that is behind for a moment; what it lost for good, reading tells.
+    if footing.until.is_none() && !world.log.is_shared() {
+        let ask = world.storage.read(|tx| {
+            Box::pin(async move { Ok::<_, StorageError>((event_logs::current(tx).await?, event_logs::reached(tx).await?)) })
+        });
+        let (current, reached) = ask.await?;
         let base = current.map_or(0, |current| current.base);
-        offered.is_restored = reached.iter().any(|reached| reached.until > base + offered.end_of(&reached.input));
+        let is_ours = current.is_none_or(|current| current.log == log);
+        offered.is_restored = is_ours && reached.iter().any(|reached| reached.until > base + offered.end_of(&reached.input));
     }
     Ok(offered)
-}
-
-fn place(world: &World) -> String {
-    match world.log.is_shared() {
-        true => world.settings.log.to_string(),
-        false => log_path(&world.settings).display().to_string(),
-    }
 }

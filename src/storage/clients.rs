@@ -78,8 +78,7 @@ pub async fn keep_document(tx: &mut Tx, client: &Client) -> Result<(), StorageEr
 
 /// Disables a client. `false` if there is no such client.
 pub async fn disable(tx: &mut Tx, id: &ClientId, now: Timestamp) -> Result<bool, StorageError> {
-    let changed =
-        tx.exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), now.0.into()]).await?;
+    let changed = tx.exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), now.0.into()]).await?;
     tx.forget_client(id);
     Ok(changed == 1)
 }

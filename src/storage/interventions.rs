@@ -163,9 +163,9 @@ pub async fn is_any_left_out(tx: &mut Tx) -> Result<bool, StorageError> {
 /// What is left out of these ids' events.
 pub async fn left_out(tx: &mut Tx, ids: &[Digest]) -> Result<Vec<Span>, StorageError> {
     static SPANS: LazyLock<Batch> = LazyLock::new(|| {
-            let sql = "SELECT digest, since_offset, until_offset, since_at, until_at FROM left_out WHERE digest IN (VALUES ";
-            Batch::new(sql, 1, ")")
-        });
+        let sql = "SELECT digest, since_offset, until_offset, since_at, until_at FROM left_out WHERE digest IN (VALUES ";
+        Batch::new(sql, 1, ")")
+    });
     let values: Vec<Value<'_>> = ids.iter().map(|id| (&id.0[..]).into()).collect();
     tx.rows_batch(&SPANS, &values, |row| {
         let since = Place { offset: row.int(1)?.cast_unsigned(), at: row.timestamp(3)? };

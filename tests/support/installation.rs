@@ -230,11 +230,16 @@ impl Installation {
 
     /// Runs every background stage until it rests.
     pub async fn settle(&self) {
+        self.settle_but("").await;
+    }
+
+    /// Runs every background stage but one until it rests.
+    pub async fn settle_but(&self, left_out: &str) {
         let world = self.world();
         let mut is_moving = true;
         // What a later stage writes may be for an earlier one.
         while std::mem::take(&mut is_moving) {
-            for stage in STAGES {
+            for stage in STAGES.iter().filter(|stage| stage.name != left_out) {
                 let step =
                     || async { (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name)) };
                 while step().await != Progress::Idle {

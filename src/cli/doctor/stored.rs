@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use deputy::config::{self, DatabaseAddress, Settings};
 use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
-use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
-use deputy::world::open::{log_path, probe_log};
+use deputy::storage::{Database, MIGRATIONS, Storage, StorageError, event_logs};
+use deputy::world::open::{log_path, log_place, probe_log};
 
 use super::super::Failure;
 use super::Finding;
@@ -83,6 +83,27 @@ pub(super) async fn database(settings: &Settings) -> Result<Finding, Failure> {
             },
         ),
     })
+}
+
+/// Whether the log of the configuration is the one that profiles, risk and who is who have read. Nothing is said where that cannot be
+/// asked: there is no such database yet, or a server has it.
+pub(super) async fn log_read(settings: &Settings) -> Result<Option<Finding>, Failure> {
+    let database = Database::of(settings);
+    if !matches!(Storage::lacks(&database, MIGRATIONS).await, Ok(0)) {
+        return Ok(None);
+    }
+    let Ok(storage) = Storage::open(&database, MIGRATIONS).await else { return Ok(None) };
+    let place = storage.read(|tx| Box::pin(async move { event_logs::place(tx).await })).await;
+    storage.close().await;
+    let (Ok::<_, StorageError>(Some(place)), set) = (place, log_place(settings)) else { return Ok(None) };
+    if place == set {
+        return Ok(None);
+    }
+    Ok(Some(Finding::doubtful(
+        "log",
+        format!("profiles, risk and who is who have read {place}, and {set} is set: what stands unread there is not read any more"),
+        "start on the former log until `deputy events consumers` shows no lag; where processes share the database, give all one Kafka",
+    )))
 }
 
 /// Kafka's brokers.
@@ -176,6 +197,8 @@ fn left_open(subject: &'static str, path: &Path, found: &Metadata) -> Finding {
 mod tests {
     use std::net::TcpListener;
 
+    use deputy::domain::time::Timestamp;
+
     use super::super::super::wait_for;
     use super::super::{
         Verdict,
@@ -232,6 +255,28 @@ mod tests {
         fs::write(log_path(&settings).join("facts.00000001.segment"), segment).expect("the folder is ours");
         let finding = log(&settings).expect("there is a log");
         assert!(finding.verdict == Verdict::Wrong && finding.what.contains("written by a newer release"), "{finding}");
+    }
+
+    #[test]
+    fn another_log_than_the_one_that_was_read_is_doubtful() {
+        let folder = folder();
+        let settings = settings("", folder.path());
+        let examined = || wait_for(log_read(&settings)).expect("it is examined").map(|finding| finding.verdict);
+        assert_eq!(examined(), None);
+        for (log, place, verdict) in
+            [(1, log_place(&settings), None), (2, "kafka://broker:9092/deputy".to_owned(), Some(Verdict::Doubtful))]
+        {
+            let offered = event_logs::Offered { log, ends: vec![0], place, is_restored: false };
+            let adopt = async {
+                let storage = Storage::open(&Database::of(&settings), MIGRATIONS).await.expect("a file of its own");
+                let adopt = storage.write(move |tx| Box::pin(async move { event_logs::adopt(tx, &offered, Timestamp(1)).await }));
+                let adopted: Result<_, StorageError> = adopt.await;
+                storage.close().await;
+                Ok(adopted)
+            };
+            wait_for(adopt).expect("it runs").expect("it is adopted");
+            assert_eq!(examined(), verdict);
+        }
     }
 
     #[test]

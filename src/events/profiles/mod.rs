@@ -98,7 +98,8 @@ async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -
             return Ok(Progress::CaughtUp);
         }
         let next = stretch.next;
-        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, events, claim, next, replay));
+        let (taken_in, following) =
+            tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, events, claim, next, replay));
         taken_in?;
         match following? {
             Some(following) => stretch = following,

@@ -64,9 +64,8 @@ async fn take_turn(world: &World, model: &PredictedTrait, now: Timestamp) -> Res
         return Ok(Progress::Idle);
     }
     let node = world.node.clone();
-    let claim = world
-        .storage
-        .write(move |tx| Box::pin(async move { table::claim(tx, id, &node, now, now.plus(turns::CLAIM)).await }));
+    let claim =
+        world.storage.write(move |tx| Box::pin(async move { table::claim(tx, id, &node, now, now.plus(turns::CLAIM)).await }));
     let claimed: Option<(i64, u32)> = claim.await?;
     let Some((number, failures)) = claimed else { return Ok(Progress::Idle) };
 

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use self::clue::{Seen, Clue};
+use self::clue::{Clue, Seen};
 use crate::{
     domain::{
         client::ClientId,

@@ -25,7 +25,7 @@ use crate::{
         time::Timestamp,
     },
     events::profiles::{
-        interventions::{self, InterventionError},
+        interventions::{self, EdgeName, InterventionError},
         read::{self, ExternalIdView, Profile, TraitView},
     },
     protocol::administration::{
