@@ -17,7 +17,7 @@ use crate::{
         id::Id,
         time::Timestamp,
     },
-    log::{Answer, Batch, Claim, Log, LogError},
+    log::{Answer, Batch, Claim, Cursor, Log, LogError},
     storage::{
         StorageError,
         event_logs::{self, Adopted, EventLog, Offered},
@@ -207,6 +207,7 @@ async fn offer(world: &World, footing: &Footing) -> Result<Offered, StageError> 
         Some(ends) => ends.clone(),
         None => ends(&*world.log, EVENTS).await?,
     };
+    let ends = (0..).zip(ends).map(|(partition, end)| (Cursor::input(EVENTS, partition), end)).collect();
     let mut offered = Offered { log, ends, place: log_place(&world.settings), is_restored: false };
     // A shared log may tell an end that is behind for a moment; what it lost for good, reading tells.
     if footing.until.is_none() && !world.log.is_shared() {

@@ -4,8 +4,10 @@
 //! its offsets are counted from a base on that lies behind all that were ever read: one offset never names two events, and what is left
 //! out from an offset on is left out of the new log too.
 
+use std::collections::BTreeMap;
+
 use super::{Row, StorageError, Tx, columns::unreadable};
-use crate::{domain::time::Timestamp, log::Cursor};
+use crate::domain::time::Timestamp;
 
 /// The inputs whose cursors are here.
 const INPUTS: &str = "events/%";
@@ -22,8 +24,8 @@ pub struct EventLog {
 #[derive(Debug, Clone)]
 pub struct Offered {
     pub log: i64,
-    /// For each partition of `events`, the log's own offset that the next event gets.
-    pub ends: Vec<u64>,
+    /// For each input, such as `events/0`, the log's own offset that the next event gets.
+    pub ends: BTreeMap<String, u64>,
     /// Where it is, as the configuration says it.
     pub place: String,
     /// It ends before what was read of it: it was restored from a copy.
@@ -100,8 +102,7 @@ pub async fn adopt(tx: &mut Tx, offered: &Offered, now: Timestamp) -> Result<Ado
 impl Offered {
     /// The log's own offset that the next event of this input gets.
     pub fn end_of(&self, input: &str) -> u64 {
-        let partition = Cursor::partition_of(input).map_or(0, |(_, partition)| usize::from(partition));
-        self.ends.get(partition).copied().unwrap_or(0)
+        self.ends.get(input).copied().unwrap_or(0)
     }
 }
 

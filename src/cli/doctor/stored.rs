@@ -266,7 +266,7 @@ mod tests {
         for (log, place, verdict) in
             [(1, log_place(&settings), None), (2, "kafka://broker:9092/deputy".to_owned(), Some(Verdict::Doubtful))]
         {
-            let offered = event_logs::Offered { log, ends: vec![0], place, is_restored: false };
+            let offered = event_logs::Offered { log, ends: [].into(), place, is_restored: false };
             let adopt = async {
                 let storage = Storage::open(&Database::of(&settings), MIGRATIONS).await.expect("a file of its own");
                 let adopt = storage.write(move |tx| Box::pin(async move { event_logs::adopt(tx, &offered, Timestamp(1)).await }));

@@ -1,5 +1,7 @@
 //! What was kept by the offsets of a log, before it was kept of which one.
 
+use std::collections::BTreeMap;
+
 use super::{Database, MIGRATIONS, PrivateDatabase, Storage, StorageError, Tx, at};
 use crate::{
     domain::{
@@ -33,7 +35,7 @@ async fn old_rows(tx: &mut Tx, model: Id<PredictedTraitKind>) -> Result<(), Stor
 }
 
 async fn adopt(tx: &mut Tx, log: i64, end: u64) -> Result<(Adopted, u64), StorageError> {
-    let offered = Offered { log, ends: vec![end], place: "here".to_owned(), is_restored: false };
+    let offered = Offered { log, ends: BTreeMap::from([(INPUT.to_owned(), end)]), place: "here".to_owned(), is_restored: false };
     let adopted = event_logs::adopt(tx, &offered, Timestamp(9)).await?;
     Ok((adopted, consumers::next(tx, "profiles", INPUT).await?))
 }
