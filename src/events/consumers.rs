@@ -17,7 +17,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{dedup, profiles, risk, who};
+use super::{
+    dedup, profiles, risk,
+    topic::{self, Topic},
+    who,
+};
 use crate::{
     domain::{
         event::{Actor, Fact},
@@ -92,6 +96,8 @@ pub struct ConsumerRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     paused_by: Option<String>,
     can_be_replayed: bool,
+    /// True if it reads the log of another process, which is to be asked: it has no inputs here.
+    reads_elsewhere: bool,
     inputs: Vec<InputRecord>,
 }
 
@@ -104,6 +110,8 @@ pub struct InputRecord {
     next: u64,
     /// The offset that the next event will get.
     end: u64,
+    /// How many events retention has deleted before it read them.
+    trimmed_unread: u64,
     /// How many events it has not read; on Kafka, where transactions take up offsets, a little less than this.
     lag: u64,
     /// How long ago the first of them came, in seconds; absent if there is none.
@@ -150,16 +158,17 @@ pub async fn list(world: &World, now: Timestamp) -> Result<Vec<ConsumerRecord>, 
     let mut records = Vec::with_capacity(CONSUMERS.len());
     for consumer in CONSUMERS {
         let mut inputs = Vec::new();
-        for topic in consumer.topics {
-            for partition in 0..world.log.partitions(topic).await? {
+        let topics = topics(world, consumer).await?;
+        for topic in topics.iter().flatten() {
+            for partition in 0..topic.partitions().await? {
                 let place = match consumer.kept {
-                    Kept::InStorage => place(world, consumer.name, topic, partition).await?,
+                    Kept::InStorage => place(world, consumer.name, topic.name, partition).await?,
                     Kept::InLog => {
-                        let next = in_log.get(&(consumer.name, *topic, partition)).copied();
+                        let next = in_log.get(&(consumer.name, topic.name, partition)).copied();
                         Place { next: next.unwrap_or(0), replay: None }
                     }
                 };
-                inputs.push(input(world, topic, partition, place, now).await?);
+                inputs.push(input(topic, partition, place, now).await?);
             }
         }
         let pause = pauses.iter().find(|pause| pause.consumer == consumer.name);
@@ -168,6 +177,7 @@ pub async fn list(world: &World, now: Timestamp) -> Result<Vec<ConsumerRecord>, 
             paused_at: pause.map(|pause| pause.at.to_rfc3339()),
             paused_by: pause.map(|pause| pause.by.to_string()),
             can_be_replayed: consumer.replay.is_ok(),
+            reads_elsewhere: topics.is_none(),
             inputs,
         });
     }
@@ -208,7 +218,7 @@ pub async fn resume(world: &World, operator: Id<OperatorKind>, name: &str, now: 
 /// Has a consumer read again what it has read, from here on up to where it stands. What retention has deleted is passed over.
 ///
 /// # Errors
-/// `consumer.replay` if it cannot, or is reading again already; `admin.value` if it has not come that far.
+/// `consumer.replay` if it cannot, is reading again already, or reads another process's log; `admin.value` if it has not come that far.
 pub async fn replay(
     world: &World,
     operator: Id<OperatorKind>,
@@ -221,22 +231,23 @@ pub async fn replay(
     if let Beginning::Offset { partition: wanted, .. } = from {
         check_partition(world, consumer, wanted).await?;
     }
+    let elsewhere = CONSUMER_REPLAY.because("It reads the log of another process; ask that one.");
     let mut begun = Vec::new();
-    for topic in consumer.topics {
-        for partition in 0..world.log.partitions(topic).await? {
+    for topic in topics(world, consumer).await?.ok_or(elsewhere)? {
+        for partition in 0..topic.partitions().await? {
             let wanted = match from {
-                Beginning::Time(time) => world.log.offset_at(topic, partition, time).await?,
+                Beginning::Time(time) => topic.offset_at(partition, time).await?,
                 Beginning::Offset { partition: of, offset } if of == partition => offset,
                 Beginning::Offset { .. } => continue,
             };
-            let place = place(world, consumer.name, topic, partition).await?;
+            let place = place(world, consumer.name, topic.name, partition).await?;
             if place.replay.is_some() {
                 return Err(CONSUMER_REPLAY.because("It is reading again already; wait until it is where it was."));
             }
-            let (start, _) = world.log.bounds(topic, partition).await?;
+            let (start, _) = topic.bounds(partition).await?;
             let from = wanted.max(start);
             if from < place.next {
-                begun.push((Cursor::input(topic, partition), from));
+                begun.push((Cursor::input(topic.name, partition), from));
             }
         }
     }
@@ -297,25 +308,34 @@ fn named(name: &str) -> Result<&'static Consumer, OAuthError> {
     CONSUMERS.iter().find(|consumer| consumer.name == name).ok_or(ADMIN_NOT_FOUND)
 }
 
+/// What it reads, by the offsets that its cursors have; `None` where another process's log is the one that is read.
+async fn topics(world: &World, consumer: &Consumer) -> Result<Option<Vec<Topic>>, OAuthError> {
+    match consumer.kept {
+        Kept::InLog => Ok(Some(consumer.topics.iter().map(|name| Topic::of_log(world, name)).collect())),
+        Kept::InStorage => Ok(topic::events_shown::<OAuthError>(world).await?.map(|events| vec![events])),
+    }
+}
+
 async fn place(world: &World, consumer: &'static str, topic: &str, partition: u16) -> Result<Place, StorageError> {
     let input = Cursor::input(topic, partition);
     world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, consumer, &input).await })).await
 }
 
-async fn input(world: &World, topic: &str, partition: u16, place: Place, now: Timestamp) -> Result<InputRecord, LogError> {
-    let (start, end) = world.log.bounds(topic, partition).await?;
+async fn input(topic: &Topic, partition: u16, place: Place, now: Timestamp) -> Result<InputRecord, LogError> {
+    let (start, end) = topic.bounds(partition).await?;
     let next = place.next.max(start);
     let mut lag_s = None;
     if next < end {
         // The first record alone: it says for how long the consumer has let things wait.
-        let waiting = world.log.read(topic, partition, next, 1).await?;
+        let waiting = topic.read(partition, next, 1).await?;
         lag_s = waiting.entries.first().map(|entry| now.since(entry.at).as_secs());
     }
     Ok(InputRecord {
-        topic: topic.to_owned(),
+        topic: topic.name.to_owned(),
         partition,
         next,
         end,
+        trimmed_unread: topic::trimmed_unread(place.next, start),
         lag: end.saturating_sub(next),
         lag_s,
         replay: place.replay.map(|replay| ReplayRecord { from: replay.from, until: replay.until }),

@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 
 use super::{
     shaping::{self, GoesOn, Shaped},
+    topic::tell_trimmed,
     watch,
 };
 use crate::{
@@ -83,17 +84,16 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     let Input { topic, claim, number } = input;
     let (start, end) = world.log.bounds(topic, claim.partition).await?;
     let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
-    if cursor < start {
-        tracing::error!(input = claim.input, lost = start - cursor, "retention has deleted facts before they were published");
-        metrics::counter!("deputy_facts_trimmed_unread_total").increment(start - cursor);
-    }
-    let cursor = cursor.max(start);
-    if cursor >= end {
+    if cursor.max(start) >= end {
         return Ok(Progress::Idle);
     }
     if !is_caught_up(world, input, (start, end), cursor, now).await? {
         return Ok(Progress::Advanced);
     }
+    if cursor < start {
+        tell_trimmed(claim, start - cursor);
+    }
+    let cursor = cursor.max(start);
 
     let mut read_bytes_max = READ_BYTES_MAX;
     let (judged, next) = loop {

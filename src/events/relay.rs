@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::{
     domain::time::Timestamp,
+    log::LogError,
     storage::{StorageError, leases, outbox},
     world::{FACTS, Progress, StageError, World, record},
 };
@@ -63,7 +64,7 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
 }
 
 /// The number by which the database knows this log; drawn at the first need, and kept in the log itself.
-async fn identity(world: &World) -> Result<i64, StageError> {
+pub(super) async fn identity(world: &World) -> Result<i64, LogError> {
     if let Some(known) = cursor(world, IDENTITY).await? {
         return Ok(known);
     }
@@ -77,7 +78,7 @@ async fn identity(world: &World) -> Result<i64, StageError> {
     Ok(drawn)
 }
 
-async fn cursor(world: &World, input: &str) -> Result<Option<i64>, StageError> {
+async fn cursor(world: &World, input: &str) -> Result<Option<i64>, LogError> {
     Ok(world.log.cursor(CONSUMER, input).await?.and_then(|number| i64::try_from(number).ok()))
 }
 

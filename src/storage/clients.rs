@@ -76,13 +76,25 @@ pub async fn keep_document(tx: &mut Tx, client: &Client) -> Result<(), StorageEr
     Ok(())
 }
 
-/// Disables or enables. `false` if there is no such client.
-pub async fn set_disabled(tx: &mut Tx, id: &ClientId, disabled_at: Option<Timestamp>) -> Result<bool, StorageError> {
-    let changed = tx
-        .exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), disabled_at.map(|at| at.0).into()])
-        .await?;
+/// Disables a client. `false` if there is no such client.
+pub async fn disable(tx: &mut Tx, id: &ClientId, now: Timestamp) -> Result<bool, StorageError> {
+    let changed = tx.exec("UPDATE clients SET disabled_at = $2 WHERE id = $1", &[id.as_str().into(), now.0.into()]).await?;
     tx.forget_client(id);
     Ok(changed == 1)
+}
+
+/// Lets a client act again. `false` if there is no such client.
+pub async fn enable(tx: &mut Tx, id: &ClientId, now: Timestamp) -> Result<bool, StorageError> {
+    let sql = "UPDATE clients SET disabled_at = NULL, enabled_at = $2 WHERE id = $1";
+    let changed = tx.exec(sql, &[id.as_str().into(), now.0.into()]).await?;
+    tx.forget_client(id);
+    Ok(changed == 1)
+}
+
+/// When an operator last let the client act again, if one did.
+pub async fn enabled_at(tx: &mut Tx, id: &ClientId) -> Result<Option<Timestamp>, StorageError> {
+    let sql = "SELECT enabled_at FROM clients WHERE id = $1";
+    Ok(tx.row(sql, &[id.as_str().into()], |row| row.timestamp_or_null(0)).await?.flatten())
 }
 
 /// Keeps who the client is taken for. `false` if there is no such client, or if it is so already.

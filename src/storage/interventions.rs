@@ -68,6 +68,11 @@ pub async fn is_any_under_way(tx: &mut Tx) -> Result<bool, StorageError> {
     Ok(tx.row(sql, &[], |row| row.int(0)).await?.is_some())
 }
 
+/// What was asked for and is not carried out yet, in the order in which it was asked.
+pub async fn under_way(tx: &mut Tx) -> Result<Vec<Id<InterventionKind>>, StorageError> {
+    tx.rows("SELECT id FROM interventions WHERE ended_at IS NULL ORDER BY id", &[], |row| row.id(0)).await
+}
+
 /// Notes how far it has come.
 pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     let sql = "UPDATE interventions SET detail = $2, status = $3, done = $4, error = $5, ended_at = $6 WHERE id = $1";
@@ -84,50 +89,70 @@ pub async fn update(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Events with an id, in a part of the log.
+/// Events with an id, in a part of the log; and those after it that came in before it was asked for to end there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub digest: Digest,
-    pub since: u64,
-    /// The first offset that is taken in again.
-    pub until: u64,
+    pub since: Place,
+    /// The first place that is taken in again.
+    pub until: Option<Place>,
 }
 
-/// Leaves out what has come with the ids before an offset.
-pub async fn leave_out_before(tx: &mut Tx, ids: &[Digest], offset: u64) -> Result<(), StorageError> {
+/// Where in the log something stands, and when it came in: what comes in first may be published last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub offset: u64,
+    pub at: Timestamp,
+}
+
+impl Span {
+    /// Whether what stands there is left out.
+    pub fn covers(&self, place: Place) -> bool {
+        let Some(until) = self.until else { return self.since.offset <= place.offset };
+        let is_late = until.offset <= place.offset && self.since.at <= place.at && place.at < until.at;
+        (self.since.offset..until.offset).contains(&place.offset) || is_late
+    }
+}
+
+/// Leaves out what has come with the ids before a place.
+pub async fn leave_out_before(tx: &mut Tx, ids: &[Digest], place: Place) -> Result<(), StorageError> {
     static LEAVE_OUT: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
-            "INSERT INTO left_out (digest, since_offset, until_offset) VALUES ",
-            3,
-            " ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset \
+            "INSERT INTO left_out (digest, since_offset, until_offset, until_at) VALUES ",
+            4,
+            " ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset, until_at = excluded.until_at \
               WHERE left_out.until_offset < excluded.until_offset",
         )
     });
-    let values: Vec<Value<'_>> =
-        ids.iter().flat_map(|id| [(&id.0[..]).into(), 0_i64.into(), offset.cast_signed().into()]).collect();
+    let values: Vec<Value<'_>> = ids
+        .iter()
+        .flat_map(|id| [(&id.0[..]).into(), 0_i64.into(), place.offset.cast_signed().into(), place.at.0.into()])
+        .collect();
     tx.exec_batch(&LEAVE_OUT, &values).await?;
     Ok(())
 }
 
-/// Leaves out what comes with the id from an offset on, until it is taken in again.
-pub async fn leave_out_from(tx: &mut Tx, id: &Digest, offset: u64) -> Result<(), StorageError> {
-    let sql = "INSERT INTO left_out (digest, since_offset, until_offset) SELECT $1, $2, $3 \
+/// Leaves out what comes with the id from a place on, until it is taken in again.
+pub async fn leave_out_from(tx: &mut Tx, id: &Digest, place: Place) -> Result<(), StorageError> {
+    let sql = "INSERT INTO left_out (digest, since_offset, until_offset, since_at) SELECT $1, $2, $3, $4 \
                WHERE NOT EXISTS (SELECT 1 FROM left_out WHERE digest = $1 AND until_offset = $3) \
-               ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset";
-    tx.exec(sql, &[(&id.0[..]).into(), offset.cast_signed().into(), NEVER.into()]).await?;
+               ON CONFLICT (digest, since_offset) DO UPDATE SET until_offset = excluded.until_offset, until_at = NULL";
+    tx.exec(sql, &[(&id.0[..]).into(), place.offset.cast_signed().into(), NEVER.into(), place.at.0.into()]).await?;
     Ok(())
 }
 
-/// Takes in again what comes with the id from an offset on.
-pub async fn take_in_from(tx: &mut Tx, id: &Digest, offset: u64) -> Result<(), StorageError> {
-    let sql = "UPDATE left_out SET until_offset = $2 WHERE digest = $1 AND until_offset = $3";
-    tx.exec(sql, &[(&id.0[..]).into(), offset.cast_signed().into(), NEVER.into()]).await?;
+/// Takes in again what comes with the id from a place on.
+pub async fn take_in_from(tx: &mut Tx, id: &Digest, place: Place) -> Result<(), StorageError> {
+    let sql = "UPDATE left_out SET until_offset = $2, until_at = $4 WHERE digest = $1 AND until_offset = $3";
+    tx.exec(sql, &[(&id.0[..]).into(), place.offset.cast_signed().into(), NEVER.into(), place.at.0.into()]).await?;
     Ok(())
 }
 
-/// Forgets the spans that end at or before an offset: nothing in them is there to be left out.
-pub async fn forget_spans(tx: &mut Tx, offset: u64) -> Result<u64, StorageError> {
-    tx.exec("DELETE FROM left_out WHERE until_offset <= $1", &[offset.cast_signed().into()]).await
+/// Forgets the spans that end at or before an offset, and ended before a time: nothing in them is there to be left out, and nothing that
+/// came in so long ago is still to be published.
+pub async fn forget_spans(tx: &mut Tx, offset: u64, ended_before: Timestamp) -> Result<u64, StorageError> {
+    let sql = "DELETE FROM left_out WHERE until_offset <= $1 AND (until_at IS NULL OR until_at < $2)";
+    tx.exec(sql, &[offset.cast_signed().into(), ended_before.0.into()]).await
 }
 
 /// Whether anything is left out at all. Most installations never ask for it.
@@ -137,11 +162,19 @@ pub async fn is_any_left_out(tx: &mut Tx) -> Result<bool, StorageError> {
 
 /// What is left out of these ids' events.
 pub async fn left_out(tx: &mut Tx, ids: &[Digest]) -> Result<Vec<Span>, StorageError> {
-    static SPANS: LazyLock<Batch> =
-        LazyLock::new(|| Batch::new("SELECT digest, since_offset, until_offset FROM left_out WHERE digest IN (VALUES ", 1, ")"));
+    static SPANS: LazyLock<Batch> = LazyLock::new(|| {
+        let sql = "SELECT digest, since_offset, until_offset, since_at, until_at FROM left_out WHERE digest IN (VALUES ";
+        Batch::new(sql, 1, ")")
+    });
     let values: Vec<Value<'_>> = ids.iter().map(|id| (&id.0[..]).into()).collect();
     tx.rows_batch(&SPANS, &values, |row| {
-        Ok(Span { digest: row.digest(0)?, since: row.int(1)?.cast_unsigned(), until: row.int(2)?.cast_unsigned() })
+        let since = Place { offset: row.int(1)?.cast_unsigned(), at: row.timestamp(3)? };
+        let until = match row.int(2)? {
+            NEVER => None,
+            // One of before times were kept holds for nothing that comes late.
+            offset => Some(Place { offset: offset.cast_unsigned(), at: row.timestamp_or_null(4)?.unwrap_or(Timestamp(0)) }),
+        };
+        Ok(Span { digest: row.digest(0)?, since, until })
     })
     .await
 }

@@ -26,6 +26,7 @@ pub mod webhooks;
 pub mod warehouses;
 pub mod outbox;
 pub mod leases;
+pub mod event_logs;
 pub mod consumers;
 pub mod identities;
 pub mod profile_states;
@@ -87,6 +88,10 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, name: "consumers", sql: include_str!("../../migrations/0010_consumers.sql") },
     Migration { number: 11, name: "warehouses", sql: include_str!("../../migrations/0011_warehouses.sql") },
     Migration { number: 12, name: "predictions", sql: include_str!("../../migrations/0012_predictions.sql") },
+    Migration { number: 13, name: "event_logs", sql: include_str!("../../migrations/0013_event_logs.sql") },
+    Migration { number: 14, name: "prediction_changes", sql: include_str!("../../migrations/0014_prediction_changes.sql") },
+    Migration { number: 15, name: "left_out_times", sql: include_str!("../../migrations/0015_left_out_times.sql") },
+    Migration { number: 16, name: "enabled_clients", sql: include_str!("../../migrations/0016_enabled_clients.sql") },
 ];
 
 /// Where the state is kept.

@@ -31,6 +31,8 @@ pub struct ModelStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     pub profile: ProfileId,
+    /// How often it had changed when this was read: what a turn says of it holds for this change, and not for later ones.
+    pub changes: i64,
     /// It has changed since it was asked about last.
     pub is_changed: bool,
 }
@@ -38,12 +40,12 @@ pub struct Due {
 /// What came of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// What it said of some of them is durable. These profiles wait until then, should they change again.
-    Asked { profiles: Vec<ProfileId>, answered: u32, again_at: Timestamp },
+    /// What it said of some of them is durable. These profiles wait until then, should they change again or have changed meanwhile.
+    Asked { profiles: Vec<Due>, answered: u32, again_at: Timestamp },
     /// There was nobody to ask about.
     Nobody,
     /// It went wrong. These profiles come again then, behind others; as the model does.
-    Failed { profiles: Vec<ProfileId>, failure: String, again_at: Timestamp },
+    Failed { profiles: Vec<Due>, failure: String, again_at: Timestamp },
 }
 
 /// Has a model of this trait asked from now on.
@@ -88,7 +90,8 @@ pub async fn note_changed(
         Batch::new(
             "INSERT INTO predictions_due (predicted_trait, profile, changed_at, due_at) VALUES ",
             4,
-            " ON CONFLICT (predicted_trait, profile) DO UPDATE SET changed_at = excluded.changed_at",
+            " ON CONFLICT (predicted_trait, profile) DO UPDATE SET changed_at = excluded.changed_at, \
+               changes = predictions_due.changes + 1",
         )
     });
     let keys: Vec<[String; 2]> = changed.iter().map(|(id, profile)| [id.to_string(), profile.to_string()]).collect();
@@ -102,11 +105,11 @@ pub async fn note_changed(
 
 /// The profiles that are due for this model, those that wait longest first; none while it rests.
 pub async fn due(tx: &mut Tx, id: Id<PredictedTraitKind>, now: Timestamp, count_max: u32) -> Result<Vec<Due>, StorageError> {
-    let sql = "SELECT d.profile, CASE WHEN d.asked_at IS NULL OR d.changed_at >= d.asked_at THEN 1 ELSE 0 END \
+    let sql = "SELECT d.profile, d.changes, CASE WHEN d.asked_changes IS NULL OR d.changes > d.asked_changes THEN 1 ELSE 0 END \
                FROM predictions_due AS d JOIN prediction_models AS m ON m.predicted_trait = d.predicted_trait \
                WHERE d.predicted_trait = $1 AND d.due_at <= $2 AND m.next_at <= $2 ORDER BY d.due_at, d.profile LIMIT $3";
     tx.rows(sql, &[(&id.to_string()).into(), now.0.into(), count_max.into()], |row| {
-        Ok(Due { profile: row.id(0)?, is_changed: row.int(1)? != 0 })
+        Ok(Due { profile: row.id(0)?, changes: row.int(1)?, is_changed: row.int(2)? != 0 })
     })
     .await
 }
@@ -126,11 +129,12 @@ pub async fn claim(
     tx.row(sql, &values, |row| Ok((row.int(0)?, row.u32_or_null(1)?.unwrap_or(0)))).await
 }
 
-/// Forgets these profiles: they have not changed since they were asked about, or nobody may be told of them.
-pub async fn forget(tx: &mut Tx, id: Id<PredictedTraitKind>, profiles: &[ProfileId]) -> Result<(), StorageError> {
-    for profile in profiles {
-        let sql = "DELETE FROM predictions_due WHERE predicted_trait = $1 AND profile = $2";
-        tx.exec(sql, &[(&id.to_string()).into(), (&profile.to_string()).into()]).await?;
+/// Forgets these profiles: they have not changed since they were asked about, or nobody may be told of them. One that has changed
+/// meanwhile stays.
+pub async fn forget(tx: &mut Tx, id: Id<PredictedTraitKind>, profiles: &[Due]) -> Result<(), StorageError> {
+    for Due { profile, changes, .. } in profiles {
+        let sql = "DELETE FROM predictions_due WHERE predicted_trait = $1 AND profile = $2 AND changes = $3";
+        tx.exec(sql, &[(&id.to_string()).into(), (&profile.to_string()).into(), (*changes).into()]).await?;
     }
     Ok(())
 }
@@ -169,14 +173,16 @@ pub async fn end_turn(
     }
     match turn {
         Turn::Asked { profiles, again_at, .. } => {
-            let sql = "UPDATE predictions_due SET due_at = $3, asked_at = $4 WHERE predicted_trait = $1 AND profile = $2";
-            for profile in profiles {
-                tx.exec(sql, &[(&key).into(), (&profile.to_string()).into(), again_at.0.into(), now.0.into()]).await?;
+            let sql = "UPDATE predictions_due SET due_at = $3, asked_at = $4, asked_changes = $5 WHERE predicted_trait = $1 AND profile = $2";
+            for Due { profile, changes, .. } in profiles {
+                let profile = profile.to_string();
+                let values = [(&key).into(), (&profile).into(), again_at.0.into(), now.0.into(), (*changes).into()];
+                tx.exec(sql, &values).await?;
             }
         }
         Turn::Failed { profiles, again_at, .. } => {
             let sql = "UPDATE predictions_due SET due_at = $3 WHERE predicted_trait = $1 AND profile = $2";
-            for profile in profiles {
+            for Due { profile, .. } in profiles {
                 tx.exec(sql, &[(&key).into(), (&profile.to_string()).into(), again_at.0.into()]).await?;
             }
         }

@@ -9,6 +9,7 @@ pub mod refusals;
 pub mod seen;
 pub mod profiles;
 pub mod actors;
+pub mod footing;
 pub mod shapes;
 pub mod sources;
 pub mod viewers;
@@ -41,6 +42,7 @@ use crate::{
 use actors::KnownActors;
 use clock::Clock;
 use entropy::Entropy;
+use footing::Footing;
 use memory::Memory;
 use profiles::{Forgetting, KnownProfiles};
 use seen::SeenIndex;
@@ -100,6 +102,8 @@ pub struct World {
     /// What the stage knows that finds out who is who; held while a batch is under way.
     pub actors: tokio::sync::Mutex<KnownActors>,
     pub forgetting: tokio::sync::Mutex<Forgetting>,
+    /// Which log is read, and by which offsets.
+    pub footing: tokio::sync::Mutex<Footing>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

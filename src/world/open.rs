@@ -12,8 +12,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    EVENTS, FACTS, RECEIVED, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, memory::Memory,
-    seen::SeenIndex,
+    EVENTS, FACTS, RECEIVED, World, clock::Clock, clock::SystemClock, entropy::Entropy, entropy::SystemEntropy, footing::Footing,
+    memory::Memory, seen::SeenIndex,
 };
 use crate::{
     config::{self, LogAddress, Settings},
@@ -92,6 +92,14 @@ pub fn log_path(settings: &Settings) -> PathBuf {
     settings.data_dir.join("log")
 }
 
+/// Where the log is, for operators.
+pub fn log_place(settings: &Settings) -> String {
+    match settings.log {
+        LogAddress::Embedded => log_path(settings).display().to_string(),
+        LogAddress::Kafka { .. } => settings.log.to_string(),
+    }
+}
+
 impl World {
     /// Opens storage, log and keys; on the first start, makes them.
     pub async fn open(settings: Settings) -> Result<Arc<World>, OpenError> {
@@ -114,6 +122,8 @@ impl World {
             Some(log) => log,
             None => embedded_log(&settings, outside.disk, &*outside.entropy)?,
         };
+        let footing = Footing::on(&*log, EVENTS).await;
+        let footing = footing.map_err(|source| OpenError::Log { place: settings.log.to_string(), source })?;
         let seen = SeenIndex::new(outside.seen_disk, seen_settings(&settings), Fingerprints::new(secrets.seen_ids()));
         Ok(Arc::new(World {
             node: Id::<RequestKind>::new(now, outside.entropy.bytes()).to_string(),
@@ -125,6 +135,7 @@ impl World {
             profiles: Default::default(),
             actors: Default::default(),
             forgetting: Default::default(),
+            footing: tokio::sync::Mutex::new(footing),
             secrets,
             keys,
             internal: outside.outbound.to_named(),

@@ -34,12 +34,17 @@ impl KnownProfiles {
     }
 }
 
-/// How far this node is in forgetting which events were whose.
-#[derive(Default)]
+/// How far this node is in forgetting which events were whose: at the end of a walk for which nothing was to be forgotten.
 pub struct Forgetting {
     /// Where each partition of the log began when the walk did.
     pub starts: Vec<EventPlace>,
     /// The profile that was looked at last.
     pub after: Option<ProfileId>,
     pub is_done: bool,
+}
+
+impl Default for Forgetting {
+    fn default() -> Forgetting {
+        Forgetting { starts: Vec::new(), after: None, is_done: true }
+    }
 }

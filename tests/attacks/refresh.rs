@@ -151,7 +151,7 @@ async fn cve_2026_43983_a_redemption_beside_the_withdrawal() {
         let (answer, (), ()) = tokio::join!(redeem, withdraw, release);
         if is_redeemed_first {
             let tokens = Tokens::of(answer);
-            agent.refresh(tokens.refresh_token()).await.ok();
+            agent.refresh(tokens.refresh_token()).await.refused(400, "invalid_grant");
         } else {
             answer.refused(400, "invalid_grant");
             assert_eq!(deputy.last_reason().await, "grant.consent");

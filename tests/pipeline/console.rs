@@ -39,7 +39,7 @@ async fn operators_see_to_consumers_by_command_line() {
         let line = table.lines().find(|line| line.starts_with(name));
         line.unwrap_or_else(|| panic!("no {name} in {table}")).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(row("CONSUMER"), ["CONSUMER", "TOPIC", "PARTITION", "NEXT", "END", "LAG", "SECONDS", "STATE"]);
+    assert_eq!(row("CONSUMER"), ["CONSUMER", "TOPIC", "PARTITION", "NEXT", "END", "LAG", "SECONDS", "LOST", "STATE"]);
     assert_eq!(
         (&row("profiles")[1..3], row("profiles").last().map(String::as_str)),
         (&["events".to_owned(), "0".to_owned()][..], Some("runs"))

@@ -41,6 +41,8 @@ mod console;
 mod watch;
 /// Who reads the log, and what operators do to them.
 mod consumers;
+/// Another log takes the place of the one that was read.
+mod another_log;
 /// Who asks to be forgotten.
 mod privacy;
 /// What models predict.

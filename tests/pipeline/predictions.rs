@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{Json, Router, body::Bytes, http::HeaderMap, response::IntoResponse, routing::post};
 use deputy::{
     domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE},
+    events::profiles,
     storage::{StorageError, consumers},
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{shaped::topic, space::Space};
 use crate::support::{Installation, each_engine_calling_out};
@@ -23,12 +25,17 @@ enum Mood {
     Failing,
     Babbling,
     Silent,
+    /// It answers well, when it is let.
+    Held,
 }
 
 /// A model behind HTTP.
 struct Model {
     url: String,
     state: Arc<Mutex<(Mood, Vec<Value>)>>,
+    /// It was asked, while it is held; and it may answer.
+    asked: Arc<Notify>,
+    let_answer: Arc<Notify>,
 }
 
 impl Model {
@@ -37,8 +44,11 @@ impl Model {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/predict", listener.local_addr().expect("it is bound"));
         let shared = Arc::clone(&state);
+        let (asked, let_answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (is_asked, may_answer) = (Arc::clone(&asked), Arc::clone(&let_answer));
         let answer = move |headers: HeaderMap, body: Bytes| {
             let state = Arc::clone(&shared);
+            let (is_asked, may_answer) = (Arc::clone(&is_asked), Arc::clone(&may_answer));
             async move {
                 let asked: Value = serde_json::from_slice(&body).expect("it is asked in JSON");
                 let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -52,11 +62,16 @@ impl Model {
                     Mood::Failing => reqwest::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
                     Mood::Babbling => "I think so".into_response(),
                     Mood::Silent => std::future::pending().await,
+                    Mood::Held => {
+                        is_asked.notify_one();
+                        may_answer.notified().await;
+                        Json(json!({"predictions": predictions(&asked)})).into_response()
+                    }
                 }
             }
         };
         tokio::spawn(async move { axum_serve(listener, Router::new().route("/predict", post(answer))).await });
-        Model { url, state }
+        Model { url, state, asked, let_answer }
     }
 
     fn is(&self, mood: Mood) {
@@ -323,4 +338,40 @@ async fn the_last_place_is_given_once() {
     for answer in answers.into_iter().filter(|answer| !answer.status.is_success()) {
         answer.refused(400, ADMIN_VALUE.code.as_str());
     }
+}
+
+#[tokio::test]
+async fn who_changes_while_the_model_answers_is_asked_about_once_more() {
+    each_engine_calling_out("", async |deputy| {
+        let (space, model) = (Space::of(&deputy).await, Model::start().await);
+        model.predicts(&deputy, json!({"deadline_ms": 30_000})).await;
+        space.send(identify("ada", json!({"plan": "pro"}))).await;
+        assert_eq!(told(&model.take_requests()), [[json!({"plan": "pro"})]]);
+        // Both are due: ada has not changed, and bob has.
+        deputy.later(30);
+        space.send_only(identify("bob", json!({"plan": "pro"}))).await;
+        deputy.later(31);
+        space.settle_but("predictions").await;
+        model.is(Mood::Held);
+        let (world, now) = (deputy.world(), deputy.world().now());
+        let change = async {
+            model.asked.notified().await;
+            for user in ["ada", "bob"] {
+                space.send_only(identify(user, json!({"plan": "free"}))).await;
+            }
+            space.settle_but("predictions").await;
+            model.is(Mood::Well);
+            model.let_answer.notify_one();
+        };
+        let (asking, ()) = tokio::join!(profiles::predictions::step(world, now), change);
+        asking.expect("it is asked");
+        assert_eq!(told(&model.take_requests()), [[json!({"plan": "pro"})]], "bob, as he was");
+        deputy.later(60);
+        space.settle().await;
+        let mut asked: Vec<Value> = told(&model.take_requests()).concat();
+        asked.sort_by_key(ToString::to_string);
+        let free = |traits: &Value| traits["plan"] == "free";
+        assert!(asked.len() == 2 && asked.iter().all(free), "{asked:?}");
+    })
+    .await;
 }

@@ -83,3 +83,28 @@ async fn many_are_dealt_with_in_shares() {
     let all = deputy.operate("GET", "/regulations", Value::Null).await.ok().json();
     assert_eq!(all["items"][0]["status"], "FINISHED", "{all}");
 }
+
+#[tokio::test]
+async fn what_came_in_before_a_deletion_and_is_published_after_it_brings_nobody_back() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        space.send(calls()).await;
+        // It waits in the topic `received`, while the request takes the topic `facts`.
+        space.send_only(json!([{"type": "identify", "userId": "ada", "traits": {"plan": "late"}}])).await;
+        deputy.later(1);
+        regulate(&deputy, &space, "DELETE_ONLY", &["ada"]).await;
+        let published = deputy.topic("events").await;
+        let place_of = |what: &dyn Fn(&Value) -> bool| published.iter().position(what).expect("it is published");
+        let request = place_of(&|event| event["type"] == "intervention.requested.v1");
+        let late = place_of(&|event| event["data"]["message"]["traits"]["plan"] == "late");
+        assert!(request < late, "the order that this is about");
+        assert_eq!(space.ask("users", "user_id:ada", "traits").await.status, 404);
+        let actor = deputy.operate("GET", "/actors/user_id:ada", Value::Null).await;
+        assert_eq!(actor.status, 404, "{actor:?}");
+
+        deputy.later(1);
+        space.send(json!([{"type": "identify", "userId": "ada", "traits": {"plan": "new"}}])).await;
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"plan": "new"}));
+    })
+    .await;
+}

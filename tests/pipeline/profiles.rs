@@ -1,6 +1,12 @@
 //! Profiles: whose the events are, what they add up to, and how a mistake is taken back.
 
-use deputy::{log::Record, server::STAGES, storage::profile_states, world::EVENTS};
+use deputy::{
+    events::profiles,
+    log::Record,
+    server::STAGES,
+    storage::{StorageError, Tx, profile_states},
+    world::EVENTS,
+};
 use serde_json::{Value, json};
 
 use super::space::Space;
@@ -264,4 +270,64 @@ async fn what_the_log_has_deleted_is_no_longer_noted_as_anybodys() {
         assert_eq!(space.events("users", "user_id:bob").await, [] as [&str; 0]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_leaves_an_audience_as_days_pass_is_told_of_once_whatever_nodes_look() {
+    let one = Installation::start_on_postgres("").await;
+    let other = one.beside().await;
+    let space = Space::of(&one).await;
+    let spent = json!({"key": "spent", "over": {"event": "Order Completed"}, "function": "sum", "property": "total", "days": 1});
+    one.operate("POST", "/computed-traits", spent).await.ok();
+    let big = json!({"key": "big", "collection": "users", "condition": {"key": "spent", "at_least": 10}});
+    one.operate("POST", "/audiences", big).await.ok();
+    space.send(json!((0..20).map(|n| order(&format!("user{n}"), 12)).collect::<Vec<_>>())).await;
+    one.later(3 * 86_400);
+    tokio::join!(one.settle(), other.settle());
+    let (here, there) = (one.facts_of("audience.left.v1").await, other.facts_of("audience.left.v1").await);
+    assert_eq!(here.len() + there.len(), 20);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_under_load_is_all_forgotten_and_what_was_not_read_is_told() {
+    let deputy = Installation::start().await;
+    let space = Space::of(&deputy).await;
+    space.settle().await;
+    deputy.operate("POST", "/consumers/risk/pause", Value::Null).await;
+    space.send(json!((0..230).map(|n| order(&format!("user{n}"), 1)).collect::<Vec<_>>())).await;
+    let world = deputy.world();
+    for _ in 0..25 {
+        let filling = vec![Record::new(b"", vec![b' '; 3 << 20], world.now())];
+        world.log.append(EVENTS, filling).await.expect("the log takes it");
+    }
+    deputy.later(40 * 86_400);
+    deputy.settle().await;
+    for _ in 0..6 {
+        // As if retention had moved the log's beginning since the last step.
+        world.forgetting.lock().await.starts.iter_mut().for_each(|start| start.offset -= 1);
+        profiles::forgetting::step(world, world.now()).await.expect("it goes on");
+    }
+    let count = world.storage.read(|tx| Box::pin(async move { count_noted(tx).await }));
+    assert_eq!(count.await.expect("storage answers"), 0, "also those of the profiles that come last");
+
+    let risk = async || {
+        let listed = deputy.operate("GET", "/consumers", Value::Null).await.ok().json();
+        let found = listed["items"].as_array().expect("a list").iter().find(|one| one["consumer"] == "risk");
+        found.expect("it is listed")["inputs"][0]["trimmed_unread"].as_u64().expect("a number")
+    };
+    assert!(risk().await >= 230, "it had read none of them");
+    deputy.operate("POST", "/consumers/risk/resume", Value::Null).await;
+    deputy.settle().await;
+    assert_eq!(risk().await, 0);
+    let page = deputy.get("/metrics").await.ok().body;
+    assert!(page.contains("deputy_facts_trimmed_unread_total{consumer=\"risk\"}"), "{page}");
+}
+
+/// How many events are noted of the users of the test.
+async fn count_noted(tx: &mut Tx) -> Result<usize, StorageError> {
+    let mut count = 0;
+    for profile in profile_states::profiles_after(tx, None, 1_000).await? {
+        count += profile_states::events_from(tx, profile, 0, 10).await?.len();
+    }
+    Ok(count)
 }

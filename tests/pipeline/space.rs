@@ -43,6 +43,12 @@ impl<'d> Space<'d> {
         self.deputy.settle().await;
     }
 
+    /// Lets everything have its effect but for one stage.
+    pub async fn settle_but(&self, stage: &str) {
+        self.deputy.settle_but(stage).await;
+        self.deputy.settle_but(stage).await;
+    }
+
     /// Asks about somebody: `users`, `user_id:ada`, `traits?limit=20`.
     pub async fn ask(&self, collection: &str, who: &str, view: &str) -> Answer {
         Answer::of(self.deputy.http.get(self.url(collection, who, view)).basic_auth(&self.token, Some(""))).await

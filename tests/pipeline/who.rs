@@ -254,6 +254,42 @@ async fn a_rogue_gets_no_tokens_until_an_operator_takes_it_back() {
 }
 
 #[tokio::test]
+async fn a_rogue_that_is_found_out_late_has_no_tokens_either_but_those_that_an_operator_let_it_have() {
+    for has_spoken in [false, true] {
+        each_engine(async |deputy| {
+            let resource = deputy.resource().await;
+            let request = json!({"client_name": "An agent", "redirect_uris": [CALLBACK],
+                "token_endpoint_auth_method": "client_secret_basic", "grant_types": ["authorization_code", "refresh_token"]});
+            let agent = Agent::made_by_operator(&deputy, request).await;
+            let ada = deputy.person("ada@example.com").await;
+            deputy.settle().await;
+            deputy.operate("POST", "/consumers/who/pause", Value::Null).await;
+            for _ in 0..5 {
+                let tokens = agent.authorize(&ada, "notes:read").await;
+                agent.refresh(tokens.refresh_token()).await.ok();
+                deputy.later(61);
+                agent.refresh(tokens.refresh_token()).await.refused(400, "invalid_grant");
+            }
+            deputy.later(300);
+            let id = format!("client_id:{}", agent.client_id);
+            if has_spoken {
+                say(&deputy, &id, "trusted_agent").await.ok();
+                deputy.operate("DELETE", &format!("{}/kind", path_of(&id)), Value::Null).await.ok();
+                deputy.later(5);
+            }
+            let tokens = agent.authorize(&ada, "notes:read").await;
+            deputy.later(5);
+            assert!(deputy.is_active(&resource, &tokens.access_token).await);
+            deputy.operate("POST", "/consumers/who/resume", Value::Null).await;
+            assert_eq!(all_of(&deputy, "rogue").await, [id.as_str()]);
+            assert_eq!(deputy.is_active(&resource, &tokens.access_token).await, has_spoken);
+            agent.refresh(tokens.refresh_token()).await.refused(400, CLIENT_ROGUE.code.as_str());
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn replays_that_nobody_else_can_have_made_make_a_rogue() {
     each_engine(async |mut deputy| {
         deputy.resource().await;

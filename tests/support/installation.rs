@@ -2,7 +2,7 @@
 //!
 //! Time stands until a test moves it. Background stages run only when a test steps them.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use deputy::{
     config::Settings,
@@ -174,6 +174,13 @@ impl Installation {
         self.listen_again(&[]).await;
     }
 
+    /// Stops, lets something happen to the data folder, and starts again.
+    pub async fn restart_after(&mut self, happens: impl FnOnce(&Path)) {
+        self.server.take().expect("it runs").stop().await;
+        happens(&self.settings.data_dir);
+        self.listen_again(&[]).await;
+    }
+
     /// Stops and starts again with the background stages running by themselves, as they do outside of tests. From then on nothing
     /// may be stepped by hand: what is to happen is waited for.
     pub async fn restart_with_stages(&mut self) {
@@ -223,11 +230,16 @@ impl Installation {
 
     /// Runs every background stage until it rests.
     pub async fn settle(&self) {
+        self.settle_but("").await;
+    }
+
+    /// Runs every background stage but one until it rests.
+    pub async fn settle_but(&self, left_out: &str) {
         let world = self.world();
         let mut is_moving = true;
         // What a later stage writes may be for an earlier one.
         while std::mem::take(&mut is_moving) {
-            for stage in STAGES {
+            for stage in STAGES.iter().filter(|stage| stage.name != left_out) {
                 let step =
                     || async { (stage.step)(world, world.now()).await.unwrap_or_else(|error| panic!("{}: {error}", stage.name)) };
                 while step().await != Progress::Idle {

@@ -113,6 +113,7 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
         LogAddress::Embedded => findings.extend(stored::log(settings)),
         LogAddress::Kafka { .. } => findings.push(wait_for(stored::brokers(settings))?),
     }
+    findings.extend(wait_for(stored::log_read(settings))?);
     findings.push(stored::master_key(settings));
     findings.extend(stored::operator_token(settings));
     let now = SystemTime::now();

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use deputy::config::{self, DatabaseAddress, LogAddress, Settings};
 use deputy::domain::time::Timestamp;
 use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
-use deputy::storage::{Database, MIGRATIONS, Storage, StorageError};
+use deputy::storage::{Database, MIGRATIONS, Storage, StorageError, event_logs};
 use deputy::world::RECEIVED;
-use deputy::world::open::{log_path, probe_log};
+use deputy::world::open::{log_path, log_place, probe_log};
 
 use super::super::Failure;
 use super::Finding;
@@ -85,6 +85,27 @@ pub(super) async fn database(settings: &Settings) -> Result<Finding, Failure> {
             },
         ),
     })
+}
+
+/// Whether the log of the configuration is the one that profiles, risk and who is who have read. Nothing is said where that cannot be
+/// asked: there is no such database yet, or a server has it.
+pub(super) async fn log_read(settings: &Settings) -> Result<Option<Finding>, Failure> {
+    let database = Database::of(settings);
+    if !matches!(Storage::lacks(&database, MIGRATIONS).await, Ok(0)) {
+        return Ok(None);
+    }
+    let Ok(storage) = Storage::open(&database, MIGRATIONS).await else { return Ok(None) };
+    let place = storage.read(|tx| Box::pin(async move { event_logs::place(tx).await })).await;
+    storage.close().await;
+    let (Ok::<_, StorageError>(Some(place)), set) = (place, log_place(settings)) else { return Ok(None) };
+    if place == set {
+        return Ok(None);
+    }
+    Ok(Some(Finding::doubtful(
+        "log",
+        format!("profiles, risk and who is who have read {place}, and {set} is set: what stands unread there is not read any more"),
+        "start on the former log until `deputy events consumers` shows no lag; where processes share the database, give all one Kafka",
+    )))
 }
 
 /// Kafka's brokers.
@@ -289,6 +310,28 @@ mod tests {
         let finding = window(&settings, now).expect("most has been deleted");
         assert!(finding.verdict == Verdict::Doubtful && finding.what.contains("size limit left"), "{finding}");
         assert_eq!(window(&settings, now.plus(Duration::from_secs(3600))), None, "what is gone is older than the window");
+    }
+
+    #[test]
+    fn another_log_than_the_one_that_was_read_is_doubtful() {
+        let folder = folder();
+        let settings = settings("", folder.path());
+        let examined = || wait_for(log_read(&settings)).expect("it is examined").map(|finding| finding.verdict);
+        assert_eq!(examined(), None);
+        for (log, place, verdict) in
+            [(1, log_place(&settings), None), (2, "kafka://broker:9092/deputy".to_owned(), Some(Verdict::Doubtful))]
+        {
+            let offered = event_logs::Offered { log, ends: [].into(), place, is_restored: false };
+            let adopt = async {
+                let storage = Storage::open(&Database::of(&settings), MIGRATIONS).await.expect("a file of its own");
+                let adopt = storage.write(move |tx| Box::pin(async move { event_logs::adopt(tx, &offered, Timestamp(1)).await }));
+                let adopted: Result<_, StorageError> = adopt.await;
+                storage.close().await;
+                Ok(adopted)
+            };
+            wait_for(adopt).expect("it runs").expect("it is adopted");
+            assert_eq!(examined(), verdict);
+        }
     }
 
     #[test]

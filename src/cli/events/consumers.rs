@@ -50,6 +50,7 @@ const COLUMNS: &[Column] = &[
     ("END", "end"),
     ("LAG", "lag"),
     ("SECONDS", "lag_s"),
+    ("LOST", "trimmed_unread"),
     ("STATE", "state"),
 ];
 
@@ -89,6 +90,9 @@ pub(crate) async fn replay(args: &ReplayArgs, now: Timestamp, settings: &Setting
 fn rows(consumers: &Value) -> Vec<Value> {
     let mut rows = Vec::new();
     for consumer in consumers["items"].as_array().into_iter().flatten() {
+        if consumer["reads_elsewhere"] == true {
+            rows.push(json!({"consumer": consumer["consumer"], "state": "reads the log of another process: ask there"}));
+        }
         for input in consumer["inputs"].as_array().into_iter().flatten() {
             let mut row = input.clone();
             row["consumer"] = consumer["consumer"].clone();

@@ -23,6 +23,7 @@ use crate::{
         time::Timestamp,
         warehouse::{ConnectionUrl, Row, Warehouse, message_of},
     },
+    events::turns,
     keys::secrets::Purpose,
     log::{APPEND_BYTES_MAX, Record},
     outbound::warehouse::{self, Page, PageLimits, WarehouseError},
@@ -35,17 +36,11 @@ use crate::{
 
 /// Warehouses that are polled at the same time; those that are due then come next.
 const AT_ONCE_MAX: u32 = 8;
-/// A node that stops without a word keeps a warehouse from the others for so long: longer than any turn takes.
-const CLAIM: Duration = Duration::from_secs(60);
 /// Also with what is put around each row, a page fits one append.
 const PAGE: PageLimits =
     PageLimits { rows_max: 1_000, bytes_max: APPEND_BYTES_MAX / 4, row_bytes_max: MESSAGE_BYTES_MAX - ROW_BYTES };
 /// What a message says beside its row.
 const ROW_BYTES: usize = 512;
-/// The first wait after a failure; each further one is twice as long, up to the last.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LAST_WAIT: Duration = Duration::from_secs(15 * 60);
-
 /// Polls the warehouses that are due.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     if !world.storage.read(move |tx| Box::pin(async move { warehouses::any_due(tx, now).await })).await? {
@@ -54,7 +49,7 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     let node = world.node.clone();
     let claim = world
         .storage
-        .write(move |tx| Box::pin(async move { warehouses::claim_due(tx, &node, now, now.plus(CLAIM), AT_ONCE_MAX).await }));
+        .write(move |tx| Box::pin(async move { warehouses::claim_due(tx, &node, now, now.plus(turns::CLAIM), AT_ONCE_MAX).await }));
     let turns = join_all(claim.await?.iter().map(|warehouse| take_turn(world, warehouse, now))).await;
     let turns: Vec<Progress> = turns.into_iter().collect::<Result<_, _>>()?;
     Ok(if turns.contains(&Progress::Advanced) { Progress::Advanced } else { Progress::Idle })
@@ -73,7 +68,7 @@ async fn take_turn(world: &World, warehouse: &Warehouse, now: Timestamp) -> Resu
         Err(failure) => {
             // What it says is for the operator who asks; it may tell of the organisation's network.
             tracing::warn!(source = %warehouse.source, "a warehouse could not be read, and is asked again later");
-            (Turn::Failed(failure.to_string()), now.plus(wait(warehouse.status.failures)))
+            (Turn::Failed(failure.to_string()), now.plus(turns::wait(warehouse.status.failures)))
         }
     };
     let (read, outcome) = match &turn {
@@ -128,10 +123,6 @@ fn message(world: &World, warehouse: &Warehouse, row: &Row, now: Timestamp) -> R
     let id: Id<EventKind> = world.id(now);
     let fact = Fact::EventReceived { source: warehouse.source, message_id, message };
     Ok(record(&Event { id, at: now, actor: Actor::Source(warehouse.source), fact }))
-}
-
-fn wait(failures: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(LAST_WAIT)
 }
 
 fn count(rows: usize) -> u32 {

@@ -1,16 +1,18 @@
 //! What profiles forget when the log does: which events were theirs, where retention has deleted those, and what was to be left out
 //! there.
 //!
-//! A background stage. It walks over all profiles once whenever the log's beginning has moved, a share at a time, and rests in between:
-//! nobody's write waits long. Walking once more does no harm, so a node remembers only in memory how far it is.
+//! A background stage. It walks over all profiles when the log's beginning has moved, a share at a time, and rests in between: nobody's
+//! write waits long. When the beginning moves during a walk, the walk goes on, and another one follows it. Walking once more does no
+//! harm, so a node remembers only in memory how far it is.
 
 use crate::{
     domain::{identity::graph::ProfileId, time::Timestamp},
+    events::topic,
     storage::{
         StorageError, interventions,
         profile_states::{self, EventPlace},
     },
-    world::{EVENTS, Progress, StageError, World},
+    world::{Progress, StageError, World, profiles::Forgetting},
 };
 
 /// Profiles that are looked at in one transaction.
@@ -20,22 +22,27 @@ const EVENTS_MAX: u64 = 2_000;
 const EVENTS_OF_PROFILE_MAX: i64 = 500;
 
 /// Looks at the next share of profiles. Always rests afterwards.
-pub async fn step(world: &World, _now: Timestamp) -> Result<Progress, StageError> {
+pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
     let mut starts = Vec::new();
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        let (start, _) = world.log.bounds(EVENTS, partition).await?;
+    for partition in 0..events.partitions().await? {
+        let (start, _) = events.bounds(partition).await?;
         starts.push(EventPlace { offset: start, partition });
     }
     let mut walk = world.forgetting.lock().await;
-    if walk.starts != starts {
-        walk.starts = starts;
-        walk.after = None;
-        walk.is_done = walk.starts.iter().all(|start| start.offset == 0);
+    if walk.is_done && walk.starts != starts {
+        // What a walk met later than its first profile, the next one meets first.
+        let is_done = starts.iter().all(|start| start.offset == 0);
+        *walk = Forgetting { starts: starts.clone(), after: None, is_done };
     }
     if walk.is_done {
         return Ok(Progress::Idle);
     }
-    let (starts, after) = (walk.starts.clone(), walk.after);
+    let after = walk.after;
+    // Nothing that came in before is still to be published: the log had to keep it for as long.
+    let ended_before = Timestamp(now.0.saturating_sub(1000 * i64::from(world.settings.events_retention_s)));
+    // All profiles were looked at with these, at least.
+    let first = walk.starts.iter().map(|start| start.offset).min().unwrap_or(0);
     let forget = world.storage.write(move |tx| {
         Box::pin(async move {
             let profiles = profile_states::profiles_after(tx, after, PROFILES_MAX).await?;
@@ -57,8 +64,7 @@ pub async fn step(world: &World, _now: Timestamp) -> Result<Progress, StageError
                 last = Some(*profile);
             }
             if profiles.is_empty() {
-                let first = starts.iter().map(|start| start.offset).min().unwrap_or(0);
-                interventions::forget_spans(tx, first).await?;
+                interventions::forget_spans(tx, first, ended_before).await?;
             }
             Ok::<(Option<ProfileId>, bool), StorageError>((last, profiles.is_empty()))
         })

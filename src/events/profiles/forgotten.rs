@@ -1,7 +1,8 @@
 //! What is left out of profiles: events with an id of somebody who was deleted, from before that, and of somebody who is suppressed.
 //!
 //! An event with such an id is left out whole, whoever else it speaks of: it tells of the person too. The spans are in offsets of the
-//! log, so a replay leaves out what was left out before, and nothing else.
+//! log, so a replay leaves out what was left out before, and nothing else. What came in before a span was asked for to end, and was
+//! published after it, is left out as well: it is of before.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +11,7 @@ use crate::{
     domain::{identity::external_id::ExternalId, secret::Digest},
     storage::{
         StorageError,
-        interventions::{self, Span},
+        interventions::{self, Place, Span},
     },
     world::World,
 };
@@ -24,7 +25,10 @@ pub(super) async fn leave_out(world: &World, taken: &mut Vec<Taken>) -> Result<(
     let ids = || taken.iter().flat_map(|event| &event.subjects).flat_map(|subject| &subject.ids);
     let forgotten = Forgotten::of(world, ids()).await?;
     if !forgotten.0.is_empty() {
-        taken.retain(|event| !event.subjects.iter().any(|subject| forgotten.covers(&subject.ids, event.cause.offset)));
+        taken.retain(|event| {
+            let place = Place { offset: event.cause.offset, at: event.cause.at };
+            !event.subjects.iter().any(|subject| forgotten.covers(&subject.ids, place))
+        });
     }
     Ok(())
 }
@@ -49,9 +53,9 @@ impl Forgotten {
         Ok(Forgotten(known.into_iter().filter_map(|(digest, id)| Some((id, by_digest.remove(&digest.0)?))).collect()))
     }
 
-    /// Whether an event at this offset that carries these ids is left out.
-    pub(in crate::events) fn covers(&self, ids: &[ExternalId], offset: u64) -> bool {
+    /// Whether an event that stands there and carries these ids is left out.
+    pub(in crate::events) fn covers(&self, ids: &[ExternalId], place: Place) -> bool {
         let mut spans = ids.iter().filter_map(|id| self.0.get(id)).flatten();
-        spans.any(|span| (span.since..span.until).contains(&offset))
+        spans.any(|span| span.covers(place))
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     log::{Claim, LogError},
     storage::{
         StorageError, Tx, consumers, identities,
-        interventions::{self, Asked},
+        interventions::{self, Asked, Place},
         outbox, profile_records, profile_states,
     },
     world::{StageError, World, profiles::KnownProfiles},
@@ -44,14 +44,22 @@ pub enum InterventionError {
     Storage(#[from] StorageError),
 }
 
+/// By what an edge is known: where the event stands that made it, and the id that it joined.
+#[derive(Debug, Clone)]
+pub struct EdgeName {
+    pub offset: u64,
+    pub id: ExternalId,
+}
+
 /// Asks that the merge be taken back that this edge made.
 pub async fn unmerge(
     world: &World,
     actor: Actor,
     profile: ProfileId,
-    (edge_offset, id): (u64, ExternalId),
+    edge: EdgeName,
     now: Timestamp,
 ) -> Result<Asked, InterventionError> {
+    let EdgeName { offset: edge_offset, id } = edge;
     let (graph, in_force) = component(world, profile).await?.ok_or(InterventionError::NoProfile)?;
     split::unmerge(&graph, &in_force, edge_offset, &id)?;
     let intervention = Intervention::Unmerge { edge_offset, id: NamedId::of(&id) };
@@ -246,7 +254,8 @@ impl Work {
 
     async fn regulate(&self, tx: &mut Tx, regulation: Regulation, user_id: &str) -> Result<(), StorageError> {
         let Some(id) = person(user_id) else { return Ok(()) };
-        let (digest, here) = (self.secrets.digest_of_id(&id), self.cause.offset);
+        let digest = self.secrets.digest_of_id(&id);
+        let here = Place { offset: self.cause.offset, at: self.cause.at };
         if regulation == Regulation::Unsuppress {
             interventions::take_in_from(tx, &digest, here).await?;
         }

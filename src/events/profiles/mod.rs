@@ -31,19 +31,20 @@ use crate::{
             graph::{Graph, ProfileId},
             rules::Rules,
         },
-        profile::Definitions,
+        profile::{Definitions, ProfileState},
         time::Timestamp,
     },
+    events::topic::{self, Topic},
     log::{Claim, LogError},
     storage::{
         StorageError,
         consumers::{self, Place, Replay},
         definitions, identities, profile_states,
     },
-    world::{EVENTS, Progress, StageError, World, profiles::KnownProfiles},
+    world::{Progress, StageError, World, profiles::KnownProfiles},
 };
 use batch::Batch;
-use replay::Before;
+use replay::{Before, UnderWay};
 use taken::Taken;
 
 /// Who reads, as its cursor names it.
@@ -57,22 +58,32 @@ const DUE_MAX: i64 = 200;
 
 /// Takes in the next events, else looks after what changes by the passing of days.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    let claims = events.claims(CONSUMER).await?;
+    for claim in &claims {
+        match advance(world, &events, claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
     }
-    look_after(world, now).await
+    match claims.first() {
+        Some(claim) => look_after(world, claim, now).await,
+        // Another node has it, and looks after it.
+        None => Ok(Progress::Idle),
+    }
 }
 
 /// Takes in some stretches of the log; while one is worked out and written, the next is read.
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::place(tx, CONSUMER, &input).await }));
     let place: Place = ask.await?;
-    let Some(replay) = replay::under_way(world, &claim.input, place).await? else { return Ok(Progress::Advanced) };
-    let Some(mut stretch) = Stretch::read(world, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
+    let replay = match replay::under_way(world, &claim.input, place).await? {
+        UnderWay::Nothing => None,
+        UnderWay::Replay(replay) => Some(replay),
+        UnderWay::Ended => return Ok(Progress::Advanced),
+    };
+    let Some(mut stretch) = Stretch::read(world, events, claim, place.next, replay).await? else { return Ok(Progress::Idle) };
     for _ in 0..STRETCHES_MAX {
         if let Some((cause, asked)) = stretch.taken.first().and_then(|first| Some((&first.cause, first.intervention?))) {
             interventions::carry_out(world, claim, stretch.from, cause, asked, now).await?;
@@ -87,7 +98,8 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
             return Ok(Progress::CaughtUp);
         }
         let next = stretch.next;
-        let (taken_in, following) = tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, claim, next, replay));
+        let (taken_in, following) =
+            tokio::join!(take_in(world, claim, stretch, now), Stretch::read(world, events, claim, next, replay));
         taken_in?;
         match following? {
             Some(following) => stretch = following,
@@ -162,17 +174,20 @@ struct Stretch {
 
 impl Stretch {
     /// The stretch that begins at an offset; `None` if there is nothing yet.
-    async fn read(world: &World, claim: &Claim, from: u64, replay: Option<Replay>) -> Result<Option<Stretch>, StageError> {
-        let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-        if from.max(start) >= end {
-            return Ok(None);
-        }
+    async fn read(
+        world: &World,
+        events: &Topic,
+        claim: &Claim,
+        from: u64,
+        replay: Option<Replay>,
+    ) -> Result<Option<Stretch>, StageError> {
+        let Some(read) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(None) };
+        let topic::Stretch { batch: read, end } = read;
         let ask = world.storage.read(|tx| {
             Box::pin(async move { Ok::<_, StorageError>((definitions::rules(tx).await?, definitions::all(tx).await?)) })
         });
         let (rules, definitions) = ask.await?;
         let (rules, definitions) = (Arc::new(rules), Arc::new(replay::in_force(replay, definitions)));
-        let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
         let is_last = read.next >= end;
         let by = (Arc::clone(&rules), Arc::clone(&definitions));
         let (taken, next) = aside(move || {
@@ -205,8 +220,9 @@ fn before_intervention(mut taken: Vec<Taken>, next: u64) -> (Vec<Taken>, u64) {
     }
 }
 
-/// Brings audiences up to date where a window has moved over a day.
-async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+/// Brings audiences up to date where a window has moved over a day. Only whoever takes in events does it: the two write the same rows,
+/// and who leaves an audience is told of once.
+async fn look_after(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let ask = world.storage.read(move |tx| Box::pin(async move { profile_states::due(tx, now, DUE_MAX).await }));
     let due: BTreeSet<ProfileId> = ask.await?;
     if due.is_empty() {
@@ -214,15 +230,18 @@ async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageErro
     }
     // While a batch is under way, this waits: the two would write the same rows.
     let _place = world.profiles.lock().await;
-    let (graph, definitions): (Graph, Definitions) = world
+    let (input, profiles) = (claim.input.clone(), due.clone());
+    let (from, graph, definitions): (u64, Graph, Definitions) = world
         .storage
         .read(move |tx| {
             Box::pin(async move {
+                // First: whatever is written after it makes the commit void.
+                let from = consumers::next(tx, CONSUMER, &input).await?;
                 let mut graph = Graph::default();
-                for profile in &due {
-                    identities::load_profile(tx, &mut graph, *profile).await?;
+                for profile in profiles {
+                    identities::load_profile(tx, &mut graph, profile).await?;
                 }
-                Ok::<_, StorageError>((graph, definitions::all(tx).await?))
+                Ok::<_, StorageError>((from, graph, definitions::all(tx).await?))
             })
         })
         .await?;
@@ -230,8 +249,19 @@ async fn look_after(world: &World, now: Timestamp) -> Result<Progress, StageErro
     batch.touch_all();
     reckon(world, &mut batch).await?;
     let (written, _) = batch.finish(world);
-    world.storage.write(move |tx| Box::pin(async move { written.write(tx).await })).await?;
-    Ok(Progress::Advanced)
+    let input = claim.input.clone();
+    let write = world.storage.write(move |tx| {
+        Box::pin(async move {
+            // The same value: rivals wait for their turn, and then find nobody due any longer.
+            let is_ours = consumers::advance(tx, CONSUMER, &input, from, from).await?;
+            if !is_ours || profile_states::due(tx, now, DUE_MAX).await? != due {
+                return Ok::<_, StorageError>(false);
+            }
+            written.write(tx).await?;
+            Ok(true)
+        })
+    });
+    if write.await? { Ok(Progress::Advanced) } else { Err(LogError::Fenced.into()) }
 }
 
 /// Works out who enters and who leaves audiences, for the whole profiles that the batch has touched.
@@ -269,10 +299,7 @@ async fn load_ids(world: &World, graph: Graph, taken: &[Taken]) -> Result<Graph,
     load.await
 }
 
-async fn load_states(
-    world: &World,
-    profiles: BTreeSet<ProfileId>,
-) -> Result<Vec<(ProfileId, crate::domain::profile::ProfileState)>, StorageError> {
+async fn load_states(world: &World, profiles: BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, ProfileState)>, StorageError> {
     if profiles.is_empty() {
         return Ok(Vec::new());
     }

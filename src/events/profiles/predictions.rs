@@ -18,30 +18,28 @@ use super::{forgotten::Forgotten, read};
 use crate::{
     domain::{
         event::{Actor, Fact},
+        id::{Id, PredictedTraitKind},
         identity::graph::ProfileId,
         json::Json,
         predicted_trait::{PredictedTrait, Prediction, predictions},
         profile::TRAIT_BYTES_MAX,
         time::Timestamp,
     },
+    events::turns,
     keys::secrets::Purpose,
     outbound::{Call, Limits},
     storage::{
-        StorageError, definitions, interventions,
+        StorageError, definitions,
+        interventions::{self, Place},
         predictions::{self as table, Due, Turn},
     },
     world::{FACTS, Progress, StageError, World, record},
 };
 
-/// A node that stops without a word keeps a model from the others for so long: longer than any deadline.
-const CLAIM: Duration = Duration::from_secs(60);
-/// The first wait after a failure; each further one is twice as long, up to the last.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LAST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// What a request says beside its traits, and an answer beside its predictions.
 const ENVELOPE_BYTES: usize = 4_096;
-/// The later end of every span that is open.
-const NOW: u64 = i64::MAX as u64 - 1;
+/// Behind every span that has ended.
+const NOW: u64 = u64::MAX;
 
 /// Asks each model about the profiles that are due.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
@@ -66,43 +64,63 @@ async fn take_turn(world: &World, model: &PredictedTrait, now: Timestamp) -> Res
         return Ok(Progress::Idle);
     }
     let node = world.node.clone();
-    let claim = world.storage.write(move |tx| Box::pin(async move { table::claim(tx, id, &node, now, now.plus(CLAIM)).await }));
+    let claim =
+        world.storage.write(move |tx| Box::pin(async move { table::claim(tx, id, &node, now, now.plus(turns::CLAIM)).await }));
     let claimed: Option<(i64, u32)> = claim.await?;
     let Some((number, failures)) = claimed else { return Ok(Progress::Idle) };
 
     let asked = profiles(world, model, &due, now).await?;
-    let ids: Vec<ProfileId> = asked.iter().map(|(profile, _)| *profile).collect();
+    let (told, forgotten) = due.into_iter().partition(|due| asked.iter().any(|(profile, _)| *profile == due.profile));
     let turn = match ask(world, model, &asked, now).await {
         Ok(_) if asked.is_empty() => Turn::Nobody,
-        Ok(said) => {
-            let answered = u32::try_from(said.len()).unwrap_or(u32::MAX);
-            let event = |prediction| world.event(now, Actor::Deputy, fact(model, prediction, now));
-            let records: Vec<_> = said.into_iter().map(|prediction| record(&event(prediction))).collect();
-            if !records.is_empty() {
-                world.log.append(FACTS, records).await?;
-            }
-            metrics::counter!("deputy_predictions_total", "outcome" => "asked").increment(ids.len() as u64);
-            Turn::Asked { profiles: ids.clone(), answered, again_at: now.plus(World::seconds(model.interval_s)) }
-        }
+        Ok(said) => append(world, model, told, said, now).await?,
         Err(failure) => {
             tracing::warn!(predicted_trait = %model.id, "a model could not be asked, and is asked again later");
-            metrics::counter!("deputy_predictions_total", "outcome" => "failed").increment(ids.len() as u64);
-            Turn::Failed { profiles: ids.clone(), failure, again_at: now.plus(wait(failures)) }
+            metrics::counter!("deputy_predictions_total", "outcome" => "failed").increment(asked.len() as u64);
+            Turn::Failed { profiles: told, failure, again_at: now.plus(turns::wait(failures)) }
         }
     };
-    let forgotten: Vec<ProfileId> = due.iter().map(|due| due.profile).filter(|profile| !ids.contains(profile)).collect();
-    let end = world.storage.write(move |tx| {
-        Box::pin(async move {
-            let is_ours = table::end_turn(tx, id, number, &turn, now).await?;
-            if is_ours {
-                table::forget(tx, id, &forgotten).await?;
-            }
-            Ok::<_, StorageError>(is_ours)
-        })
-    });
-    end.await?;
+    end(world, id, number, turn, forgotten, now).await?;
     // The due ones of this turn wait now, or are forgotten: there may be others.
     Ok(Progress::Advanced)
+}
+
+/// Makes durable what the model said, when it was asked about these.
+async fn append(
+    world: &World,
+    model: &PredictedTrait,
+    profiles: Vec<Due>,
+    said: Vec<Prediction>,
+    now: Timestamp,
+) -> Result<Turn, StageError> {
+    let answered = u32::try_from(said.len()).unwrap_or(u32::MAX);
+    let event = |prediction| world.event(now, Actor::Deputy, fact(model, prediction, now));
+    let records: Vec<_> = said.into_iter().map(|prediction| record(&event(prediction))).collect();
+    if !records.is_empty() {
+        world.log.append(FACTS, records).await?;
+    }
+    metrics::counter!("deputy_predictions_total", "outcome" => "asked").increment(profiles.len() as u64);
+    Ok(Turn::Asked { profiles, answered, again_at: now.plus(World::seconds(model.interval_s)) })
+}
+
+async fn end(
+    world: &World,
+    id: Id<PredictedTraitKind>,
+    number: i64,
+    turn: Turn,
+    forgotten: Vec<Due>,
+    now: Timestamp,
+) -> Result<(), StageError> {
+    let end = world.storage.write(move |tx| {
+        Box::pin(async move {
+            // Else it was over: another's has begun.
+            if table::end_turn(tx, id, number, &turn, now).await? {
+                table::forget(tx, id, &forgotten).await?;
+            }
+            Ok::<_, StorageError>(())
+        })
+    });
+    Ok(end.await?)
 }
 
 /// What the model is told of those that have changed, are still there, and may be spoken of.
@@ -116,7 +134,7 @@ async fn profiles(
     for due in due.iter().filter(|due| due.is_changed) {
         let Some(profile) = read::show(world, due.profile).await? else { continue };
         let ids: Vec<_> = profile.component.mappings.iter().map(|mapping| mapping.id.clone()).collect();
-        if Forgotten::of(world, ids.iter()).await?.covers(&ids, NOW) {
+        if Forgotten::of(world, ids.iter()).await?.covers(&ids, Place { offset: NOW, at: now }) {
             continue;
         }
         let traits = profile.traits(now).into_iter().filter(|told| model.takes(&told.name));
@@ -158,8 +176,4 @@ fn fact(model: &PredictedTrait, prediction: Prediction, now: Timestamp) -> Fact 
     let Prediction { profile, value, confidence } = prediction;
     let (predicted_trait, key) = (model.id, model.key.clone());
     Fact::TraitPredicted { predicted_trait, profile, key, value: Json::of(&value), confidence, asked_at: now }
-}
-
-fn wait(failures: u32) -> Duration {
-    FIRST_WAIT.saturating_mul(1 << failures.min(16)).min(LAST_WAIT)
 }

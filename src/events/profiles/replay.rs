@@ -46,16 +46,29 @@ impl Before {
     }
 }
 
-/// The replay that the next batch is part of. One that has come to its end is ended here, and there is nothing else to do: `None`.
-pub(super) async fn under_way(world: &World, input: &str, place: Place) -> Result<Option<Option<Replay>>, StorageError> {
-    let Some(replay) = place.replay.filter(|replay| place.next >= replay.until) else { return Ok(Some(place.replay)) };
+/// What the next batch is part of.
+pub(super) enum UnderWay {
+    /// It is read for the first time.
+    Nothing,
+    Replay(Replay),
+    /// A replay had come to its end, and is ended now: there is nothing else to do.
+    Ended,
+}
+
+/// What the next batch is part of. A replay that has come to its end is ended here.
+pub(super) async fn under_way(world: &World, input: &str, place: Place) -> Result<UnderWay, StorageError> {
+    let replay = match place.replay {
+        None => return Ok(UnderWay::Nothing),
+        Some(replay) if place.next < replay.until => return Ok(UnderWay::Replay(replay)),
+        Some(replay) => replay,
+    };
     let input = input.to_owned();
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             if consumers::end_replay(tx, CONSUMER, &input).await? {
                 definitions::count_from(tx, replay.from).await?;
             }
-            Ok::<_, StorageError>(None)
+            Ok::<_, StorageError>(UnderWay::Ended)
         })
     });
     write.await

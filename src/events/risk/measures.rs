@@ -39,7 +39,7 @@ impl Judge {
         if clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
             return Ok(());
         }
-        clients::set_disabled(tx, agent, Some(self.now)).await?;
+        clients::disable(tx, agent, self.now).await?;
         revocations::switch_off(tx, agent.as_str()).await?;
         let (signals, events) = risk.signals.into_iter().unzip();
         let suspended = Fact::AgentSuspended { agent: agent.clone(), score: risk.score, threshold, events, signals };

@@ -7,7 +7,7 @@
 //!
 //! Not seen yet, for there are no facts of them: the depth of a delegation, approvals that failed, and the volume of texts.
 
-mod sighting;
+mod clue;
 mod measures;
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use self::sighting::{Seen, Sighting};
+use self::clue::{Clue, Seen};
 use crate::{
     domain::{
         client::ClientId,
@@ -24,9 +24,10 @@ use crate::{
         risk::{AgentRisk, PersonRisk, RiskRule, SignalKind},
         time::Timestamp,
     },
-    log::{Claim, LogError},
+    events::topic::{self, Stretch, Topic},
+    log::{Batch, Claim, LogError},
     storage::{StorageError, Tx, clients, consumers, outbox, risk},
-    world::{EVENTS, Progress, StageError, World, entropy::Entropy},
+    world::{Progress, StageError, World, entropy::Entropy},
 };
 
 /// Who reads, as its cursor names it.
@@ -36,8 +37,9 @@ const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    for claim in events.claims(CONSUMER).await? {
+        match advance(world, &events, &claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
@@ -45,19 +47,15 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
-    let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-    if from.max(start) >= end {
-        return Ok(Progress::Idle);
-    }
-    let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
-    let (entries, next) = (read.entries, read.next);
+    let Some(Stretch { batch, end }) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(Progress::Idle) };
+    let Batch { entries, next } = batch;
     // Reading so many events takes milliseconds: not on a thread that serves requests.
-    let looking = tokio::task::spawn_blocking(move || entries.iter().filter_map(Sighting::of).collect::<Vec<_>>());
-    let sightings = looking.await.map_err(|error| LogError::Unavailable(error.to_string()))?;
+    let looking = tokio::task::spawn_blocking(move || entries.iter().filter_map(Clue::of).collect::<Vec<_>>());
+    let clues = looking.await.map_err(|error| LogError::Unavailable(error.to_string()))?;
     let judge = Judge { entropy: Arc::clone(&world.entropy), now };
     let input = claim.input.clone();
     let is_ours = world
@@ -67,7 +65,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
                 if !consumers::advance(tx, CONSUMER, &input, from, next).await? {
                     return Ok::<_, StorageError>(false);
                 }
-                judge.take_in(tx, sightings).await?;
+                judge.take_in(tx, clues).await?;
                 Ok(true)
             })
         })
@@ -85,22 +83,22 @@ struct Judge {
 }
 
 impl Judge {
-    async fn take_in(&self, tx: &mut Tx, sightings: Vec<Sighting>) -> Result<(), StorageError> {
-        if sightings.is_empty() {
+    async fn take_in(&self, tx: &mut Tx, clues: Vec<Clue>) -> Result<(), StorageError> {
+        if clues.is_empty() {
             return Ok(());
         }
         let rule = risk::rule(tx).await?;
-        let mut states = States::load(tx, &sightings).await?;
-        for sighting in &sightings {
-            self.see(tx, rule, &mut states, sighting).await?;
+        let mut states = States::load(tx, &clues).await?;
+        for clue in &clues {
+            self.see(tx, rule, &mut states, clue).await?;
         }
         states.put(tx).await
     }
 
-    async fn see(&self, tx: &mut Tx, rule: RiskRule, states: &mut States, sighting: &Sighting) -> Result<(), StorageError> {
-        let Sighting { event, at, agent, person, seen } = sighting;
+    async fn see(&self, tx: &mut Tx, rule: RiskRule, states: &mut States, clue: &Clue) -> Result<(), StorageError> {
+        let Clue { event, at, agent, person, seen } = clue;
         match (seen, agent, person) {
-            (Seen::Signalled(kind), ..) => return self.signalled(tx, rule, states, sighting, *kind).await,
+            (Seen::Signalled(kind), ..) => return self.signalled(tx, rule, states, clue, *kind).await,
             (Seen::Issued(network), Some(agent), None) => {
                 for signal in states.agent(tx, agent).await?.issued(*event, *at, network.as_ref()) {
                     self.act_on_agent(tx, rule, states, agent, signal).await?;
@@ -137,10 +135,10 @@ impl Judge {
         tx: &mut Tx,
         rule: RiskRule,
         states: &mut States,
-        sighting: &Sighting,
+        clue: &Clue,
         kind: SignalKind,
     ) -> Result<(), StorageError> {
-        let Sighting { event, at, agent, person, .. } = sighting;
+        let Clue { event, at, agent, person, .. } = clue;
         // That a person refused speaks against who asked, and not against them.
         if let Some(person) = person.filter(|_| kind != SignalKind::ConsentRefused)
             && let Some(signal) = states.person(person).signalled(*event, *at, kind, agent.as_ref())
@@ -150,7 +148,7 @@ impl Judge {
         }
         let Some(agent) = agent else { return Ok(()) };
         // Names that somebody made up are not kept.
-        let is_known = sighting.is_proven() || states.agents.contains_key(agent);
+        let is_known = clue.is_proven() || states.agents.contains_key(agent);
         if !is_known && clients::find(tx, agent).await?.is_none() {
             return Ok(());
         }
@@ -175,12 +173,12 @@ struct States {
 }
 
 impl States {
-    async fn load(tx: &mut Tx, sightings: &[Sighting]) -> Result<States, StorageError> {
+    async fn load(tx: &mut Tx, clues: &[Clue]) -> Result<States, StorageError> {
         // What an agent gets for a person is unusual by the person's state alone.
-        let is_by_person = |sighting: &&Sighting| matches!(sighting.seen, Seen::Issued(_)) && sighting.person.is_some();
-        let of_agents = sightings.iter().filter(|sighting| !is_by_person(sighting));
-        let agents: BTreeSet<_> = of_agents.filter_map(|sighting| sighting.agent.clone()).collect();
-        let people: BTreeSet<_> = sightings.iter().filter_map(|sighting| sighting.person).collect();
+        let is_by_person = |clue: &&Clue| matches!(clue.seen, Seen::Issued(_)) && clue.person.is_some();
+        let of_agents = clues.iter().filter(|clue| !is_by_person(clue));
+        let agents: BTreeSet<_> = of_agents.filter_map(|clue| clue.agent.clone()).collect();
+        let people: BTreeSet<_> = clues.iter().filter_map(|clue| clue.person).collect();
         Ok(States { agents: risk::load_agents(tx, &agents).await?, people: risk::load_people(tx, &people).await? })
     }
 

@@ -17,32 +17,43 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crate::{
     domain::{
         actor::{ActorKind, pace::Pace},
+        client::ClientId,
         event::{Actor, Event},
         id::{Id, InterventionKind},
         intervention::Status,
         secret::Digest,
         time::Timestamp,
     },
-    events::profiles::forgotten::Forgotten,
+    events::{
+        profiles::forgotten::Forgotten,
+        topic::{self, Stretch, Topic},
+    },
     log::{Claim, LogError},
-    storage::{StorageError, Tx, actors, clients, consumers, interventions, outbox, revocations},
-    world::{EVENTS, Progress, StageError, World, actors::KnownActors, entropy::Entropy},
+    storage::{
+        StorageError, Tx, actors, clients, consumers,
+        interventions::{self, Place},
+        outbox, revocations,
+    },
+    world::{Progress, StageError, World, actors::KnownActors, entropy::Entropy},
 };
-use roll::Roll;
-use sighting::{Sighting, look, look_back};
+use roll::{Became, Roll};
+use sighting::{Sighting, What, look, look_back};
 
 /// Who reads, as its cursor names it.
 pub const CONSUMER: &str = "who";
 /// What one batch reads: its transaction holds up other writers for some milliseconds.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// What a rogue got between the event that gave it away and our reading of it dies too. Longer, and reading old events again would kill
-/// what was issued since an operator dealt with them.
+/// What a rogue got between the event that gave it away and our reading of it dies too: all of it, unless an operator has let it act
+/// since. Then it is what it got within this time, and what it was let have lives.
 const NOTICE: Duration = Duration::from_secs(60);
+/// A token that was asked for before, and is committed after, may tell a moment so much later than the batch's.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Takes in the next events.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    for claim in world.log.claims(CONSUMER, EVENTS).await? {
-        match advance(world, &claim, now).await? {
+    let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
+    for claim in events.claims(CONSUMER).await? {
+        match advance(world, &events, &claim, now).await? {
             Progress::Idle => {}
             progress => return Ok(progress),
         }
@@ -50,15 +61,11 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     Ok(Progress::Idle)
 }
 
-async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
+async fn advance(world: &World, events: &Topic, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, CONSUMER, &input).await }));
     let from: u64 = ask.await?;
-    let (start, end) = world.log.bounds(EVENTS, claim.partition).await?;
-    if from.max(start) >= end {
-        return Ok(Progress::Idle);
-    }
-    let read = world.log.read(EVENTS, claim.partition, from.max(start), READ_BYTES_MAX).await?;
+    let Some(Stretch { batch: read, end }) = events.read_on(claim, from, READ_BYTES_MAX).await? else { return Ok(Progress::Idle) };
 
     // What is taken out comes back only after the commit: whatever goes wrong leaves nothing that could be wrong.
     let mut place = world.actors.lock().await;
@@ -68,7 +75,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
     }
     let (pace, known) = match known.take_pace(&claim.input, from) {
         Some(pace) => (pace, known),
-        None => look_back_from(world, claim, from, known).await?,
+        None => look_back_from(world, events, claim, from, known).await?,
     };
     let paced_since = pace.since();
     // Reading so many events takes milliseconds: not on a thread that serves requests.
@@ -83,12 +90,12 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
     let done = match looked.before.filter(|_| is_first) {
         Some((intervention, offset)) => {
             known.unsettle();
-            forget(world, claim, from, (intervention, offset)).await?
+            forget(world, claim, from, Met { intervention, offset }).await?
         }
         None => {
             let found = find(world, looked.sightings).await?;
             let since = (pace.since() != paced_since).then(|| pace.since());
-            write(world, claim, (from, next), (found, since), now).await?;
+            write(world, claim, Read { from, next, found, paced_since: since }, now).await?;
             Some(next)
         }
     };
@@ -105,6 +112,7 @@ async fn advance(world: &World, claim: &Claim, now: Timestamp) -> Result<Progres
 /// Counts once more what is counted within the window of arrivals that was running at this offset.
 async fn look_back_from(
     world: &World,
+    events: &Topic,
     claim: &Claim,
     until: u64,
     mut known: KnownActors,
@@ -112,10 +120,10 @@ async fn look_back_from(
     let input = claim.input.clone();
     let ask = world.storage.read(move |tx| Box::pin(async move { actors::pace_since(tx, &input).await }));
     let since: u64 = ask.await?;
-    let (start, _) = world.log.bounds(EVENTS, claim.partition).await?;
+    let (start, _) = events.bounds(claim.partition).await?;
     let (mut next, mut pace) = (since.max(start), Pace::default());
     while next < until {
-        let mut read = world.log.read(EVENTS, claim.partition, next, READ_BYTES_MAX).await?;
+        let mut read = events.read(claim.partition, next, READ_BYTES_MAX).await?;
         next = read.next;
         read.entries.retain(|entry| entry.offset < until);
         let looking = tokio::task::spawn_blocking(move || {
@@ -128,14 +136,16 @@ async fn look_back_from(
     Ok((pace, known))
 }
 
+/// An intervention that was met, and where it stands.
+struct Met {
+    intervention: Id<InterventionKind>,
+    offset: u64,
+}
+
 /// Forgets whom the intervention has deleted, once it is carried out; where to go on, or `None` while it is not.
-async fn forget(
-    world: &World,
-    claim: &Claim,
-    from: u64,
-    (id, offset): (Id<InterventionKind>, u64),
-) -> Result<Option<u64>, StageError> {
-    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, id).await })).await?;
+async fn forget(world: &World, claim: &Claim, from: u64, met: Met) -> Result<Option<u64>, StageError> {
+    let Met { intervention, offset } = met;
+    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, intervention).await })).await?;
     if asked.is_some_and(|asked| matches!(asked.status, Status::Initialized | Status::Running)) {
         return Ok(None);
     }
@@ -158,7 +168,13 @@ async fn find(world: &World, mut sightings: Vec<Sighting>) -> Result<Vec<(Digest
         return Ok(Vec::new());
     }
     let forgotten = Forgotten::of(world, sightings.iter().map(|sighting| sighting.actor.external_id())).await?;
-    sightings.retain(|sighting| !forgotten.covers(std::slice::from_ref(sighting.actor.external_id()), sighting.offset));
+    sightings.retain(|sighting| match &sighting.what {
+        What::Seen(seen) => {
+            let place = Place { offset: sighting.offset, at: seen.at };
+            !forgotten.covers(std::slice::from_ref(sighting.actor.external_id()), place)
+        }
+        What::Gone => true,
+    });
     let digests: Vec<Digest> = sightings.iter().map(|sighting| world.secrets.digest_of_id(sighting.actor.external_id())).collect();
     let asked = distinct(&digests);
     let load = world.storage.read(move |tx| Box::pin(async move { actors::load(tx, &asked).await }));
@@ -175,13 +191,17 @@ fn distinct(digests: &[Digest]) -> Vec<Digest> {
     digests.iter().filter(|digest| met.insert(digest.0)).copied().collect()
 }
 
-async fn write(
-    world: &World,
-    claim: &Claim,
-    (from, next): (u64, u64),
-    (found, paced_since): (Vec<(Digest, Sighting)>, Option<u64>),
-    now: Timestamp,
-) -> Result<(), StageError> {
+/// What a part of the log comes to.
+struct Read {
+    from: u64,
+    next: u64,
+    found: Vec<(Digest, Sighting)>,
+    /// From where it has to be read again to know how fast everybody is, if that is elsewhere now.
+    paced_since: Option<u64>,
+}
+
+async fn write(world: &World, claim: &Claim, read: Read, now: Timestamp) -> Result<(), StageError> {
+    let Read { from, next, found, paced_since } = read;
     let teller = Teller { entropy: Arc::clone(&world.entropy), now };
     let input = claim.input.clone();
     let write = world.storage.write(move |tx| {
@@ -219,10 +239,10 @@ impl Teller {
         let (changed, gone) = roll.finish();
         actors::forget(tx, &gone).await?;
         actors::put(tx, &changed).await?;
-        for (client, (kind, since)) in kinds {
-            let is_new = clients::set_kind(tx, &client, kind).await?;
-            if is_new && kind == ActorKind::Rogue {
-                revocations::revoke(tx, client.as_str(), since.plus(NOTICE).min(self.now), self.now).await?;
+        for (client, became) in kinds {
+            let is_new = clients::set_kind(tx, &client, became.kind).await?;
+            if is_new && became.kind == ActorKind::Rogue {
+                self.revoke(tx, &client, &became).await?;
             }
         }
         for fact in facts {
@@ -230,5 +250,14 @@ impl Teller {
             outbox::put(tx, &event).await?;
         }
         Ok(())
+    }
+
+    async fn revoke(&self, tx: &mut Tx, client: &ClientId, became: &Became) -> Result<(), StorageError> {
+        let let_act_at = became.spoken_at.max(clients::enabled_at(tx, client).await?);
+        let until = match let_act_at.is_some_and(|at| at > became.since) {
+            true => became.since.plus(NOTICE).min(self.now),
+            false => self.now.plus(UNDER_WAY),
+        };
+        revocations::revoke(tx, client.as_str(), until, self.now).await
     }
 }

@@ -25,8 +25,16 @@ pub(super) struct Roll {
     gone: HashSet<[u8; 32]>,
     /// What is to be told of it.
     pub facts: Vec<Fact>,
-    /// What agents are from now on, and since when.
-    pub kinds: BTreeMap<ClientId, (ActorKind, Timestamp)>,
+    /// What agents are from now on.
+    pub kinds: BTreeMap<ClientId, Became>,
+}
+
+/// What an agent has become.
+pub(super) struct Became {
+    pub kind: ActorKind,
+    pub since: Timestamp,
+    /// When an operator last said what it is, or took that back.
+    pub spoken_at: Option<Timestamp>,
 }
 
 impl Roll {
@@ -61,6 +69,11 @@ impl Roll {
         }
         let kind = state.kind(collection);
         let since = earlier.filter(|known| known.kind == kind).map_or(seen.at, |known| known.since);
+        if let Some(client) = sighting.actor.client() {
+            let is_word = |evidence| matches!(evidence, Evidence::OperatorSaid | Evidence::OperatorLifted);
+            let spoken_at = state.history().iter().filter(|finding| is_word(finding.evidence)).map(|finding| finding.at).max();
+            self.kinds.insert(client, Became { kind, since, spoken_at });
+        }
         self.tell(sighting, seen, was, kind, state.history().last().map(|finding| finding.evidence));
         self.known.insert(digest.0, StoredActor { digest, actor: sighting.actor.clone(), kind, since, state });
         self.changed.insert(digest.0);
@@ -68,9 +81,6 @@ impl Roll {
 
     fn tell(&mut self, sighting: &Sighting, seen: &Seen, was: Option<ActorKind>, kind: ActorKind, evidence: Option<Evidence>) {
         let (actor, event) = (sighting.actor.clone(), seen.event);
-        if let Some(client) = actor.client() {
-            self.kinds.insert(client, (kind, seen.at));
-        }
         // An operator's word is a fact already; and that somebody new is what nearly everybody is, is no news.
         let is_by_word = matches!(seen.observed, Observed::Said { .. } | Observed::Lifted);
         let is_news = match was {

@@ -25,7 +25,7 @@ use crate::{
         time::Timestamp,
     },
     events::profiles::{
-        interventions::{self, InterventionError},
+        interventions::{self, EdgeName, InterventionError},
         read::{self, ExternalIdView, Profile, TraitView},
     },
     protocol::administration::{
@@ -181,7 +181,7 @@ pub(super) async fn unmerge(
     Named(id): Named<Id<ProfileKind>>,
     Body(body): Body<Unmerge>,
 ) -> Result<Response, OAuthError> {
-    let edge = (body.edge_offset, external_id(&world, id, &body.external_id).await?);
+    let edge = EdgeName { offset: body.edge_offset, id: external_id(&world, id, &body.external_id).await? };
     let asked = interventions::unmerge(&world, Actor::Operator(operator), id, edge, world.now()).await.map_err(refusal)?;
     Ok(answer(StatusCode::ACCEPTED, &intervention(asked)))
 }

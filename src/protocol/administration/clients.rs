@@ -196,7 +196,7 @@ pub async fn change(
                         switch_off(tx, &witness, &mut client, now).await?;
                     }
                     (Some(false), Some(since)) => {
-                        clients::set_disabled(tx, &client.id, None).await?;
+                        clients::enable(tx, &client.id, now).await?;
                         revocations::switch_on(tx, client.id.as_str(), dead_until(since, now)).await?;
                         client.disabled_at = None;
                         witness.record(tx, changed(&id, "enabled")).await?;
@@ -277,7 +277,7 @@ async fn delete_some(tx: &mut Tx, witness: &Witness, id: &ClientId, now: Timesta
 }
 
 async fn switch_off(tx: &mut Tx, witness: &Witness, client: &mut Client, now: Timestamp) -> Result<(), StorageError> {
-    clients::set_disabled(tx, &client.id, Some(now)).await?;
+    clients::disable(tx, &client.id, now).await?;
     revocations::switch_off(tx, client.id.as_str()).await?;
     client.disabled_at = Some(now);
     witness.record(tx, changed(&client.id, "disabled")).await

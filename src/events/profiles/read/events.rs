@@ -14,13 +14,17 @@ use crate::{
         profile::Collection,
         time::Timestamp,
     },
-    events::profiles::forgotten::Forgotten,
+    events::{
+        profiles::forgotten::Forgotten,
+        topic::{self, Topic},
+    },
     log::{Entry, LogError},
     storage::{
         StorageError, definitions,
+        interventions::Place,
         profile_states::{self, EventPlace},
     },
-    world::{EVENTS, OWN_SOURCE, StageError, World},
+    world::{OWN_SOURCE, StageError, World},
 };
 
 /// Places that one question looks at, at most; whoever asks goes on from there.
@@ -52,11 +56,13 @@ pub enum Order {
 
 /// Reads events of a profile.
 pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Part<Value>, StageError> {
+    let elsewhere = || LogError::Unavailable("the events are in the log of another process".to_owned());
+    let log = topic::events_shown::<StageError>(world).await?.ok_or_else(elsewhere)?;
     let rules = world.storage.read(|tx| Box::pin(async move { definitions::rules(tx).await })).await?;
     let mut at = match (asked.after, asked.order) {
         (Some(after), Order::OldestFirst) => after.saturating_add(1),
         (Some(after), Order::LatestFirst) => after,
-        (None, Order::OldestFirst) => first_at(world, asked.start).await?,
+        (None, Order::OldestFirst) => first_at(&log, asked.start).await?,
         (None, Order::LatestFirst) => u64::MAX,
     };
     let (mut items, mut looked_at) = (Vec::new(), 0);
@@ -66,7 +72,7 @@ pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Par
         for place in places {
             looked_at += 1;
             at = if asked.order == Order::OldestFirst { place.offset.saturating_add(1) } else { place.offset };
-            let Some(entry) = entry(world, place).await? else { continue };
+            let Some(entry) = entry(&log, place).await? else { continue };
             let is_beyond = match asked.order {
                 Order::OldestFirst => entry.at > asked.end,
                 Order::LatestFirst => entry.at < asked.start,
@@ -91,10 +97,10 @@ pub async fn list(world: &World, profile: &Profile, asked: &Asked) -> Result<Par
 }
 
 /// The first offset that may hold an event of the time; the partitions are looked at together.
-async fn first_at(world: &World, time: Timestamp) -> Result<u64, LogError> {
+async fn first_at(log: &Topic, time: Timestamp) -> Result<u64, LogError> {
     let mut first = u64::MAX;
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        first = first.min(world.log.offset_at(EVENTS, partition, time).await?);
+    for partition in 0..log.partitions().await? {
+        first = first.min(log.offset_at(partition, time).await?);
     }
     Ok(first)
 }
@@ -123,8 +129,8 @@ async fn places(world: &World, profile: &Profile, at: u64, order: Order) -> Resu
 }
 
 /// What the log has at a place; nothing, if retention has deleted it.
-async fn entry(world: &World, place: EventPlace) -> Result<Option<Entry>, LogError> {
-    match world.log.read(EVENTS, place.partition, place.offset, 1).await {
+async fn entry(log: &Topic, place: EventPlace) -> Result<Option<Entry>, LogError> {
+    match log.read(place.partition, place.offset, 1).await {
         Ok(batch) => Ok(batch.entries.into_iter().find(|entry| entry.offset == place.offset)),
         Err(LogError::Trimmed { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -146,7 +152,8 @@ async fn view(
     let told = told(&event);
     let name = told["event"].as_str().or(told["type"].as_str()).unwrap_or_default();
     let is_asked_for = (asked.include.is_empty() || asked.include.contains(name)) && !asked.exclude.contains(name);
-    if !is_asked_for || Forgotten::of(world, ids()).await?.covers(&all, entry.offset) {
+    let place = Place { offset: entry.offset, at: event.at };
+    if !is_asked_for || Forgotten::of(world, ids()).await?.covers(&all, place) {
         return Ok(None);
     }
     let spell = |id: &ExternalId| json!({"id": id.value(), "type": id.id_type().as_str(), "collection": id.collection(), "encoding": "none"});

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// An event that says something of an agent, of a person, or of one that acts for the other.
-pub(super) struct Sighting {
+pub(super) struct Clue {
     pub(super) event: Id<EventKind>,
     pub(super) at: Timestamp,
     pub(super) agent: Option<ClientId>,
@@ -36,9 +36,9 @@ pub(super) enum Seen {
     PersonCleared,
 }
 
-impl Sighting {
+impl Clue {
     /// What the entry says; `None` if that is nothing, or it was written by a later version.
-    pub(super) fn of(entry: &Entry) -> Option<Sighting> {
+    pub(super) fn of(entry: &Entry) -> Option<Clue> {
         // Most of all events are customers', and are not read at all.
         if Head::is_received(&entry.payload) {
             return None;
@@ -59,7 +59,7 @@ impl Sighting {
             Fact::PersonUnlocked { person } => (None, Some(person), Seen::PersonCleared),
             _ => return None,
         };
-        Some(Sighting { event: event.id, at: event.at, agent, person, seen })
+        Some(Clue { event: event.id, at: event.at, agent, person, seen })
     }
 
     /// Whether it shows that the agent exists: somebody proved to be it, or an operator named it.
