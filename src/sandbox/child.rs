@@ -38,6 +38,8 @@ impl Child {
     pub(super) async fn start(executable: &Path) -> io::Result<Child> {
         let mut command = Command::new(executable);
         command.arg(super::worker::COMMAND).env_clear().current_dir("/").kill_on_drop(true);
+        // What the allocator sets aside for later would count as what the program wanted.
+        command.env("MIMALLOC_ARENA_RESERVE", "0");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let requests = process.stdin.take().expect("it is piped");
         let replies = BufReader::new(process.stdout.take().expect("it is piped"));

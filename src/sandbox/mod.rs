@@ -45,7 +45,7 @@ pub use frame::Mistake;
 /// How long one answer may take. Steps are counted too; this is for a single call that takes long.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The address space of a child, its own code included.
-pub const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const MEMORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// The events that a program may make of one.
 pub const EVENTS_OF_ONE_MAX: usize = 100;
 /// How often a program may be stopped in a period; then it rests until the period is over. Each time costs everybody up to two
