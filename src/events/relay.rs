@@ -63,8 +63,13 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
     Ok(Progress::Advanced)
 }
 
-/// The number by which the database knows this log; drawn at the first need, and kept in the log itself.
+/// The number by which the database knows this log; drawn at the first need, and kept in the log itself. Of all stages that need it
+/// first, one draws: under the one claim that a process has, each could.
 pub(super) async fn identity(world: &World) -> Result<i64, LogError> {
+    world.log_number.get_or_try_init(|| find_or_draw(world)).await.copied()
+}
+
+async fn find_or_draw(world: &World) -> Result<i64, LogError> {
     if let Some(known) = cursor(world, IDENTITY).await? {
         return Ok(known);
     }

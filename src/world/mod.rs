@@ -104,6 +104,8 @@ pub struct World {
     pub forgetting: tokio::sync::Mutex<Forgetting>,
     /// Which log is read, and by which offsets.
     pub footing: tokio::sync::Mutex<Footing>,
+    /// The number that the log has under its own name, once somebody needed it.
+    pub log_number: tokio::sync::OnceCell<i64>,
     pub secrets: Arc<Secrets>,
     pub keys: Keyring,
     pub outbound: Outbound,

@@ -136,6 +136,7 @@ impl World {
             actors: Default::default(),
             forgetting: Default::default(),
             footing: tokio::sync::Mutex::new(footing),
+            log_number: tokio::sync::OnceCell::new(),
             secrets,
             keys,
             internal: outside.outbound.to_named(),
