@@ -7,7 +7,9 @@
 //! whoever wakes up late finds its claim taken, and commits nothing.
 //!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
-//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`.
+//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`. When the
+//! window has passed what went on under such an id, an index that is made anew may know the id by a payload that was kept aside, and
+//! judge what comes after by that one: nothing goes on twice for it, and everything is on record.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 

@@ -7,7 +7,8 @@ use deputy::{
         id::{GrantKind, Id},
         scope::Scopes,
     },
-    storage::{StorageError, grants},
+    storage::grants,
+    world::World,
 };
 use serde_json::{Value, json};
 
@@ -120,9 +121,10 @@ impl Simulation {
 
     /// Compares what is stored with what the requests since may have changed.
     pub async fn absorb(&mut self, allowed: Allowed) -> Checked {
-        let stored =
-            self.machine.world().storage.read(|tx| Box::pin(async move { grants::list(tx, "", "", "", GRANTS_MAX).await }));
-        let stored = stored.await.map_err(|error: StorageError| format!("a healthy machine cannot read: {error}"))?;
+        let list = async |world: &World| {
+            world.storage.read(|tx| Box::pin(async move { grants::list(tx, "", "", "", GRANTS_MAX).await })).await
+        };
+        let stored = self.machine.look(list).await?;
         self.model.absorb(stored, allowed)
     }
 

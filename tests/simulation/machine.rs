@@ -1,7 +1,7 @@
 //! The whole server without sockets: its router is called directly, its disk, clock, entropy and web are simulated, and its
 //! stages run when they are stepped. Its database is a file, which dies with it, or a PostgreSQL, which survives it.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http};
 use deputy::{
@@ -143,6 +143,18 @@ impl Machine {
             }
         }
         self.calling(request).await
+    }
+
+    /// Looks at what is stored past the server, again while the tests' machine is crowded.
+    pub async fn look<T, E: Display>(&self, mut look: impl AsyncFnMut(&World) -> Result<T, E>) -> Result<T, String> {
+        let mut seen = look(self.world()).await;
+        for _ in 1..TRIES_MAX {
+            if seen.is_ok() || !self.may_be_crowded() {
+                break;
+            }
+            seen = look(self.world()).await;
+        }
+        seen.map_err(|error| format!("a healthy machine cannot be looked at: {error}"))
     }
 
     /// Whether it may be in trouble without a misfortune: PostgreSQL and the patience with it go by real time, which runs out when

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use deputy::{
-    keys::secrets::Purpose,
-    protocol::authorize::Code as StoredCode,
-    storage::{StorageError, one_time},
-};
+use deputy::{keys::secrets::Purpose, protocol::authorize::Code as StoredCode, storage::one_time, world::World};
 
 use super::{
     course::Simulation,
@@ -208,9 +204,12 @@ impl Redeem {
     }
 
     async fn is_fresh(&self, simulation: &Simulation) -> Checked<bool> {
-        let (world, now) = (simulation.machine.world(), simulation.machine.now());
-        let digest = world.secrets.digest(Purpose::AuthorizationCode, &simulation.model.codes[self.code].text);
-        let peek = world.storage.read(move |tx| Box::pin(async move { one_time::peek::<StoredCode>(tx, &digest, now).await }));
-        peek.await.map(|found| found.is_some()).map_err(|error: StorageError| error.to_string())
+        let (machine, text) = (&simulation.machine, &simulation.model.codes[self.code].text);
+        let (digest, now) = (machine.world().secrets.digest(Purpose::AuthorizationCode, text), machine.now());
+        let peek = async |world: &World| {
+            let digest = digest.clone();
+            world.storage.read(move |tx| Box::pin(async move { one_time::peek::<StoredCode>(tx, &digest, now).await })).await
+        };
+        Ok(machine.look(peek).await?.is_some())
     }
 }

@@ -20,7 +20,7 @@ use deputy::{
     log::{Cursor, Entry},
     server::{STAGES, Stage},
     storage::{StorageError, consumers, profile_states},
-    world::{EVENTS, FACTS, RECEIVED},
+    world::{EVENTS, FACTS, RECEIVED, World},
 };
 use serde_json::{Value, json};
 
@@ -38,6 +38,7 @@ use topics::Topics;
 const PROFILES_LOOKED_AT: usize = 4;
 /// More events than a simulation makes.
 const EVENTS_MAX: i64 = 100_000;
+const COUNT_IDS: &str = "SELECT count(*) FROM external_ids";
 /// As many commits as a stage makes in a step, or more.
 const COMMITS_OF_A_STAGE: u64 = 3;
 
@@ -159,12 +160,10 @@ impl Simulation {
             entered -= told;
         }
         ensure(entered == 0, || "it was told of nobody that they became a buyer".to_owned())?;
-        let count = self
-            .machine
-            .world()
-            .storage
-            .read(|tx| Box::pin(async move { tx.row("SELECT count(*) FROM external_ids", &[], |row| row.int(0)).await }));
-        let count = count.await.map_err(|error: StorageError| error.to_string())?.unwrap_or(0);
+        let count = async |world: &World| {
+            world.storage.read(|tx| Box::pin(async move { tx.row(COUNT_IDS, &[], |row| row.int(0)).await })).await
+        };
+        let count = self.machine.look(count).await?.unwrap_or(0);
         let due = self.pipeline.profiles.ids_count();
         ensure(usize::try_from(count) == Ok(due), || format!("{count} external ids are known, and should be {due}"))
     }
@@ -243,7 +242,7 @@ impl Simulation {
     }
 
     async fn cursors_of_dedup(&self) -> Checked<Vec<Cursor>> {
-        let cursors = self.machine.world().log.cursors().await.map_err(|error| error.to_string())?;
+        let cursors = self.machine.look(async |world| world.log.cursors().await).await?;
         Ok(cursors.into_iter().filter(|cursor| cursor.consumer == dedup::CONSUMER).collect())
     }
 
@@ -267,33 +266,34 @@ impl Simulation {
 
     /// Holds a profile against what it has to be; answers what it is made of.
     async fn check_profile(&self, group: usize) -> Checked<Vec<String>> {
-        let (world, due) = (self.machine.world(), self.pipeline.profiles.group(group));
+        let (machine, due) = (&self.machine, self.pipeline.profiles.group(group));
         let (collection, id) = due.name();
-        let found = read::find(world, collection, id).await.map_err(|error| error.to_string())?;
+        let found = machine.look(async |world| read::find(world, collection, id).await).await?;
         let Some(profile) = found else { return Err(format!("there is no profile of {due:?}")) };
-        let members = profile.members.clone();
-        let places = world.storage.read(move |tx| {
-            Box::pin(async move {
-                let mut places = Vec::new();
-                for member in members {
-                    places.extend(profile_states::events_from(tx, member, 0, EVENTS_MAX).await?);
-                }
-                Ok::<_, StorageError>(places)
-            })
-        });
-        let places = places.await.map_err(|error| error.to_string())?;
-        let offsets = places.iter().map(|place| place.offset).collect();
-        due.check(&profile, &offsets, world.now())?;
+        let places = async |world: &World| {
+            let members = profile.members.clone();
+            let places = world.storage.read(move |tx| {
+                Box::pin(async move {
+                    let mut places = Vec::new();
+                    for member in members {
+                        places.extend(profile_states::events_from(tx, member, 0, EVENTS_MAX).await?);
+                    }
+                    Ok::<_, StorageError>(places)
+                })
+            });
+            places.await
+        };
+        let offsets = machine.look(places).await?.iter().map(|place| place.offset).collect();
+        due.check(&profile, &offsets, machine.now())?;
         Ok(profile.members.iter().map(ToString::to_string).collect())
     }
 
     /// Where a consumer goes on.
     async fn next_of(&self, consumer: &'static str) -> Checked<u64> {
-        let ask = self
-            .machine
-            .world()
-            .storage
-            .read(move |tx| Box::pin(async move { consumers::next(tx, consumer, &Cursor::input(EVENTS, 0)).await }));
-        ask.await.map_err(|error: StorageError| error.to_string())
+        let next = async |world: &World| {
+            let input = Cursor::input(EVENTS, 0);
+            world.storage.read(move |tx| Box::pin(async move { consumers::next(tx, consumer, &input).await })).await
+        };
+        self.machine.look(next).await
     }
 }

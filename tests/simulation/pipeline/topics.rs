@@ -1,7 +1,8 @@
 //! What the log has to hold: every customer event and every fact of ours that came in stands in `events` once, in its order.
 //!
 //! A sequential reading of what came in says what must go on. What it was is compared byte for byte. An id is known for at least the
-//! window; beyond it, and before its run expires, either is right.
+//! window; beyond it, and before its run expires, either is right. An index that is made anew then may know the id by a payload that
+//! was kept aside, and judge others by that: nothing goes on twice for it, and everything is on record.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -57,9 +58,15 @@ struct Received {
     text: String,
 }
 
+/// What went on under an id.
+#[derive(Debug)]
 struct First {
     at: Timestamp,
     words: String,
+    /// All that came under the id, now and before.
+    uses: HashSet<String>,
+    /// Whether the window has passed it, or one before it.
+    is_old: bool,
 }
 
 /// What may become of an event that waits.
@@ -167,22 +174,40 @@ impl Topics {
     }
 
     fn settle_fate(&mut self, waiting: &Waiting, fate: Fate) -> Checked {
-        let tell = |known: &str| format!("{} at {} {known}, and has the fate {fate:?}", waiting.id, waiting.offset);
         let Some(received) = &waiting.received else {
-            return ensure(fate == Fate::GoesOn, || tell("is a fact of ours"));
+            return ensure(fate == Fate::GoesOn, || {
+                format!("{} at {} is a fact of ours, and has the fate {fate:?}", waiting.id, waiting.offset)
+            });
         };
         let name = (received.said.source.clone(), received.said.message_id.clone());
         let first = self.firsts.get(&name);
-        let is_doubtful = first.is_some_and(|first| self.newest.is_some_and(|newest| newest.since(first.at) >= WINDOW));
+        let tell = |known: &str| {
+            let (offset, at, words, newest) = (waiting.offset, waiting.at, &received.said.words, self.newest);
+            format!(
+                "{words} at {offset} of {at:?} {known}, and has the fate {fate:?}; the newest is of {newest:?}, first was {first:?}"
+            )
+        };
         match first {
             None => ensure(fate == Fate::GoesOn, || tell("is new"))?,
-            Some(_) if is_doubtful && fate == Fate::GoesOn => {}
-            Some(first) if first.words == received.said.words => ensure(fate == Fate::GoesNowhere, || tell("was there before"))?,
-            Some(_) => ensure(fate == Fate::IsKeptAside, || tell("came under the id of another"))?,
+            Some(first) => {
+                let has_passed = self.newest.is_some_and(|newest| newest.since(first.at) >= WINDOW);
+                let (is_same, is_old) = (first.words == received.said.words, first.is_old || has_passed);
+                let fits = match fate {
+                    Fate::GoesOn => has_passed,
+                    Fate::GoesNowhere => is_same || is_old && first.uses.contains(&received.said.words),
+                    Fate::IsKeptAside => !is_same || is_old && first.uses.len() > 1,
+                };
+                ensure(fits, || tell(if is_same { "was there before" } else { "came under the id of another" }))?;
+            }
         }
-        if fate == Fate::GoesOn {
-            self.firsts.insert(name, First { at: waiting.at, words: received.said.words.clone() });
-        }
+        let words = received.said.words.clone();
+        let mut known = match (self.firsts.remove(&name), fate) {
+            (Some(first), Fate::GoesOn) => First { at: waiting.at, words: words.clone(), is_old: true, ..first },
+            (Some(first), _) => first,
+            (None, _) => First { at: waiting.at, words: words.clone(), uses: HashSet::new(), is_old: false },
+        };
+        known.uses.insert(words);
+        self.firsts.insert(name, known);
         Ok(())
     }
 }
