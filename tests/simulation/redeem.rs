@@ -207,7 +207,6 @@ impl Redeem {
         let (machine, text) = (&simulation.machine, &simulation.model.codes[self.code].text);
         let (digest, now) = (machine.world().secrets.digest(Purpose::AuthorizationCode, text), machine.now());
         let peek = async |world: &World| {
-            let digest = digest.clone();
             world.storage.read(move |tx| Box::pin(async move { one_time::peek::<StoredCode>(tx, &digest, now).await })).await
         };
         Ok(machine.look(peek).await?.is_some())
