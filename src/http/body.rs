@@ -7,11 +7,14 @@ use axum::{
     http::{HeaderMap, header},
 };
 use futures_util::FutureExt as _;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::domain::refusal::{
-    OAuthError, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
+use crate::{
+    domain::refusal::{
+        OAuthError, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
+    },
+    events::ingest::place::Place,
 };
 
 /// The largest body that is read from anybody.
@@ -51,6 +54,7 @@ pub(crate) async fn json_bytes(headers: &HeaderMap, body: Body, bytes_max: usize
 
 async fn read(body: Body, bytes_max: usize) -> Result<Bytes, OAuthError> {
     whole(body, bytes_max).await.map_err(|unread| match unread {
+        Unread::Refused(refusal) => refusal,
         Unread::TooLarge => REQUEST_TOO_LARGE,
         Unread::BrokeOff => REQUEST_MALFORMED.because("The request body broke off."),
         Unread::TooSlow => REQUEST_MALFORMED.because("The request body took too long to arrive."),
@@ -59,6 +63,8 @@ async fn read(body: Body, bytes_max: usize) -> Result<Bytes, OAuthError> {
 
 /// Why a body is not there.
 pub(crate) enum Unread {
+    /// There was no room for it.
+    Refused(OAuthError),
     TooLarge,
     BrokeOff,
     TooSlow,
@@ -66,17 +72,34 @@ pub(crate) enum Unread {
 
 /// A body of at most so many bytes, if it comes in time.
 pub(crate) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Unread> {
-    let mut reading = pin!(Limited::new(body, bytes_max).collect());
+    in_time(async { Limited::new(body, bytes_max).collect().await.map(Collected::to_bytes).map_err(|error| unread(&*error)) }).await
+}
+
+/// The same, where each part of it takes room as it arrives.
+pub(crate) async fn placed(body: Body, bytes_max: usize, place: &mut Place<'_>) -> Result<Bytes, Unread> {
+    let mut body = Limited::new(body, bytes_max);
+    in_time(async {
+        let mut whole: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(part) = frame.map_err(|error| unread(&*error))?.into_data() else { continue };
+            place.widen(part.len()).await.map_err(Unread::Refused)?;
+            whole.extend_from_slice(&part);
+        }
+        Ok(Bytes::from(whole))
+    })
+    .await
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Unread {
+    if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::BrokeOff }
+}
+
+async fn in_time(reading: impl Future<Output = Result<Bytes, Unread>>) -> Result<Bytes, Unread> {
+    let mut reading = pin!(reading);
     // Nearly always the body came with the head, and needs no timer.
-    let collected = match reading.as_mut().now_or_never() {
-        Some(collected) => Ok(collected),
-        None => tokio::time::timeout(BODY_TIMEOUT, reading).await,
-    };
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Unread::TooLarge),
-        Ok(Err(_)) => Err(Unread::BrokeOff),
-        Err(_) => Err(Unread::TooSlow),
+    match reading.as_mut().now_or_never() {
+        Some(read) => read,
+        None => tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or(Err(Unread::TooSlow)),
     }
 }
 

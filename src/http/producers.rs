@@ -31,6 +31,7 @@ use crate::{
         self,
         authority::{self, Caller},
         body::{BODY_BYTES_MAX, inflate},
+        place::Place,
     },
     protocol::{bearer, tracking_api},
     world::World,
@@ -110,9 +111,9 @@ async fn take(
 ) -> Result<(), OAuthError> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let encoding = text(header::CONTENT_ENCODING);
-    let length = text(header::CONTENT_LENGTH).filter(|_| encoding.is_none()).and_then(|length| length.parse().ok());
-    let _place = ingest::place(world, length.unwrap_or(BODY_BYTES_MAX)).await?;
-    let body = body::whole(body, BODY_BYTES_MAX).await.map_err(|unread| match unread {
+    let mut place = Place::new(world, address);
+    let body = body::placed(body, BODY_BYTES_MAX, &mut place).await.map_err(|unread| match unread {
+        Unread::Refused(refusal) => refusal,
         Unread::TooLarge => TRACKING_TOO_LARGE,
         Unread::BrokeOff | Unread::TooSlow => TRACKING_INCOMPLETE,
     })?;
@@ -122,7 +123,9 @@ async fn take(
         Some(header) if bearer(header).is_some() => Caller::Client(tracking_api::authorize(world, header, now).await?),
         Some(header) => authority::basic(header)?,
     };
+    let sent_bytes = body.len();
     let body = inflate(encoding, &body)?;
+    place.widen(body.len().saturating_sub(sent_bytes)).await?;
     ingest::accept(world, ingest::Request { call, caller, body: &body, address }, now).await
 }
 

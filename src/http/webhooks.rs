@@ -12,14 +12,17 @@ use axum::{
 };
 use serde_json::json;
 
-use super::body::{self, Unread};
+use super::{
+    address::Address,
+    body::{self, Unread},
+};
 use crate::{
     domain::{
         id::{Id, SourceKind},
         refusal::{OAuthError, REQUEST_TOO_LARGE, WEBHOOK_MALFORMED, WEBHOOK_UNKNOWN},
     },
     events::ingest::{
-        self,
+        place::Place,
         webhook::{self, BODY_BYTES_MAX},
     },
     world::World,
@@ -32,12 +35,14 @@ pub(crate) fn router() -> Router<Arc<World>> {
 async fn receive(
     State(world): State<Arc<World>>,
     Path(source): Path<String>,
+    Address(address): Address,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {
     let source: Id<SourceKind> = source.parse().map_err(|_| WEBHOOK_UNKNOWN)?;
-    let _place = ingest::place(&world, BODY_BYTES_MAX).await?;
-    let body = body::whole(body, BODY_BYTES_MAX).await.map_err(|unread| match unread {
+    let mut place = Place::new(&world, address);
+    let body = body::placed(body, BODY_BYTES_MAX, &mut place).await.map_err(|unread| match unread {
+        Unread::Refused(refusal) => refusal,
         Unread::TooLarge => REQUEST_TOO_LARGE,
         Unread::BrokeOff | Unread::TooSlow => WEBHOOK_MALFORMED,
     })?;

@@ -56,6 +56,8 @@ pub struct Memory {
     pub profile_requests: Rate,
     /// Bytes of customer events that are read, checked and made durable at once.
     pub ingest_bytes: Semaphore,
+    /// What of it each network may have.
+    ingest_shares: moka::sync::Cache<IpAddr, Arc<Semaphore>>,
     /// Who looks on as events come in.
     pub viewers: Arc<Viewers>,
     /// Whether a transaction could be had, and when that was found out. Whoever asks meanwhile waits for the same answer.
@@ -123,9 +125,16 @@ impl Memory {
             shapes: KnownShapes::default(),
             profile_requests: Rate::default(),
             ingest_bytes: Semaphore::new(INGEST_BYTES_MAX),
+            ingest_shares: moka::sync::Cache::new(NETWORKS_MAX),
             viewers: Arc::default(),
             readiness: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// What the network of an address may have taken in at once; `None` where the address says nothing of a network.
+    pub fn ingest_share(&self, address: IpAddr) -> Option<Arc<Semaphore>> {
+        let share = || Arc::new(Semaphore::new(INGEST_BYTES_MAX / NETWORK_SHARE as usize));
+        subscriber_network(address).map(|network| self.ingest_shares.get_with(network, share))
     }
 }
 

@@ -281,7 +281,8 @@ fn context<'m>(own: Option<&'m RawValue>, common: &Common<'m>) -> Option<Merged<
     let is_direct = |context: &&RawValue| {
         context.get().contains("\"direct\"") && serde_json::from_str(context.get()).is_ok_and(|Direct { direct }| direct)
     };
-    let address = common.browser_address.or_else(|| own.filter(is_direct).map(|_| common.address));
+    let address =
+        common.browser_address.or_else(|| [own, common.context].into_iter().flatten().find(is_direct).map(|_| common.address));
     Merged::of(own, common.context, address)
 }
 

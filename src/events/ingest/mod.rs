@@ -15,6 +15,8 @@ pub mod message;
 pub mod webhook;
 /// Rows of other databases.
 pub mod warehouse;
+/// Room for what is taken in at once.
+pub mod place;
 /// What a batch says for all its messages.
 mod merge;
 /// Whether every reader can take what the ingest only copies.
@@ -24,7 +26,6 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::SemaphorePermit;
 
 use self::{
     authority::Caller,
@@ -52,8 +53,6 @@ const RECORD_BYTES: usize = 64;
 const EVENT_BYTES: usize = 1024;
 /// What most records take up; a larger one grows.
 const PAYLOAD_BYTES: usize = 1536;
-/// How long a request waits for others to become durable before it is told to come again.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long an SDK is told to stay away. Shorter waits use up the tries that it has; from 300 s on, they are cut to that.
 const WAIT_S: std::ops::RangeInclusive<u32> = 60..=300;
 
@@ -66,18 +65,6 @@ pub struct Request<'r> {
     pub body: &'r [u8],
     /// From where it came.
     pub address: std::net::IpAddr,
-}
-
-/// Waits for a place among what is taken in at once; held until the answer.
-///
-/// # Errors
-/// `tracking.busy` if none becomes free in time.
-pub async fn place(world: &World, bytes: usize) -> Result<SemaphorePermit<'_>, OAuthError> {
-    let places = u32::try_from(bytes.clamp(1, body::BODY_BYTES_MAX)).unwrap_or(u32::MAX);
-    match tokio::time::timeout(PLACE_TIMEOUT, world.memory.ingest_bytes.acquire_many(places)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(TRACKING_BUSY),
-    }
 }
 
 /// For how long a producer should stay away: another time for each, as all that waits comes back at its end.
@@ -100,6 +87,11 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     let watched = world.memory.viewers.of(source.id);
     let address = request.address.to_canonical().to_string();
     let is_batch = items.is_some();
+    let said_for_all = [outer.context, outer.integrations].into_iter().flatten().map(|object| object.get().len()).sum::<usize>();
+    // Each message would be too large by it alone.
+    if is_batch && said_for_all > MESSAGE_BYTES_MAX {
+        return Err(TRACKING_TOO_LARGE);
+    }
     let common = Common {
         call: request.call,
         received_at: now,
@@ -184,6 +176,10 @@ fn records(
         match made {
             Ok(record) => {
                 bytes += record.payload.len() + RECORD_BYTES;
+                // At once: what a batch says for all its messages makes much of little.
+                if bytes > APPEND_BYTES_MAX {
+                    return Err(TRACKING_TOO_LARGE);
+                }
                 records.push(record);
             }
             Err(Unfit::TooLarge) if common.call.is_some() => return Err(TRACKING_TOO_LARGE),
@@ -196,7 +192,7 @@ fn records(
             }
         }
     }
-    if bytes > APPEND_BYTES_MAX { Err(TRACKING_TOO_LARGE) } else { Ok(records) }
+    Ok(records)
 }
 
 /// What all records of a request say alike, and so is written once.
