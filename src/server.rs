@@ -41,6 +41,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(7);
 /// Connections that are open at once; whoever comes then waits in the listener's queue.
 const CONNECTIONS_MAX: usize = 8192;
+/// How long a stage rests at most when its trouble lasts: it goes on so soon after the trouble is over.
+const TROUBLE_REST_MAX: Duration = Duration::from_secs(2);
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -290,18 +292,19 @@ async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stop: watch::Re
         AtStop::Finishes => Stopping::Answered,
         AtStop::Leaves => Stopping::Begun,
     };
+    let mut trouble = Trouble::default();
     loop {
         // Looked at before the step: whoever finishes takes one more look at what there is to do.
         let is_time = *stop.borrow() >= last;
         if is_time && stage.at_stop == AtStop::Leaves {
             return;
         }
-        let progress = match (stage.step)(&world, world.now()).await {
-            Ok(progress) => progress,
-            Err(error) => {
-                tracing::warn!(stage = stage.name, %error, "a background stage stands still and will try again");
-                Progress::Idle
+        let (progress, rest) = match (stage.step)(&world, world.now()).await {
+            Ok(progress) => {
+                trouble = Trouble::default();
+                (progress, stage.rest)
             }
+            Err(error) => (Progress::Idle, trouble.met(stage, &error)),
         };
         if progress == Progress::Advanced {
             continue;
@@ -310,8 +313,28 @@ async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stop: watch::Re
             return;
         }
         tokio::select! {
-            _ = tokio::time::sleep(stage.rest) => {}
+            _ = tokio::time::sleep(rest) => {}
             _ = stop.wait_for(|stopping| *stopping >= last) => {}
         }
+    }
+}
+
+/// Trouble of a stage that lasts: it is said once, and tried again more seldom the longer it lasts.
+#[derive(Default)]
+struct Trouble {
+    said: String,
+    rest: Duration,
+}
+
+impl Trouble {
+    /// One more failed step; how long to rest after it.
+    fn met(&mut self, stage: &Stage, error: &StageError) -> Duration {
+        let what = error.to_string();
+        if what != self.said {
+            tracing::warn!(stage = stage.name, error = what, "a background stage stands still and will try again");
+            self.said = what;
+        }
+        self.rest = (self.rest * 2).clamp(stage.rest, TROUBLE_REST_MAX.max(stage.rest));
+        self.rest
     }
 }

@@ -54,16 +54,31 @@ pub(super) const CONFLICT: &str = "conflict";
 /// Moves the next facts of every partition that is this node's.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let mut progress = Progress::Idle;
+    let mut trouble = None;
     for topic in [FACTS, RECEIVED] {
-        for claim in world.log.claims(CONSUMER, topic).await? {
-            match advance(world, &Input::of(topic, claim), now).await? {
-                Progress::Advanced => progress = Progress::Advanced,
-                Progress::CaughtUp if progress == Progress::Idle => progress = Progress::CaughtUp,
-                Progress::CaughtUp | Progress::Idle => {}
+        let claims = world.log.claims(CONSUMER, topic).await.map_err(StageError::from);
+        let claims = claims.unwrap_or_else(|error| {
+            trouble.get_or_insert(error);
+            Vec::new()
+        });
+        for claim in claims {
+            match advance(world, &Input::of(topic, claim), now).await {
+                Ok(Progress::Advanced) => progress = Progress::Advanced,
+                Ok(Progress::CaughtUp) if progress == Progress::Idle => progress = Progress::CaughtUp,
+                Ok(Progress::CaughtUp | Progress::Idle) => {}
+                // One that cannot be read holds up no other.
+                Err(error) => _ = trouble.get_or_insert(error),
             }
         }
     }
-    Ok(progress)
+    match trouble {
+        Some(error) if progress != Progress::Advanced => Err(error),
+        Some(error) => {
+            tracing::warn!(%error, "a partition stands still; the others go on");
+            Ok(progress)
+        }
+        None => Ok(progress),
+    }
 }
 
 /// A partition to read, and the number that the index knows it by.
@@ -86,10 +101,13 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     let Input { topic, claim, number } = input;
     let (start, end) = world.log.bounds(topic, claim.partition).await?;
     let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
+    if cursor > end {
+        return Err(ends_before(topic, claim, cursor, end));
+    }
     if cursor.max(start) >= end {
         return Ok(Progress::Idle);
     }
-    if !is_caught_up(world, input, (start, end), cursor, now).await? {
+    if !is_caught_up(world, input, start, cursor, now).await? {
         return Ok(Progress::Advanced);
     }
     if cursor < start {
@@ -118,20 +136,23 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     Ok(if next < end { Progress::Advanced } else { Progress::CaughtUp })
 }
 
+/// A log that was restored from an older copy without its cursors, or a topic that was made anew. What came in since stands where the
+/// cursor has passed.
+fn ends_before(topic: &str, claim: &Claim, cursor: u64, end: u64) -> StageError {
+    let partition = claim.partition;
+    tracing::error!(topic, partition, cursor, end, "the log ends before what dedup has read of it");
+    LogError::Invalid("the log ends before what was read of it: restore it whole, or restart on an empty one").into()
+}
+
 /// Whether the index knows all input before the cursor: what was published, or was a duplicate, in another life. If it does not, it
 /// is told of a batch of it, and of the next one at the next step: meanwhile the other partitions go on.
-async fn is_caught_up(
-    world: &World,
-    input: &Input,
-    (start, end): (u64, u64),
-    cursor: u64,
-    now: Timestamp,
-) -> Result<bool, StageError> {
+async fn is_caught_up(world: &World, input: &Input, start: u64, cursor: u64, now: Timestamp) -> Result<bool, StageError> {
     let Input { topic, claim, number } = input;
     let (partition, number) = (claim.partition, *number);
     let mut reached = aside(world, move |seen| seen.reached(number)).await?;
-    if reached > end {
-        tracing::warn!(topic, partition, reached, end, "the index of seen ids is of another log, and is made anew");
+    // What stands behind the cursor is not published: an index that knows it is of another log, or of a later state of this one.
+    if reached > cursor {
+        tracing::warn!(topic, partition, reached, cursor, "the index of seen ids is ahead of the log, and is made anew");
         aside(world, SeenIndex::forget_all).await?;
         reached = 0;
     }

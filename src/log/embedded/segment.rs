@@ -123,7 +123,13 @@ impl Segment {
         let mut known = self.known();
         let mut walk = Walk::new(file, known.bytes, limit);
         while let Some(step) = walk.step()? {
-            let Ok(frame) = step else { return Ok(false) };
+            let frame = match step {
+                Ok(frame) => frame,
+                Err(Flaw::Newer(version)) => {
+                    return Err(LogError::Newer { file: self.name.clone(), version, known: frame::VERSION });
+                }
+                Err(_) => return Ok(false),
+            };
             if frame.header.salt != self.salt {
                 return Ok(false);
             }

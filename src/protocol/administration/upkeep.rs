@@ -36,6 +36,8 @@ const SWEEP: &str = "sweep";
 
 /// Rotates or reads the keys again if it is time; sweeps if nobody did for an hour. Meant to be called about twice a minute.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+    // First: a disk must not fill because the database is away.
+    world.log.retain(now).await?;
     if world.keys.is_stale(now) {
         world.keys.reload(&world.storage, now).await?;
     }
@@ -46,7 +48,6 @@ pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError>
             Err(error) => return Err(error.into()),
         }
     }
-    world.log.retain(now).await?;
     refusals::tell_left_out(world, now).await?;
     // A holder of its own at each try: the lease is had once in its time, whoever had it before.
     let holder = world.id::<RequestKind>(now).to_string();
