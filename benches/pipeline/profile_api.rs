@@ -1,7 +1,6 @@
 //! The Profile API over many profiles, asked for people in no order.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deputy::{
@@ -47,7 +46,8 @@ pub fn fill(folder: &Path, people: u64) -> Result<(), Failure> {
                 Box::pin(async move {
                     let decided: Vec<_> = batch.iter().map(|(cause, changes, ..)| (cause.clone(), changes.clone())).collect();
                     identities::write_changes(tx, &decided).await?;
-                    let states: Vec<_> = batch.into_iter().map(|(_, _, profile, state)| (profile, state)).collect();
+                    let states: Vec<_> =
+                        batch.into_iter().map(|(_, _, profile, state)| (profile, profile_states::text_of(&state))).collect();
                     profile_states::put(tx, &states).await
                 })
             });
@@ -58,7 +58,7 @@ pub fn fill(folder: &Path, people: u64) -> Result<(), Failure> {
     })
 }
 
-fn person(world: &World, number: u64, now: Timestamp) -> (Cause, Vec<Change>, ProfileId, Arc<ProfileState>) {
+fn person(world: &World, number: u64, now: Timestamp) -> (Cause, Vec<Change>, ProfileId, ProfileState) {
     let profile: ProfileId = world.id(now);
     let id = |id_type, text: &str| ExternalId::new(Collection::Users, id_type, text).expect("it is somebody's id");
     let user_id = id(ExternalIdType::USER_ID, &format!("person-{number:012}"));
@@ -76,7 +76,7 @@ fn person(world: &World, number: u64, now: Timestamp) -> (Cause, Vec<Change>, Pr
         let written = Trait { value: value.clone(), source: cause.source.clone(), at: now, offset: number, confidence: None };
         state.write(name, written);
     }
-    (cause, changes, profile, Arc::new(state))
+    (cause, changes, profile, state)
 }
 
 /// Makes a token for the Profile API; gives the header with which it is asked.

@@ -3,7 +3,7 @@
 //! A state belongs to one profile as it was created. When profiles are found to be one, each keeps its state, new events go to the
 //! one that stands for all, and a reader adds the states up: so a merge can be taken back, and nothing was lost by it.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -128,6 +128,11 @@ impl Definitions {
         ids.filter(|id| !self.counted_from.contains_key(id)).collect()
     }
 
+    /// All computed traits.
+    pub fn computed_ids(&self) -> BTreeSet<Id<ComputedTraitKind>> {
+        self.computed_traits.iter().map(|definition| definition.id).collect()
+    }
+
     /// Whether what is defined changes by an event of this name.
     pub fn watch(&self, event: &str) -> bool {
         self.computed_traits.iter().any(|definition| definition.over.event == event)
@@ -184,6 +189,11 @@ impl ProfileState {
         }
         self.computed.retain(|_, aggregate| !aggregate.is_empty());
         is_changed
+    }
+
+    /// Forgets what was computed for definitions that are not among these any longer.
+    pub fn forget_deleted(&mut self, defined: &BTreeSet<Id<ComputedTraitKind>>) {
+        self.computed.retain(|id, _| defined.contains(id));
     }
 
     /// Writes a trait, unless a later one stands there or it is beyond the limits. Says whether it did.

@@ -3,23 +3,33 @@
 //! The last ones are read back from the log, within a bound. What is live is what this node takes in and works on: where several nodes
 //! share the work, each shows its part. An event that came between the two is shown once.
 
-use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
-use super::dedup::CONFLICT;
+use super::{
+    dedup::CONFLICT,
+    profiles::forgotten::Forgotten,
+    topic::{self, Topic},
+};
 use crate::{
     domain::{
         event::{Actor, Event, Fact},
         id::{Id, SourceKind},
+        identity::{external_id::ExternalId, message::Message, rules::Rules},
         refusal::{OAuthError, WATCH_VIEWERS},
         sighting::{Sighting, Stage, source_of},
         time::Timestamp,
     },
     log::{Entry, LogError, Record},
+    storage::{StorageError, definitions, interventions::Place},
     world::{
-        EVENTS, World,
+        World,
         viewers::{SHOWN_PER_SECOND_MAX, Told, View, Watched},
     },
 };
@@ -141,18 +151,22 @@ impl Judged {
     }
 }
 
-/// The last events of a source that were published or kept aside, the oldest first.
-async fn past(world: &World, source: Id<SourceKind>, last: usize) -> Result<VecDeque<Sighting>, LogError> {
-    let mut found = VecDeque::new();
-    for partition in 0..world.log.partitions(EVENTS).await? {
-        let (start, end) = world.log.bounds(EVENTS, partition).await?;
+/// The last events of a source that were published or kept aside, the oldest first; without those of whoever was deleted or suppressed.
+async fn past(world: &World, source: Id<SourceKind>, last: usize) -> Result<VecDeque<Sighting>, OAuthError> {
+    // Where another process's log is read, nothing says what is to be left out of this one.
+    let Some(events) = topic::events_shown::<OAuthError>(world).await? else { return Ok(VecDeque::new()) };
+    let rules = world.storage.read(|tx| Box::pin(async move { definitions::rules(tx).await })).await?;
+    let (rules, mut found) = (Arc::new(rules), VecDeque::new());
+    for partition in 0..events.partitions().await? {
+        let (start, end) = events.bounds(partition).await?;
         let start = start.max(end.saturating_sub(LOOK_BACK_MAX));
         let (mut until, mut of_partition) = (end, VecDeque::new());
         while until > start && of_partition.len() < last {
             let from = until.saturating_sub(LOOK_BACK_SHARE).max(start);
-            let mut share = share(world, source, partition, from, until).await?;
-            share.append(&mut of_partition);
-            (of_partition, until) = (share, from);
+            let share = share(&events, source, partition, from..until, &rules).await?;
+            let mut shown = without_forgotten(world, share).await?;
+            shown.append(&mut of_partition);
+            (of_partition, until) = (shown, from);
         }
         found.append(&mut of_partition);
     }
@@ -161,36 +175,60 @@ async fn past(world: &World, source: Id<SourceKind>, last: usize) -> Result<VecD
 }
 
 async fn share(
-    world: &World,
+    events: &Topic,
     source: Id<SourceKind>,
     partition: u16,
-    from: u64,
-    until: u64,
-) -> Result<VecDeque<Sighting>, LogError> {
-    let (mut at, mut found) = (from, VecDeque::new());
+    offsets: Range<u64>,
+    rules: &Arc<Rules>,
+) -> Result<Vec<Past>, LogError> {
+    let (Range { start: mut at, end: until }, mut found) = (offsets, Vec::new());
     while at < until {
-        let read = match world.log.read(EVENTS, partition, at, READ_BYTES_MAX).await {
-            Err(LogError::Trimmed { start }) => {
-                at = start;
+        let read = match events.read(partition, at, READ_BYTES_MAX).await {
+            Err(LogError::Trimmed { .. }) => {
+                (at, _) = events.bounds(partition).await?;
                 continue;
             }
             read => read?,
         };
         let entries = read.entries.into_iter().filter(|entry| entry.offset < until).collect::<Vec<_>>();
         // Looking through so many takes milliseconds: not on a thread that serves requests.
-        let looking =
-            tokio::task::spawn_blocking(move || entries.iter().filter_map(|entry| seen(entry, source)).collect::<Vec<_>>());
+        let rules = Arc::clone(rules);
+        let look = move || entries.iter().filter_map(|entry| Past::of(entry, source, &rules)).collect::<Vec<_>>();
+        let looking = tokio::task::spawn_blocking(look);
         found.extend(looking.await.map_err(|error| LogError::Unavailable(error.to_string()))?);
         at = read.next.max(at + 1);
     }
     Ok(found)
 }
 
-fn seen(entry: &Entry, source: Id<SourceKind>) -> Option<Sighting> {
-    // Most are of other sources, and are not read further.
-    if !std::str::from_utf8(&entry.payload).ok()?.contains(&source.to_string()) {
-        return None;
+async fn without_forgotten(world: &World, past: Vec<Past>) -> Result<VecDeque<Sighting>, StorageError> {
+    let forgotten = Forgotten::of(world, past.iter().flat_map(|past| &past.ids)).await?;
+    let shown = past.into_iter().filter(|past| !forgotten.covers(&past.ids, past.place));
+    Ok(shown.map(|past| past.sighting).collect())
+}
+
+/// An event that was before.
+struct Past {
+    sighting: Sighting,
+    /// Whomever it speaks of.
+    ids: Vec<ExternalId>,
+    place: Place,
+}
+
+impl Past {
+    fn of(entry: &Entry, source: Id<SourceKind>, rules: &Rules) -> Option<Past> {
+        // Most are of other sources, and are not read further.
+        if !std::str::from_utf8(&entry.payload).ok()?.contains(&source.to_string()) {
+            return None;
+        }
+        let event: Event = serde_json::from_slice(&entry.payload).ok()?;
+        let (Fact::EventReceived { message, .. } | Fact::EventKeptAside { message, .. }) = &event.fact else { return None };
+        if source_of(&event) != Some(source) {
+            return None;
+        }
+        let subjects = Message::of(message.as_str()).subjects(rules);
+        let ids = subjects.into_iter().flat_map(|subject| subject.ids).collect();
+        let place = Place { offset: entry.offset, at: event.at };
+        Some(Past { sighting: Sighting::of(event, Stage::Published)?, ids, place })
     }
-    let event: Event = serde_json::from_slice(&entry.payload).ok()?;
-    if source_of(&event) == Some(source) { Sighting::of(event, Stage::Published) } else { None }
 }

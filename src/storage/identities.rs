@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use super::{
     Row, StorageError, Tx, Value,
     batch::Batch,
-    columns::{unreadable, values},
+    columns::{texts, unreadable, values},
 };
 use crate::domain::{
     identity::{
@@ -93,6 +93,26 @@ pub async fn taken_from(tx: &mut Tx, ids: &BTreeSet<String>) -> Result<HashMap<S
         }
     }
     Ok(taken)
+}
+
+/// The ids that were taken away from these profiles, with where in the log that was.
+pub async fn taken_away(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(ExternalId, u64)>, StorageError> {
+    static TAKEN: LazyLock<Batch> = LazyLock::new(|| {
+        Batch::new(
+            "SELECT b.profile, b.profile, b.other, p.collection, b.since_offset \
+             FROM identity_bars b JOIN profiles p ON p.id = b.profile WHERE b.profile IN (VALUES ",
+            1,
+            ")",
+        )
+    });
+    let keys = texts(profiles);
+    let read = |row: &Row<'_>| Ok((read_bar(row)?, row.int(4)?.cast_unsigned()));
+    let bars = tx.rows_batch(&TAKEN, &values(&keys), read).await?;
+    let ids = bars.into_iter().filter_map(|((_, (_, bar)), since)| match bar {
+        Bar::ExternalId(id) => Some((id, since)),
+        Bar::Profile(_) => None,
+    });
+    Ok(ids.collect())
 }
 
 /// Writes what was decided, in the order in which it was.

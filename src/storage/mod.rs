@@ -31,6 +31,7 @@ pub mod consumers;
 pub mod identities;
 pub mod profile_states;
 pub mod definitions;
+pub mod audience_walk;
 pub mod profile_records;
 pub mod interventions;
 pub mod profile_tokens;
@@ -92,6 +93,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 14, name: "prediction_changes", sql: include_str!("../../migrations/0014_prediction_changes.sql") },
     Migration { number: 15, name: "left_out_times", sql: include_str!("../../migrations/0015_left_out_times.sql") },
     Migration { number: 16, name: "enabled_clients", sql: include_str!("../../migrations/0016_enabled_clients.sql") },
+    Migration { number: 17, name: "audience_walk", sql: include_str!("../../migrations/0017_audience_walk.sql") },
 ];
 
 /// Where the state is kept.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
 };
 
 use super::{
@@ -12,16 +12,30 @@ use super::{
 };
 use crate::domain::{audience::Memberships, identity::graph::ProfileId, profile::ProfileState, time::Timestamp};
 
+/// A state as it is stored.
+#[derive(Debug)]
+pub struct Stored {
+    pub profile: ProfileId,
+    pub state: ProfileState,
+    /// How long its text is.
+    pub bytes: usize,
+}
+
+/// A state as it is to be stored.
+pub fn text_of(state: &ProfileState) -> String {
+    to_json(state)
+}
+
 /// The states of these profiles; one that has none yet is left out.
-pub async fn load(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, ProfileState)>, StorageError> {
+pub async fn load(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<Stored>, StorageError> {
     static LOAD: LazyLock<Batch> =
         LazyLock::new(|| Batch::new("SELECT profile, state FROM profile_states WHERE profile IN (VALUES ", 1, ")"));
     let keys = texts(profiles);
-    tx.rows_batch(&LOAD, &values(&keys), |row| Ok((row.id(0)?, row.json(1)?))).await
+    tx.rows_batch(&LOAD, &values(&keys), read_state).await
 }
 
-/// Puts states in place of what was there.
-pub async fn put(tx: &mut Tx, states: &[(ProfileId, Arc<ProfileState>)]) -> Result<(), StorageError> {
+/// Puts states, as texts, in place of what was there.
+pub async fn put(tx: &mut Tx, states: &[(ProfileId, String)]) -> Result<(), StorageError> {
     static PUT: LazyLock<Batch> = LazyLock::new(|| {
         Batch::new(
             "INSERT INTO profile_states (profile, state) VALUES ",
@@ -29,8 +43,8 @@ pub async fn put(tx: &mut Tx, states: &[(ProfileId, Arc<ProfileState>)]) -> Resu
             " ON CONFLICT (profile) DO UPDATE SET state = excluded.state",
         )
     });
-    let rows: Vec<[String; 2]> = states.iter().map(|(profile, state)| [profile.to_string(), to_json(&**state)]).collect();
-    let values: Vec<Value<'_>> = rows.iter().flatten().map(Value::from).collect();
+    let keys: Vec<String> = states.iter().map(|(profile, _)| profile.to_string()).collect();
+    let values: Vec<Value<'_>> = keys.iter().zip(states).flat_map(|(key, (_, text))| [key.into(), text.into()]).collect();
     tx.exec_batch(&PUT, &values).await?;
     Ok(())
 }
@@ -142,26 +156,30 @@ pub async fn note_links(tx: &mut Tx, links: &[(ProfileId, ProfileId, Timestamp)]
     Ok(())
 }
 
-/// With whom these profiles have to do, the latest first.
+/// With whom these profiles have to do, the latest first. Of a million links of one profile no more than so many are read.
 pub async fn links(tx: &mut Tx, profiles: &BTreeSet<ProfileId>, limit: usize) -> Result<Vec<Link>, StorageError> {
-    static LINKS: LazyLock<Batch> = LazyLock::new(|| {
-        Batch::new("SELECT profile, other, first_at, last_at FROM profile_links WHERE profile IN (VALUES ", 1, ")")
-    });
-    let keys = texts(profiles);
-    let mut found = tx
-        .rows_batch(&LINKS, &values(&keys), |row| {
+    let sql = "SELECT profile, other, first_at, last_at FROM profile_links WHERE profile = $1 \
+               ORDER BY last_at DESC, other DESC LIMIT $2";
+    let limit_of_each = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    for profile in profiles {
+        let read = |row: &Row<'_>| {
             Ok(Link { profile: row.id(0)?, other: row.id(1)?, first_at: row.timestamp(2)?, last_at: row.timestamp(3)? })
-        })
-        .await?;
+        };
+        found.extend(tx.rows(sql, &[(&profile.to_string()).into(), limit_of_each.into()], read).await?);
+    }
     found.sort_unstable_by_key(|link| std::cmp::Reverse((link.last_at, link.other)));
     found.truncate(limit);
     Ok(found)
 }
 
-/// The audiences that these profiles belong to; one that belongs to none may be left out.
+/// The audiences that these profiles belong to; one that belongs to none is there only if it must be looked at again.
 pub async fn load_memberships(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, Memberships)>, StorageError> {
-    static LOAD: LazyLock<Batch> =
-        LazyLock::new(|| Batch::new("SELECT profile, memberships FROM profile_audiences WHERE profile IN (VALUES ", 1, ")"));
+    static LOAD: LazyLock<Batch> = LazyLock::new(|| {
+        let before = "SELECT profile, memberships FROM profile_audiences \
+                      WHERE (memberships <> '{}' OR changes_at IS NOT NULL) AND profile IN (VALUES ";
+        Batch::new(before, 1, ")")
+    });
     let keys = texts(profiles);
     tx.rows_batch(&LOAD, &values(&keys), |row| Ok((row.id(0)?, row.json(1)?))).await
 }
@@ -197,6 +215,21 @@ pub async fn due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<BTreeSet<Pro
     let sql =
         "SELECT profile FROM profile_audiences WHERE changes_at IS NOT NULL AND changes_at <= $1 ORDER BY changes_at LIMIT $2";
     Ok(tx.rows(sql, &[now.0.into(), limit.into()], |row| row.id(0)).await?.into_iter().collect())
+}
+
+/// Has these profiles not looked at again, until something says when.
+pub async fn look_no_more(tx: &mut Tx, profiles: &BTreeSet<ProfileId>) -> Result<(), StorageError> {
+    static REST: LazyLock<Batch> =
+        LazyLock::new(|| Batch::new("UPDATE profile_audiences SET changes_at = NULL WHERE profile IN (VALUES ", 1, ")"));
+    let keys = texts(profiles);
+    tx.exec_batch(&REST, &values(&keys)).await?;
+    Ok(())
+}
+
+fn read_state(row: &Row<'_>) -> Result<Stored, StorageError> {
+    let text = row.text(1)?;
+    let state = serde_json::from_str(&text).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(Stored { profile: row.id(0)?, state, bytes: text.len() })
 }
 
 /// From two columns, offset and partition.

@@ -33,6 +33,8 @@ mod warehouses;
 mod space;
 /// Whose the events are, and what they add up to.
 mod profiles;
+/// Who belongs together by what is known of them.
+mod audiences;
 /// How profiles are asked for.
 mod profile_api;
 /// The same by command line.

@@ -175,6 +175,30 @@ async fn what_a_model_says_is_a_trait_with_its_source_its_time_and_its_confidenc
 }
 
 #[tokio::test]
+async fn a_model_is_told_of_fewer_at_once_when_there_is_much_to_say() {
+    each_engine_calling_out("", async |deputy| {
+        let (space, model) = (Space::of(&deputy).await, Model::start().await);
+        // Of each 440 KB.
+        for user in ["ada", "bob", "eve"] {
+            for call in 0..22 {
+                let traits: serde_json::Map<_, _> = (0..5).map(|n| (format!("t{call}.{n}"), json!("x".repeat(4_000)))).collect();
+                space.send_only(identify(user, traits.into())).await;
+            }
+        }
+        space.settle().await;
+        model.predicts(&deputy, json!({})).await;
+        for user in ["ada", "bob", "eve"] {
+            space.send_only(identify(user, json!({"plan": "pro"}))).await;
+        }
+        space.settle().await;
+        assert_eq!(told(&model.take_requests()).iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        let status = status(&deputy).await;
+        assert_eq!((&status["asked"], &status["waiting"]), (&json!(3), &json!(3)), "{status}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_model_that_is_down_changes_nothing_and_is_asked_again() {
     each_engine_calling_out("", async |mut deputy| {
         let model = Model::start().await;

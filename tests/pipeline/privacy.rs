@@ -52,6 +52,29 @@ async fn who_is_deleted_is_nowhere_and_no_replay_brings_them_back() {
 }
 
 #[tokio::test]
+async fn what_an_id_brought_before_it_was_taken_away_does_not_come_back_either() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let track = |event: &str| json!({"type": "track", "anonymousId": "desk", "event": event});
+        space.send(json!([track("Looked"), {"type": "identify", "userId": "ada", "anonymousId": "desk"}])).await;
+        let profile = space.evidence("users", "user_id:ada").await["profile_id"].as_str().expect("text").to_owned();
+        let path = format!("/profiles/{profile}/take-away");
+        deputy.operate("POST", &path, json!({"external_id": "anonymous_id:desk"})).await.ok();
+        space.settle().await;
+        // The desk is bob's now.
+        space.send(json!([{"type": "identify", "userId": "bob", "anonymousId": "desk"}, track("Bought")])).await;
+        regulate(&deputy, &space, "DELETE_ONLY", &["ada"]).await;
+        for _ in 0..2 {
+            assert_eq!(space.ask("users", "user_id:ada", "traits").await.status, 404);
+            assert_eq!(space.events("users", "anonymous_id:desk").await, ["identify", "Bought"], "bob keeps what is his");
+            deputy.operate("POST", "/consumers/profiles/replay", json!({"from_offset": 0})).await.ok();
+            space.settle().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_is_suppressed_leaves_no_new_trace_until_they_say_otherwise() {
     each_engine(async |deputy| {
         let space = Space::of(&deputy).await;

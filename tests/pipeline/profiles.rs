@@ -188,6 +188,46 @@ async fn a_crash_between_any_two_batches_counts_everything_once() {
     .await;
 }
 
+#[tokio::test]
+async fn a_sum_beyond_all_numbers_stops_nobody() {
+    each_engine(async |mut deputy| {
+        let token = {
+            let space = Space::of(&deputy).await;
+            let spent = json!({"key": "spent", "over": {"event": "Order Completed"}, "function": "sum", "property": "total"});
+            deputy.operate("POST", "/computed-traits", spent).await.ok();
+            let huge = || json!({"type": "track", "userId": "eve", "event": "Order Completed", "properties": {"total": 1e308}});
+            space.send(json!([huge(), huge()])).await;
+            (space.write_key, space.token)
+        };
+        deputy.restart().await;
+        let space = Space::known(&deputy, &token.0, &token.1);
+        space.send(json!([order("eve", 5), order("ada", 5)])).await;
+        assert_eq!(space.traits("users", "user_id:eve").await, json!({"spent": 1e308}));
+        assert_eq!(space.traits("users", "user_id:ada").await, json!({"spent": 5}));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn links_to_the_parts_of_one_person_are_told_as_one_and_hide_nobody() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let rules = json!({"other_limit": {"values_max": 100, "window": "ever"}});
+        deputy.operate("PUT", "/identity-rules", rules).await.ok();
+        let look = |who: &str, id: String| json!({"type": "track", who: id, "event": "Looked", "context": {"groupId": "g"}});
+        space.send((0..5).map(|n| look("userId", format!("user{n}"))).collect()).await;
+        deputy.later(1);
+        space.send((0..25).map(|n| look("anonymousId", format!("v{n}"))).collect()).await;
+        deputy.later(1);
+        let identify = |n| json!({"type": "identify", "userId": "ada", "anonymousId": format!("v{n}")});
+        space.send((0..25).map(identify).collect()).await;
+        let links = space.ask("accounts", "group_id:g", "links").await.ok().json();
+        let links = links["data"].as_array().expect("a list");
+        assert_eq!((links.len(), links[0]["external_ids"].as_array().map(Vec::len)), (6, Some(26)), "ada was seen last");
+    })
+    .await;
+}
+
 async fn step(deputy: &Installation, name: &str) {
     let stage = STAGES.iter().find(|stage| stage.name == name).expect("there is such a stage");
     (stage.step)(deputy.world(), deputy.world().now()).await.expect("it steps");

@@ -129,6 +129,31 @@ async fn a_viewer_sees_each_message_come_in_and_what_becomes_of_it() {
 }
 
 #[tokio::test]
+async fn who_was_deleted_or_is_suppressed_is_not_among_the_last() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        let of = |user: &str, id: &str| json!({"type": "track", "userId": user, "event": "Ordered", "messageId": id});
+        send(&deputy, &shop, &[of("ada", "a1"), of("bob", "b1"), of("eve", "e1")]).await.ok();
+        deputy.settle().await;
+        for (regulation, user) in [("DELETE_ONLY", "ada"), ("SUPPRESS_ONLY", "eve")] {
+            deputy.operate("POST", "/regulations", json!({"regulation": regulation, "user_ids": [user]})).await.ok();
+            deputy.settle().await;
+            deputy.settle().await;
+        }
+        deputy.later(1);
+        send(&deputy, &shop, &[of("ada", "a2"), of("eve", "e2"), of("bob", "b2")]).await.ok();
+        deputy.settle().await;
+        let mut viewer = Viewer::operator(&deputy, &shop.id, 4).await;
+        // She came back, and nobody asked for that to be forgotten.
+        assert_eq!(
+            viewer.stages(4).await,
+            told(&[("published", "b1"), ("published", "e1"), ("published", "a2"), ("published", "b2")])
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_plan_blocks_is_not_shown_as_published() {
     each_engine(async |deputy| {
         let shop = Sender::new(&deputy).await;

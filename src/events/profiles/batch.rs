@@ -24,15 +24,18 @@ use crate::{
     },
     storage::{
         StorageError, Tx, identities, outbox, predictions,
-        profile_states::{self, EventPlace},
+        profile_states::{self, EventPlace, Stored},
     },
-    world::{World, profiles::KnownProfiles},
+    world::{
+        World,
+        profiles::{KnownProfiles, KnownStates},
+    },
 };
 
 /// A batch under way.
 pub(super) struct Batch {
     graph: Graph,
-    states: HashMap<ProfileId, Arc<ProfileState>>,
+    states: KnownStates,
     partition: u16,
     pub definitions: Arc<Definitions>,
     now: Timestamp,
@@ -46,6 +49,8 @@ pub(super) struct Batch {
     /// Profiles that did not exist before: nothing is stored of them.
     created: BTreeSet<ProfileId>,
     changed: BTreeSet<ProfileId>,
+    /// The states that events have changed, as they are to be written.
+    texts: Vec<(ProfileId, String)>,
     links: Vec<(ProfileId, ProfileId, Timestamp)>,
     memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
     facts: Vec<Fact>,
@@ -55,7 +60,7 @@ pub(super) struct Batch {
 /// What is to be written in one transaction.
 pub(super) struct Written {
     decided: Vec<(Cause, Vec<Change>)>,
-    states: Vec<(ProfileId, Arc<ProfileState>)>,
+    states: Vec<(ProfileId, String)>,
     places: Vec<(ProfileId, EventPlace)>,
     links: Vec<(ProfileId, ProfileId, Timestamp)>,
     memberships: Vec<(ProfileId, Memberships, Option<Timestamp>)>,
@@ -65,13 +70,7 @@ pub(super) struct Written {
 }
 
 impl Batch {
-    pub(super) fn new(
-        graph: Graph,
-        states: HashMap<ProfileId, Arc<ProfileState>>,
-        partition: u16,
-        definitions: Arc<Definitions>,
-        now: Timestamp,
-    ) -> Batch {
+    pub(super) fn new(graph: Graph, states: KnownStates, partition: u16, definitions: Arc<Definitions>, now: Timestamp) -> Batch {
         Batch {
             graph,
             states,
@@ -84,6 +83,7 @@ impl Batch {
             predicted: Vec::new(),
             created: BTreeSet::new(),
             changed: BTreeSet::new(),
+            texts: Vec::new(),
             links: Vec::new(),
             memberships: Vec::new(),
             facts: Vec::new(),
@@ -147,39 +147,49 @@ impl Batch {
     }
 
     fn missing(&self, profiles: impl Iterator<Item = ProfileId>) -> BTreeSet<ProfileId> {
-        profiles.filter(|profile| !self.states.contains_key(profile) && !self.created.contains(profile)).collect()
+        profiles.filter(|profile| !self.states.has(*profile) && !self.created.contains(profile)).collect()
     }
 
     /// Takes in what was read; who is missing there has no state yet.
-    pub(super) fn take_states(&mut self, states: Vec<(ProfileId, ProfileState)>) {
-        self.states.extend(states.into_iter().map(|(profile, state)| (profile, Arc::new(state))));
+    pub(super) fn take_states(&mut self, states: Vec<Stored>) {
+        for Stored { profile, state, bytes } in states {
+            self.states.insert(profile, state, bytes);
+        }
     }
 
     /// Lets every event have its effect.
     pub(super) fn apply(&mut self, taken: &[Taken]) {
         for (index, home, collection) in &self.touches {
-            let state = Arc::make_mut(self.states.entry(*home).or_default());
+            let state = self.states.change(*home);
             state.apply(&taken[*index].impression(*collection), &self.definitions);
             self.changed.insert(*home);
         }
         for (index, home, collection) in &self.touches_again {
-            let state = Arc::make_mut(self.states.entry(*home).or_default());
+            let state = self.states.change(*home);
             if state.count_again(&taken[*index].impression(*collection), &self.definitions) {
                 self.changed.insert(*home);
             }
         }
         for (index, profile) in &self.predicted {
             if let Some(prediction) = &taken[*index].prediction {
-                let state = Arc::make_mut(self.states.entry(*profile).or_default());
+                let state = self.states.change(*profile);
                 state.write(&prediction.key, prediction.written.clone());
                 self.changed.insert(*profile);
             }
         }
+        self.write_out();
     }
 
-    /// Whether events have changed it, and not only time.
-    fn is_of_events(&self) -> bool {
-        !(self.places.is_empty() && self.touches_again.is_empty() && self.predicted.is_empty())
+    /// States may be long: they become text here, and not while others wait for the transaction.
+    fn write_out(&mut self) {
+        let defined = self.definitions.computed_ids();
+        for profile in &self.changed {
+            let state = self.states.change(*profile);
+            state.forget_deleted(&defined);
+            let text = profile_states::text_of(state);
+            self.states.note_bytes(*profile, text.len());
+            self.texts.push((*profile, text));
+        }
     }
 
     /// The profiles that events have changed, each with the models that are to be asked about it; what models say is no such change.
@@ -215,10 +225,10 @@ impl Batch {
             let mut whole = ProfileState::default();
             let mut memberships = Memberships::new();
             for member in &component.members {
-                if let Some(state) = self.states.get(&member.id) {
+                if let Some(state) = self.states.get(member.id) {
                     whole.add(state, &self.definitions);
                 }
-                let Some(earlier) = held.get(&member.id).filter(|held| !held.is_empty()) else { continue };
+                let Some(earlier) = held.get(&member.id) else { continue };
                 for (audience, since) in earlier {
                     memberships.entry(*audience).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
                 }
@@ -241,13 +251,11 @@ impl Batch {
     /// What is to be written, and what is known once it is.
     pub(super) fn finish(self, world: &World) -> (Written, KnownProfiles) {
         let to_predict = self.to_predict().into_iter().collect();
-        let is_of_events = self.is_of_events();
-        let changed = self.changed.iter().filter_map(|profile| Some((*profile, Arc::clone(self.states.get(profile)?))));
         let event = |fact| world.event(self.now, Actor::Deputy, fact);
         let written = Written {
             decided: self.decided,
-            // A day that has passed changes audiences alone.
-            states: if is_of_events { changed.collect() } else { Vec::new() },
+            // What changes without an event is in audiences alone.
+            states: self.texts,
             to_predict,
             now: self.now,
             places: self.places,

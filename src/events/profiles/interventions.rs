@@ -269,8 +269,14 @@ impl Work {
         identities::load(tx, &mut graph, [&id]).await?;
         let Some(home) = graph.home(&id) else { return interventions::leave_out_before(tx, &[digest], here).await };
         let component = graph.component(home);
+        let members = component.members.iter().map(|member| member.id).collect();
         let digests: Vec<_> = component.mappings.iter().map(|mapping| self.secrets.digest_of_id(&mapping.id)).collect();
         interventions::leave_out_before(tx, &digests, here).await?;
-        profile_records::erase(tx, &component.members.iter().map(|member| member.id).collect()).await
+        // An id that was taken away may be another's since; what it brought until then is of whoever is deleted.
+        for (id, offset) in identities::taken_away(tx, &members).await? {
+            let there = Place { offset, at: Timestamp(0) };
+            interventions::leave_out_before(tx, &[self.secrets.digest_of_id(&id)], there).await?;
+        }
+        profile_records::erase(tx, &members).await
     }
 }

@@ -8,6 +8,8 @@
 mod taken;
 /// What a batch comes to.
 mod batch;
+/// Who belongs to which audience, where no event says so.
+mod reckoning;
 /// What is left out, because somebody asked to be forgotten.
 pub(super) mod forgotten;
 /// Reading again what was read before.
@@ -31,7 +33,7 @@ use crate::{
             graph::{Graph, ProfileId},
             rules::Rules,
         },
-        profile::{Definitions, ProfileState},
+        profile::Definitions,
         time::Timestamp,
     },
     events::topic::{self, Topic},
@@ -39,7 +41,8 @@ use crate::{
     storage::{
         StorageError,
         consumers::{self, Place, Replay},
-        definitions, identities, profile_states,
+        definitions, identities,
+        profile_states::{self, Stored},
     },
     world::{Progress, StageError, World, profiles::KnownProfiles},
 };
@@ -53,23 +56,23 @@ pub const CONSUMER: &str = "profiles";
 const READ_BYTES_MAX: usize = 1 << 20;
 /// Stretches of the log that one step takes in.
 const STRETCHES_MAX: usize = 32;
-/// Profiles that are looked at together because a day has passed.
-const DUE_MAX: i64 = 200;
 
-/// Takes in the next events, else looks after what changes by the passing of days.
+/// Takes in the next events, and looks after a share of what changes without any: however many events come, that goes on.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let Some(events) = topic::events(world, now).await? else { return Ok(Progress::Idle) };
     let claims = events.claims(CONSUMER).await?;
+    // Where there is none, another node has it, and looks after it.
+    let Some(first) = claims.first() else { return Ok(Progress::Idle) };
+    let mut taken_in = Progress::Idle;
     for claim in &claims {
-        match advance(world, &events, claim, now).await? {
-            Progress::Idle => {}
-            progress => return Ok(progress),
+        taken_in = advance(world, &events, claim, now).await?;
+        if taken_in != Progress::Idle {
+            break;
         }
     }
-    match claims.first() {
-        Some(claim) => look_after(world, claim, now).await,
-        // Another node has it, and looks after it.
-        None => Ok(Progress::Idle),
+    match reckoning::look_after(world, first, now).await? {
+        Progress::Idle => Ok(taken_in),
+        progress => Ok(progress),
     }
 }
 
@@ -134,7 +137,7 @@ async fn take_in(world: &World, claim: &Claim, stretch: Stretch, now: Timestamp)
         batch
     })
     .await?;
-    reckon(world, &mut batch).await?;
+    reckoning::reckon(world, &mut batch).await?;
 
     let (written, known) = batch.finish(world);
     let input = claim.input.clone();
@@ -220,62 +223,6 @@ fn before_intervention(mut taken: Vec<Taken>, next: u64) -> (Vec<Taken>, u64) {
     }
 }
 
-/// Brings audiences up to date where a window has moved over a day. Only whoever takes in events does it: the two write the same rows,
-/// and who leaves an audience is told of once.
-async fn look_after(world: &World, claim: &Claim, now: Timestamp) -> Result<Progress, StageError> {
-    let ask = world.storage.read(move |tx| Box::pin(async move { profile_states::due(tx, now, DUE_MAX).await }));
-    let due: BTreeSet<ProfileId> = ask.await?;
-    if due.is_empty() {
-        return Ok(Progress::Idle);
-    }
-    // While a batch is under way, this waits: the two would write the same rows.
-    let _place = world.profiles.lock().await;
-    let (input, profiles) = (claim.input.clone(), due.clone());
-    let (from, graph, definitions): (u64, Graph, Definitions) = world
-        .storage
-        .read(move |tx| {
-            Box::pin(async move {
-                // First: whatever is written after it makes the commit void.
-                let from = consumers::next(tx, CONSUMER, &input).await?;
-                let mut graph = Graph::default();
-                for profile in profiles {
-                    identities::load_profile(tx, &mut graph, profile).await?;
-                }
-                Ok::<_, StorageError>((from, graph, definitions::all(tx).await?))
-            })
-        })
-        .await?;
-    let mut batch = Batch::new(graph, Default::default(), 0, Arc::new(definitions), now);
-    batch.touch_all();
-    reckon(world, &mut batch).await?;
-    let (written, _) = batch.finish(world);
-    let input = claim.input.clone();
-    let write = world.storage.write(move |tx| {
-        Box::pin(async move {
-            // The same value: rivals wait for their turn, and then find nobody due any longer.
-            let is_ours = consumers::advance(tx, CONSUMER, &input, from, from).await?;
-            if !is_ours || profile_states::due(tx, now, DUE_MAX).await? != due {
-                return Ok::<_, StorageError>(false);
-            }
-            written.write(tx).await?;
-            Ok(true)
-        })
-    });
-    if write.await? { Ok(Progress::Advanced) } else { Err(LogError::Fenced.into()) }
-}
-
-/// Works out who enters and who leaves audiences, for the whole profiles that the batch has touched.
-async fn reckon(world: &World, batch: &mut Batch) -> Result<(), StageError> {
-    if batch.definitions.audiences.is_empty() {
-        return Ok(());
-    }
-    batch.take_states(load_states(world, batch.missing_parts()).await?);
-    let members = batch.touched_members();
-    let ask = world.storage.read(move |tx| Box::pin(async move { profile_states::load_memberships(tx, &members).await }));
-    batch.reckon(ask.await?);
-    Ok(())
-}
-
 async fn load_ids(world: &World, graph: Graph, taken: &[Taken]) -> Result<Graph, StorageError> {
     let all = taken.iter().flat_map(|taken| &taken.subjects).flat_map(|subject| &subject.ids);
     let ids: Vec<_> = all.filter(|id| !graph.knows(id)).cloned().collect();
@@ -299,7 +246,7 @@ async fn load_ids(world: &World, graph: Graph, taken: &[Taken]) -> Result<Graph,
     load.await
 }
 
-async fn load_states(world: &World, profiles: BTreeSet<ProfileId>) -> Result<Vec<(ProfileId, ProfileState)>, StorageError> {
+async fn load_states(world: &World, profiles: BTreeSet<ProfileId>) -> Result<Vec<Stored>, StorageError> {
     if profiles.is_empty() {
         return Ok(Vec::new());
     }

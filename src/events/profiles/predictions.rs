@@ -38,6 +38,8 @@ use crate::{
 
 /// What a request says beside its traits, and an answer beside its predictions.
 const ENVELOPE_BYTES: usize = 4_096;
+/// What a request says of profiles, about: those that it has no room for come with the next. One alone may be longer.
+const QUESTION_BYTES_MAX: usize = 1 << 20;
 /// Behind every span that has ended.
 const NOW: u64 = u64::MAX;
 
@@ -69,8 +71,7 @@ async fn take_turn(world: &World, model: &PredictedTrait, now: Timestamp) -> Res
     let claimed: Option<(i64, u32)> = claim.await?;
     let Some((number, failures)) = claimed else { return Ok(Progress::Idle) };
 
-    let asked = profiles(world, model, &due, now).await?;
-    let (told, forgotten) = due.into_iter().partition(|due| asked.iter().any(|(profile, _)| *profile == due.profile));
+    let Question { asked, told, forgotten } = question(world, model, due, now).await?;
     let turn = match ask(world, model, &asked, now).await {
         Ok(_) if asked.is_empty() => Turn::Nobody,
         Ok(said) => append(world, model, told, said, now).await?,
@@ -123,24 +124,56 @@ async fn end(
     Ok(end.await?)
 }
 
-/// What the model is told of those that have changed, are still there, and may be spoken of.
-async fn profiles(
+/// What a model is asked.
+#[derive(Default)]
+struct Question {
+    /// What it is told of each.
+    asked: Vec<(ProfileId, Map<String, Value>)>,
+    /// Why: these have changed.
+    told: Vec<Due>,
+    /// These have not, or nobody may be told of them.
+    forgotten: Vec<Due>,
+}
+
+/// What the model is asked about those that have changed, are still there, and may be spoken of; as many as there is room for.
+async fn question(world: &World, model: &PredictedTrait, due: Vec<Due>, now: Timestamp) -> Result<Question, StageError> {
+    let (mut question, mut room) = (Question::default(), QUESTION_BYTES_MAX);
+    for due in due {
+        let traits = if due.is_changed { traits(world, model, due.profile, now).await? } else { None };
+        let Some(traits) = traits else {
+            question.forgotten.push(due);
+            continue;
+        };
+        let bytes = bytes_of(&traits);
+        if bytes > room && !question.asked.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(bytes);
+        question.asked.push((due.profile, traits));
+        question.told.push(due);
+    }
+    Ok(question)
+}
+
+/// What the model is told of a profile; nothing, if nobody may be told of it.
+async fn traits(
     world: &World,
     model: &PredictedTrait,
-    due: &[Due],
+    profile: ProfileId,
     now: Timestamp,
-) -> Result<Vec<(ProfileId, Map<String, Value>)>, StageError> {
-    let mut told = Vec::with_capacity(due.len());
-    for due in due.iter().filter(|due| due.is_changed) {
-        let Some(profile) = read::show(world, due.profile).await? else { continue };
-        let ids: Vec<_> = profile.component.mappings.iter().map(|mapping| mapping.id.clone()).collect();
-        if Forgotten::of(world, ids.iter()).await?.covers(&ids, Place { offset: NOW, at: now }) {
-            continue;
-        }
-        let traits = profile.traits(now).into_iter().filter(|told| model.takes(&told.name));
-        told.push((due.profile, traits.map(|told| (told.name, told.value)).collect()));
+) -> Result<Option<Map<String, Value>>, StageError> {
+    let Some(profile) = read::show(world, profile).await? else { return Ok(None) };
+    let ids: Vec<_> = profile.component.mappings.iter().map(|mapping| mapping.id.clone()).collect();
+    if Forgotten::of(world, ids.iter()).await?.covers(&ids, Place { offset: NOW, at: now }) {
+        return Ok(None);
     }
-    Ok(told)
+    let traits = profile.traits(now).into_iter().filter(|told| model.takes(&told.name));
+    Ok(Some(traits.map(|told| (told.name, told.value)).collect()))
+}
+
+/// As JSON, but for quotation marks and commas.
+fn bytes_of(traits: &Map<String, Value>) -> usize {
+    traits.iter().map(|(name, value)| name.len() + value.to_string().len()).sum()
 }
 
 async fn ask(

@@ -19,7 +19,7 @@ use crate::{
         profile::Definitions,
     },
     storage::{
-        StorageError,
+        StorageError, audience_walk,
         consumers::{self, Place, Replay},
         definitions, identities,
         profile_states::{self, EventPlace},
@@ -67,6 +67,7 @@ pub(super) async fn under_way(world: &World, input: &str, place: Place) -> Resul
         Box::pin(async move {
             if consumers::end_replay(tx, CONSUMER, &input).await? {
                 definitions::count_from(tx, replay.from).await?;
+                audience_walk::begin(tx).await?;
             }
             Ok::<_, StorageError>(UnderWay::Ended)
         })

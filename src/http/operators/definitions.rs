@@ -58,7 +58,7 @@ pub(super) async fn list_audiences(_: Operator, State(world): State<Arc<World>>)
     Ok(answer(StatusCode::OK, &definitions::audiences(&world).await?))
 }
 
-/// Makes an audience, which a profile enters with its next event: `key`, `collection`, `condition`.
+/// Makes an audience; whoever belongs to it enters it soon: `key`, `collection`, `condition`.
 #[utoipa::path(post, path = "/admin/v1/audiences", tag = "profiles", request_body = Definition,
     responses((status = 201, description = "The audience", body = Definition)))]
 pub(super) async fn create_audience(

@@ -14,7 +14,7 @@ use crate::{
         time::Timestamp,
     },
     protocol::witness::Witness,
-    storage::{definitions, leases},
+    storage::{audience_walk, definitions, leases},
     world::World,
 };
 
@@ -74,7 +74,7 @@ pub async fn create_computed_trait(
     Ok(told)
 }
 
-/// Makes an audience. A profile enters it with its next event.
+/// Makes an audience. Whoever belongs to it enters it soon: all profiles are looked at.
 pub async fn create_audience(
     world: &World,
     operator: Id<OperatorKind>,
@@ -93,6 +93,7 @@ pub async fn create_audience(
             if !definitions::insert_audience(tx, &new, now).await? {
                 return Err(taken(&new.key));
             }
+            audience_walk::begin(tx).await?;
             Ok(witness.record(tx, Fact::AudienceCreated { audience: id, key: new.key }).await?)
         })
     });
@@ -100,7 +101,7 @@ pub async fn create_audience(
     Ok(told)
 }
 
-/// Takes a computed trait away: it is not shown any longer.
+/// Takes a computed trait away: it is not shown any longer, and who was in an audience by it leaves soon.
 pub async fn delete_computed_trait(
     world: &World,
     operator: Id<OperatorKind>,
@@ -153,6 +154,9 @@ async fn delete(world: &World, operator: Id<OperatorKind>, id: String, fact: Fac
         Box::pin(async move {
             if !definitions::delete(tx, &id).await? {
                 return Err(ADMIN_NOT_FOUND);
+            }
+            if matches!(fact, Fact::ComputedTraitDeleted { .. }) {
+                audience_walk::begin(tx).await?;
             }
             Ok(witness.record(tx, fact).await?)
         })

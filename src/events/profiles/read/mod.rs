@@ -76,8 +76,8 @@ async fn put_together(tx: &mut Tx, mut graph: Graph, profile: ProfileId) -> Resu
     let members: BTreeSet<ProfileId> = component.members.iter().map(|member| member.id).collect();
     let definitions = definitions::all(tx).await?;
     let mut state = ProfileState::default();
-    for (_, part) in profile_states::load(tx, &members).await? {
-        state.add(&part, &definitions);
+    for part in profile_states::load(tx, &members).await? {
+        state.add(&part.state, &definitions);
     }
     let mut memberships = Memberships::new();
     for (_, held) in profile_states::load_memberships(tx, &members).await? {

@@ -1,7 +1,5 @@
 //! What a profile is made of, as the Profile API tells it.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,8 +21,9 @@ use crate::{
     world::World,
 };
 
-/// Links that are told at most.
+/// Links that are told at most, and that are looked at for them: several may lead to the parts of one profile.
 const LINKS_MAX: usize = 20;
+const LINKS_READ_MAX: usize = 100;
 
 /// Where a trait comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,25 +157,30 @@ impl Profile {
         let members = self.members.clone();
         let load = world.storage.read(move |tx| {
             Box::pin(async move {
-                let links = profile_states::links(tx, &members, LINKS_MAX).await?;
+                let links = profile_states::links(tx, &members, LINKS_READ_MAX).await?;
                 let (mut graph, mut others) = (Graph::default(), Vec::new());
-                for other in links.iter().map(|link| link.other) {
-                    if identities::load_profile(tx, &mut graph, other).await?.is_some() {
+                for link in links {
+                    if identities::load_profile(tx, &mut graph, link.other).await?.is_none() {
+                        continue;
+                    }
+                    let other = graph.canonical(link.other);
+                    if !others.contains(&other) {
                         others.push(other);
+                    }
+                    if others.len() == LINKS_MAX {
+                        break;
                     }
                 }
                 Ok::<_, StorageError>((graph, others))
             })
         });
         let (graph, others): (Graph, Vec<ProfileId>) = load.await?;
-        let mut told = BTreeSet::new();
-        let canonical = others.into_iter().map(|other| graph.canonical(other)).filter(|other| told.insert(*other));
         let view = |other| {
             let component = graph.component(other);
             let ids = component.mappings.iter().map(|mapping| LinkedId::of(&mapping.id));
             LinkView { to_collection: component.collection, external_ids: ids.collect() }
         };
-        Ok(canonical.map(view).collect())
+        Ok(others.into_iter().map(view).collect())
     }
 }
 

@@ -3,6 +3,9 @@
 //! An aggregate is made of parts, one for each day of its window or a single one for all time. Parts of profiles that have become
 //! one are put together only when they are read, so that taking a merge back is exact; a window moves by leaving old days out.
 
+/// What has been added up.
+mod aggregate;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
@@ -13,9 +16,9 @@ use super::{
     id::{ComputedTraitKind, Id},
     time::Timestamp,
 };
+use aggregate::Part;
+pub use aggregate::{Aggregate, VALUES_MAX};
 
-/// Different values that a list or a frequency keeps; more are not told apart any longer.
-pub const VALUES_MAX: usize = 1_000;
 /// Characters of a value that lists and frequencies keep.
 const VALUE_CHARS_MAX: usize = 200;
 /// The longest window, in days.
@@ -144,12 +147,8 @@ impl ComputedTrait {
         };
         let Some(part) = self.function.part_of(value, observed) else { return false };
         let day = self.days.map_or(0, |_| day_of(observed.at));
-        match aggregate.0.get_mut(&day) {
-            Some(known) => known.add(part, &self.function),
-            None => {
-                aggregate.0.insert(day, part);
-            }
-        }
+        let mut room = aggregate.room();
+        aggregate.put(day, part, &self.function, &mut room);
         true
     }
 
@@ -157,8 +156,9 @@ impl ComputedTrait {
     pub fn value(&self, aggregate: &Aggregate, now: Timestamp) -> Option<Value> {
         let mut parts = aggregate.0.range(self.first_day(now)..).map(|(_, part)| part);
         let mut whole = parts.next()?.clone();
+        let mut room = VALUES_MAX;
         for part in parts {
-            whole.add(part.clone(), &self.function);
+            whole.add(part.clone(), &self.function, &mut room);
         }
         whole.value(&self.function)
     }
@@ -214,100 +214,8 @@ impl Function {
     }
 }
 
-/// What has been added up so far, by day, or all under day 0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Aggregate(BTreeMap<i64, Part>);
-
-/// What some events add up to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Part {
-    #[serde(rename = "n")]
-    Count(u64),
-    /// The sum, and of how many.
-    #[serde(rename = "s")]
-    Sum(f64, u64),
-    #[serde(rename = "x")]
-    Extreme(f64),
-    #[serde(rename = "e")]
-    Edge(Timestamp, u64, Value),
-    #[serde(rename = "f")]
-    Frequencies(BTreeMap<String, u64>),
-}
-
-impl Aggregate {
-    /// Whether nothing counts.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Puts the parts of another profile's aggregate to these.
-    pub fn add(&mut self, other: &Aggregate, function: &Function) {
-        for (day, part) in &other.0 {
-            match self.0.get_mut(day) {
-                Some(known) => known.add(part.clone(), function),
-                None => {
-                    self.0.insert(*day, part.clone());
-                }
-            }
-        }
-    }
-}
-
-impl Part {
-    fn add(&mut self, other: Part, function: &Function) {
-        match (self, other) {
-            (Part::Count(count), Part::Count(more)) => *count += more,
-            (Part::Sum(sum, count), Part::Sum(more, more_count)) => {
-                *sum += more;
-                *count += more_count;
-            }
-            (Part::Extreme(extreme), Part::Extreme(other)) => {
-                *extreme = if matches!(function, Function::Minimum { .. }) { extreme.min(other) } else { extreme.max(other) };
-            }
-            (Part::Edge(at, offset, value), Part::Edge(other_at, other_offset, other)) => {
-                let is_later = (other_at, other_offset) > (*at, *offset);
-                if is_later != matches!(function, Function::First { .. }) {
-                    (*at, *offset, *value) = (other_at, other_offset, other);
-                }
-            }
-            (Part::Frequencies(known), Part::Frequencies(more)) => {
-                for (value, count) in more {
-                    if known.len() < VALUES_MAX || known.contains_key(&value) {
-                        *known.entry(value).or_default() += count;
-                    }
-                }
-            }
-            // Parts of one definition are of one kind: its function never changes.
-            (_, _) => {}
-        }
-    }
-
-    fn value(self, function: &Function) -> Option<Value> {
-        match (self, function) {
-            (Part::Count(count), _) => Some(count.into()),
-            (Part::Sum(sum, count), Function::Average { .. }) => Some(number(sum / count as f64)),
-            (Part::Sum(sum, _), _) => Some(number(sum)),
-            (Part::Extreme(extreme), _) => Some(number(extreme)),
-            (Part::Edge(_, _, value), _) => Some(value),
-            (Part::Frequencies(known), Function::UniqueCount { .. }) => Some(known.len().into()),
-            (Part::Frequencies(known), Function::UniqueList { .. }) => Some(known.into_keys().collect()),
-            (Part::Frequencies(known), _) => {
-                let most = known.into_iter().rev().max_by_key(|(_, count)| *count)?;
-                (most.1 >= 2).then(|| most.0.into())
-            }
-        }
-    }
-}
-
 fn day_of(at: Timestamp) -> i64 {
     at.0.div_euclid(DAY_MS)
-}
-
-/// A whole number is written as one.
-fn number(value: f64) -> Value {
-    let whole = value as i64;
-    if whole as f64 == value { whole.into() } else { value.into() }
 }
 
 /// How a value stands in a list: texts as they are, everything else as JSON.
@@ -333,7 +241,7 @@ fn shortened(value: &Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{aggregate::VALUES_OF_DAYS_MAX, *};
 
     const DAY: i64 = DAY_MS;
 
@@ -435,6 +343,28 @@ mod tests {
         let list = definition(json!({"function": "unique_count", "property": "item"}), None);
         let orders: Vec<_> = (0..VALUES_MAX + 5).map(|n| (1, json!({"item": n}))).collect();
         assert_eq!(list.value(&aggregate(&list, &orders), Timestamp(DAY)), Some(json!(VALUES_MAX)));
+    }
+
+    #[test]
+    fn many_days_keep_no_more_values_than_there_is_room_for() {
+        let count = definition(json!({"function": "unique_count", "property": "item"}), Some(DAYS_MAX));
+        let orders: Vec<_> = (0..VALUES_OF_DAYS_MAX + 50).map(|n| ((n % 300) as i64 + 1, json!({"item": n}))).collect();
+        let values = |aggregate: &Aggregate| VALUES_OF_DAYS_MAX - aggregate.room();
+        let mut one = aggregate(&count, &orders);
+        assert_eq!(values(&one), VALUES_OF_DAYS_MAX);
+        one.add(&aggregate(&count, &[(301, json!({"item": "new"})), (1, json!({"item": 0}))]), &count.function);
+        assert_eq!((values(&one), one.0.len()), (VALUES_OF_DAYS_MAX, 300));
+        count.forget_old(&mut one, Timestamp((i64::from(DAYS_MAX) + 1) * DAY));
+        assert!(one.room() > 0, "days that pass make room");
+    }
+
+    #[test]
+    fn a_sum_beyond_all_numbers_stays_what_it_was() {
+        let sum = definition(json!({"function": "sum", "property": "total"}), None);
+        let huge = aggregate(&sum, &[(1, json!({"total": 1e308})), (1, json!({"total": 1e308})), (1, json!({"total": -1e308}))]);
+        assert_eq!(sum.value(&huge, Timestamp(DAY)), Some(json!(0)));
+        let lost = serde_json::from_str::<Aggregate>(r#"{"0":{"s":[null,2]},"3":{"s":[4.0,1]}}"#).expect("it is read");
+        assert_eq!(lost, serde_json::from_str(r#"{"3":{"s":[4.0,1]}}"#).expect("it is read"), "it begins anew");
     }
 
     #[test]
