@@ -73,8 +73,7 @@ fn subject(request: &Parts) -> Result<String, ErrorData> {
 }
 
 fn service(options: &Options) -> Result<Router, Box<dyn std::error::Error>> {
-    // Without sessions each request stands for itself, so each is judged by its own token. Old and new clients are served alike. A
-    // web page that reaches this port under another name, by DNS rebinding, is turned away.
+    // Without sessions each request is judged by its own token. A web page that comes by DNS rebinding is turned away.
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -88,7 +87,8 @@ fn service(options: &Options) -> Result<Router, Box<dyn std::error::Error>> {
         .scopes_supported(["notes:read", "notes:write"])
         .required_scopes(["notes:read"])
         .tool_scopes("write_note", ["notes:write"]);
-    let protect = match options.credentials.as_deref().and_then(|credentials| credentials.split_once(':')) {
+    let credentials = options.credentials.as_deref().map(|text| text.split_once(':').ok_or("the credentials are <ID>:<SECRET>"));
+    let protect = match credentials.transpose()? {
         Some((id, secret)) => resource.introspecting(id, Secret::new(secret.to_owned()), std::time::Duration::ZERO).layer()?,
         None => resource.layer()?,
     };

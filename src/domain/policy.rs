@@ -7,7 +7,7 @@ use super::{
     client::Client,
     grant::Consent,
     refusal::{
-        CLIENT_ROGUE, CONSENT_BOT, GRANT_APPROVAL, GRANT_CONSENT, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN,
+        CLIENT_ROGUE, CONSENT_BOT, GRANT_APPROVAL, GRANT_CONSENT, GRANT_RESOURCE, OAuthError, RESOURCE_UNREGISTERED, SCOPE_UNKNOWN,
         SCOPE_UNREGISTERED, SCOPE_WIDENED,
     },
     resource::Resource,
@@ -72,9 +72,13 @@ pub fn refreshed_scopes(
     granted: &Scopes,
     requested: &Scopes,
 ) -> Result<Scopes, OAuthError> {
-    check_resource(client, resource)?;
+    // At a refresh only `invalid_grant` has clients begin anew.
+    check_resource(client, resource).map_err(|_| GRANT_RESOURCE)?;
     let closure = |scopes: &Scopes| resource.map_or_else(|| scopes.clone(), |resource| resource.closure(scopes));
     let mut allowed = granted.intersection(&closure(&consent.scopes));
+    if let Some(resource) = resource {
+        allowed = Scopes::of(allowed.iter().filter(|word| resource.knows(word)));
+    }
     if let Some(registered) = &client.metadata.scope {
         allowed = allowed.intersection(&closure(registered).union(&Scopes::of(scope::BUILT_IN)));
     }

@@ -18,6 +18,8 @@ pub enum Code {
     InvalidScope,
     InvalidTarget,
     AccessDenied,
+    RequestNotSupported,
+    RequestUriNotSupported,
     LoginRequired,
     ConsentRequired,
     InvalidRedirectUri,
@@ -52,6 +54,8 @@ impl Code {
             Code::InvalidScope => "invalid_scope",
             Code::InvalidTarget => "invalid_target",
             Code::AccessDenied => "access_denied",
+            Code::RequestNotSupported => "request_not_supported",
+            Code::RequestUriNotSupported => "request_uri_not_supported",
             Code::LoginRequired => "login_required",
             Code::ConsentRequired => "consent_required",
             Code::InvalidRedirectUri => "invalid_redirect_uri",
@@ -282,7 +286,9 @@ pub const PKCE_METHOD: OAuthError = OAuthError::new(Code::InvalidRequest, "pkce.
 pub const PKCE_CHALLENGE: OAuthError =
     OAuthError::new(Code::InvalidRequest, "pkce.challenge", "code_challenge must be 43 characters of base64url.");
 pub const REQUEST_OBJECT: OAuthError =
-    OAuthError::new(Code::InvalidRequest, "authorize.request_object", "request and request_uri are not supported here.");
+    OAuthError::new(Code::RequestNotSupported, "authorize.request_object", "request is not supported here.");
+pub const REQUEST_URI: OAuthError =
+    OAuthError::new(Code::RequestUriNotSupported, "authorize.request_uri", "request_uri is not supported here.");
 pub const PROMPT_INVALID: OAuthError =
     OAuthError::new(Code::InvalidRequest, "authorize.prompt", "prompt must be none, or some of login, consent and select_account.");
 pub const MAX_AGE_INVALID: OAuthError =
@@ -557,6 +563,7 @@ pub const ALL: &[&OAuthError] = &[
     &PKCE_METHOD,
     &PKCE_CHALLENGE,
     &REQUEST_OBJECT,
+    &REQUEST_URI,
     &PROMPT_INVALID,
     &MAX_AGE_INVALID,
     &LOGIN_REQUIRED,

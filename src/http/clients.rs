@@ -10,12 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use serde_json::error::Category;
 
 use super::{address::Address, body, error::Refused, layers::AnyOrigin};
 use crate::{
     domain::{
         client::ClientId,
-        refusal::{OAuthError, REQUEST_METHOD},
+        refusal::{OAuthError, REGISTRATION_METADATA, REQUEST_JSON, REQUEST_METHOD},
     },
     protocol::{metadata, parameters::Parameters, registration, revocation, token, userinfo},
     world::World,
@@ -25,6 +26,8 @@ use crate::{
 const METADATA_CACHING: HeaderValue = HeaderValue::from_static("public, max-age=300");
 /// Room for the answer of the token endpoint, so that it need not grow; most are half as long.
 const ANSWER_BYTES: usize = 2048;
+/// The largest registration: whoever comes may send one, and all of it is kept.
+const REGISTRATION_BYTES_MAX: usize = 16 * 1024;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -75,7 +78,11 @@ async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {
-    let request = body::json(&headers, body).await?;
+    let bytes = body::json_bytes(&headers, body, REGISTRATION_BYTES_MAX).await?;
+    let request = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+        Category::Data => REGISTRATION_METADATA.because(format!("The client metadata is not acceptable: {error}.")),
+        Category::Io | Category::Syntax | Category::Eof => REQUEST_JSON,
+    })?;
     let answer = registration::respond(&world, authorization(&headers), request, address, world.now()).await?;
     Ok(json(StatusCode::CREATED, serde_json::to_vec(&answer).expect("our own types serialise to JSON")))
 }

@@ -34,6 +34,8 @@ pub(crate) fn status(code: Code) -> StatusCode {
         Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
         Code::InvalidRequest
+        | Code::RequestNotSupported
+        | Code::RequestUriNotSupported
         | Code::InvalidGrant
         | Code::UnauthorizedClient
         | Code::UnsupportedGrantType

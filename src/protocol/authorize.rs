@@ -25,7 +25,7 @@ use crate::{
         refusal::{
             AUTHORIZE_CLIENT_DISABLED, CLIENT_GRANT_TYPE, CLIENT_UNKNOWN, CONSENT_BOT, CONSENT_REFUSED, CONSENT_REQUIRED,
             LOGIN_REQUIRED, MAX_AGE_INVALID, OAuthError, PROMPT_INVALID, REDIRECT_URI_MISSING, REDIRECT_URI_UNREGISTERED,
-            REQUEST_OBJECT, RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
+            REQUEST_OBJECT, REQUEST_URI, RESPONSE_MODE, RESPONSE_TYPE, SCOPE_EMPTY,
         },
         resource::{Resource, ResourceIdentifier},
         risk::Doubt,
@@ -95,6 +95,16 @@ pub enum Refused {
     Redirect { refusal: OAuthError, location: String },
 }
 
+impl Refused {
+    /// The same, where nobody is to be sent on: a client may register any address, and whoever follows a link to us must not end up
+    /// there before they have signed in ([OAuth 2.1 §7.12.2](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-7.12.2)).
+    pub fn on_a_page(self) -> Refused {
+        match self {
+            Refused::Page(refusal) | Refused::Redirect { refusal, .. } => Refused::Page(refusal),
+        }
+    }
+}
+
 impl From<OAuthError> for Refused {
     fn from(refusal: OAuthError) -> Refused {
         Refused::Page(refusal)
@@ -136,6 +146,11 @@ pub struct Code {
     pub authenticated_at: Timestamp,
     /// The grant that using it began, so that a replay can end it.
     pub grant: Option<Id<GrantKind>>,
+}
+
+/// Whether a request says that the person is to see nothing of it.
+pub fn is_silent(query: &str) -> bool {
+    Parameters::parse(query.as_bytes()).is_ok_and(|parameters| parameters.get("prompt") == Some("none"))
 }
 
 /// Reads and judges a request that waits for the person.
@@ -189,10 +204,13 @@ fn redirect_uri(client: &Client, parameters: &Parameters<'_>) -> Result<Redirect
 }
 
 fn check_response(client: &Client, parameters: &Parameters<'_>) -> Result<(), OAuthError> {
-    if parameters.get("request").is_some() || parameters.get("request_uri").is_some() {
+    if parameters.get("request").is_some() {
         return Err(REQUEST_OBJECT);
     }
-    if parameters.get("response_type") != Some("code") {
+    if parameters.get("request_uri").is_some() {
+        return Err(REQUEST_URI);
+    }
+    if parameters.require("response_type")? != "code" {
         return Err(RESPONSE_TYPE);
     }
     if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
@@ -283,7 +301,7 @@ fn is_recent_enough(request: &AuthorizationRequest, session: &Session, asked_at:
 /// Whoever listens on a loopback port, or claims an app's own scheme, may call itself by any client's name, so a public client
 /// there is vouched for by the person alone, each time ([OAuth 2.1 §7.3.1](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-7.3.1)).
 fn may_be_silent(request: &AuthorizationRequest) -> bool {
-    request.client.is_confidential() || request.redirect_uri.is_web()
+    request.client.is_confidential() || (request.redirect_uri.is_web() && !request.redirect_uri.is_loopback())
 }
 
 /// The person allowed some of what was asked for. Answers where to send them.

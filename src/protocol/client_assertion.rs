@@ -27,7 +27,7 @@ use crate::{
     outbound::Limits,
     protocol::parameters::Parameters,
     storage::{StorageError, Tx, one_time},
-    world::World,
+    world::{World, memory::ClientKeys},
 };
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -41,6 +41,8 @@ const AHEAD_MAX: Duration = Duration::from_secs(30);
 const KEYS_KEPT: Duration = Duration::from_secs(60);
 /// How soon they are asked for again when they are of no use.
 const KEYS_ASKED_AGAIN: Duration = Duration::from_secs(10);
+/// How long keys count that cannot be read again: an outage of the client's host costs nobody their tokens.
+const KEYS_KEPT_IN_TROUBLE: Duration = Duration::from_secs(3600);
 const KEYS_LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max: 64 * 1024 };
 /// What verifies assertions; asymmetric only.
 pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
@@ -136,7 +138,8 @@ async fn keys(world: &World, client: &Client, age_max: Duration, now: Timestamp)
     }
 }
 
-/// The keys at a `jwks_uri`, asked for once in a while only: nobody can make us knock at a stranger's door all day.
+/// The keys at a `jwks_uri`, asked for once in a while only, and by one request at a time: nobody can make us knock at a stranger's door
+/// all day. While they cannot be read, those that were read last still count for a while.
 async fn fetched_keys(
     world: &World,
     client: &Client,
@@ -144,15 +147,45 @@ async fn fetched_keys(
     age_max: Duration,
     now: Timestamp,
 ) -> Result<Arc<JwkSet>, OAuthError> {
-    if let Some((asked_at, known)) = world.memory.client_keys.get(uri) {
-        // Trouble there passes sooner than keys change.
-        let age_max = if known.is_some() { age_max } else { KEYS_ASKED_AGAIN };
-        if now.since(asked_at) < age_max {
-            return known.ok_or(CLIENT_KEYS_UNAVAILABLE);
-        }
+    if let Some(known) = known_keys(world, uri, age_max, now) {
+        return known;
     }
-    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
-    let keys = match world.outbound.get(uri, KEYS_LIMITS).await {
+    let asking = world.memory.client_keys_asked.get_with(uri.clone(), Arc::default);
+    let _turn = asking.lock().await;
+    // Somebody else may have asked meanwhile.
+    if let Some(known) = known_keys(world, uri, age_max, now) {
+        return known;
+    }
+    let _permit = world.memory.key_fetch_permits.try_acquire().map_err(|_| BUSY)?;
+    let before = world.memory.client_keys.get(uri).and_then(|keys| keys.read);
+    let read = match fetch_keys(world, client, uri).await {
+        Some(keys) => Some((now, keys)),
+        None => before.filter(|(read_at, _)| now.since(*read_at) < KEYS_KEPT_IN_TROUBLE),
+    };
+    let keys = ClientKeys { asked_at: now, read };
+    world.memory.client_keys.insert(uri.clone(), keys.clone());
+    usable(keys, age_max)
+}
+
+/// The keys as they were read last. Where those of before are of no use, only what was read after asking again tells that a signature is
+/// wrong: until then nobody is refused.
+fn usable(keys: ClientKeys, age_max: Duration) -> Result<Arc<JwkSet>, OAuthError> {
+    let ClientKeys { asked_at, read } = keys;
+    let (read_at, keys) = read.ok_or(CLIENT_KEYS_UNAVAILABLE)?;
+    if read_at != asked_at && age_max <= KEYS_ASKED_AGAIN { Err(CLIENT_KEYS_UNAVAILABLE) } else { Ok(keys) }
+}
+
+/// What is known of the keys, if it need not be asked for again.
+fn known_keys(world: &World, uri: &Url, age_max: Duration, now: Timestamp) -> Option<Result<Arc<JwkSet>, OAuthError>> {
+    let keys = world.memory.client_keys.get(uri)?;
+    // Trouble there passes sooner than keys change.
+    let is_of_then = keys.read.as_ref().is_some_and(|(read_at, _)| *read_at == keys.asked_at);
+    let kept = if is_of_then { age_max } else { KEYS_ASKED_AGAIN };
+    (now.since(keys.asked_at) < kept).then(|| usable(keys, age_max))
+}
+
+async fn fetch_keys(world: &World, client: &Client, uri: &Url) -> Option<Arc<JwkSet>> {
+    match world.outbound.get(uri, KEYS_LIMITS).await {
         Ok(fetched) if fetched.status == http::StatusCode::OK => {
             serde_json::from_slice(&fetched.body).ok().map(|document| Arc::new(key_set(&document)))
         }
@@ -164,9 +197,7 @@ async fn fetched_keys(
             tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
             None
         }
-    };
-    world.memory.client_keys.insert(uri.clone(), (now, keys.clone()));
-    keys.ok_or(CLIENT_KEYS_UNAVAILABLE)
+    }
 }
 
 /// The keys that we can read; others are skipped ([RFC 7517 §5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).

@@ -25,7 +25,7 @@ use crate::{
     outbound::{Fetched, Limits, OutboundError},
     protocol::{registration::check_address, witness::Witness},
     storage::{StorageError, clients},
-    world::World,
+    world::{World, memory::Asked},
 };
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max: 5 * 1024 };
@@ -33,6 +33,11 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max:
 const FRESH_DEFAULT: Duration = Duration::from_secs(3600);
 const FRESH_MIN: Duration = Duration::from_secs(60);
 const FRESH_MAX: Duration = Duration::from_secs(86_400);
+
+/// How soon a document is asked for again, whatever HTTP says of the one that is known.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
+/// The same for requests that need not know: each may wait for as long as the host takes.
+const ASKED_AGAIN_FOR_TOKENS: Duration = Duration::from_secs(60);
 
 /// The client of a document that is as fresh as HTTP demands: for the authorization endpoint, where consent depends on it. One
 /// that is new here counts as a registration from `address`.
@@ -42,7 +47,16 @@ pub async fn resolve(world: &World, id: &ClientId, address: IpAddr, now: Timesta
     if known.is_none() && !world.memory.registrations.admit(address) {
         return Err(REGISTRATION_LIMIT);
     }
-    freshen(world, id, &url, known, now).await
+    let Some(client) = &known else { return ask(world, id, &url, None, now).await };
+    if client.fresh_until > now {
+        return Ok(Arc::clone(client));
+    }
+    // Whatever HTTP says: who sends strangers here, or lets documents change all the time, has us ask now and then only.
+    match lately_asked(world, id, ASKED_AGAIN, now) {
+        Some(Asked::Answered) => Ok(Arc::clone(client)),
+        Some(Asked::Refused(refusal)) => Err(refusal),
+        Some(Asked::UnderWay) | None => ask(world, id, &url, known, now).await,
+    }
 }
 
 /// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
@@ -51,7 +65,10 @@ pub async fn resolve(world: &World, id: &ClientId, address: IpAddr, now: Timesta
 pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let url = check_served(world, id)?;
     let known = world.storage.client(id).await?.ok_or(CLIENT_UNKNOWN)?;
-    match freshen(world, id, &url, Some(Arc::clone(&known)), now).await {
+    if known.fresh_until > now || lately_asked(world, id, ASKED_AGAIN_FOR_TOKENS, now).is_some() {
+        return Ok(known);
+    }
+    match ask(world, id, &url, Some(Arc::clone(&known)), now).await {
         Err(refusal)
             if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
                 .iter()
@@ -67,17 +84,42 @@ fn check_served(world: &World, id: &ClientId) -> Result<Url, OAuthError> {
     if world.settings.client_metadata_documents { parse_url(id, world.settings.issuer.is_loopback()) } else { Err(DOCUMENTS_OFF) }
 }
 
-/// What is known while it is fresh, else what the document says now.
-async fn freshen(
+/// What came of asking for the document, if that was so lately.
+fn lately_asked(world: &World, id: &ClientId, age_max: Duration, now: Timestamp) -> Option<Asked> {
+    let (asked_at, asked) = world.memory.documents_asked.get(id)?;
+    (now.since(asked_at) < age_max).then_some(asked)
+}
+
+/// What the document says now, noted as asked for.
+async fn ask(
     world: &World,
     id: &ClientId,
     url: &Url,
     known: Option<Arc<Client>>,
     now: Timestamp,
 ) -> Result<Arc<Client>, OAuthError> {
-    if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now) {
-        return Ok(Arc::clone(known));
+    let is_known = known.is_some();
+    let note = |asked| {
+        if is_known {
+            world.memory.documents_asked.insert(id.clone(), (now, asked));
+        }
+    };
+    note(Asked::UnderWay);
+    let said = said_now(world, id, url, known, now).await;
+    match &said {
+        Ok(_) => note(Asked::Answered),
+        Err(refusal) => note(Asked::Refused(refusal.clone())),
     }
+    said
+}
+
+async fn said_now(
+    world: &World,
+    id: &ClientId,
+    url: &Url,
+    known: Option<Arc<Client>>,
+    now: Timestamp,
+) -> Result<Arc<Client>, OAuthError> {
     let fetched = fetch(world, id, url).await?;
     let metadata = read(id, &fetched.body)?;
     check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;

@@ -11,6 +11,7 @@ use crate::{
         id::{GrantKind, Id},
         refusal::{OAuthError, TOKEN_TYPE_UNSUPPORTED},
         time::Timestamp,
+        token::AccessTokenClaims,
     },
     protocol::{
         client_authentication::{self, Authenticated, SpentProof, UnspentProof},
@@ -34,18 +35,23 @@ pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], n
     if let Some((grant, _)) = world.secrets.read_refresh_token(token) {
         return end_grant(world, &client, proof, grant, now).await;
     }
-    let Some(token) = introspection::verified_token(world, token).filter(|token| token.claims.client_id == client.id) else {
+    let is_theirs = |claims: &AccessTokenClaims| claims.client_id == client.id && claims.exp > now.seconds();
+    let Some(token) = introspection::verified_token(world, token).filter(|token| is_theirs(&token.claims)) else {
         return proof.spend_alone(world, now).await;
     };
     let claims = &token.claims;
+    let issued_at = Timestamp::from_seconds(claims.iat);
     let fact = Fact::TokenRevoked { jti: claims.jti, grant: claims.gid, client: client.id.clone() };
     let witness = Witness::new(world, Actor::Client(client.id.clone()), now);
     let node = claims.jti.to_string();
     let revoke = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
-            revocations::revoke(tx, &node, Timestamp(i64::MAX), now).await?;
-            witness.record(tx, fact).await?;
+            // What is dead already is no news, however often it is told.
+            if !revocations::is_any_revoked(tx, [&node; 4], issued_at).await? {
+                revocations::revoke(tx, &node, Timestamp(i64::MAX), now).await?;
+                witness.record(tx, fact).await?;
+            }
             Ok::<_, OAuthError>(spent)
         })
     });

@@ -130,17 +130,18 @@ pub async fn delete(tx: &mut Tx, id: &ClientId) -> Result<bool, StorageError> {
     Ok(removed == 1)
 }
 
-/// Forgets clients that came by themselves before `registered_before` and have no grant. A client with a live refresh token is
-/// never among them, and one that is disabled or a rogue neither: it would come back as if nothing had been. Answers which.
+/// Forgets clients that came by themselves before `registered_before` and have neither a grant nor a consent since: a code may be under way. A client with a live refresh token is never among them, and one that is disabled or a rogue neither: it would come back as if nothing had been. Answers which.
 pub async fn delete_unused(tx: &mut Tx, registered_before: Timestamp, limit: i64) -> Result<Vec<ClientId>, StorageError> {
     let sql = "SELECT id FROM clients WHERE origin <> 'operator' AND created_at < $1 AND disabled_at IS NULL \
-               AND (actor_kind IS NULL OR actor_kind <> 'rogue') AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) LIMIT $2";
+               AND (actor_kind IS NULL OR actor_kind <> 'rogue') AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) \
+               AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client = clients.id AND consents.given_at >= $1) LIMIT $2";
     let unused = tx.rows(sql, &[registered_before.0.into(), limit.into()], |row| row.client_id(0)).await?;
     let mut removed = Vec::new();
     for id in unused {
         let sql = "DELETE FROM clients WHERE id = $1 AND disabled_at IS NULL \
-                   AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id)";
-        if tx.exec(sql, &[id.as_str().into()]).await? == 1 {
+                   AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) \
+                   AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client = clients.id AND consents.given_at >= $2)";
+        if tx.exec(sql, &[id.as_str().into(), registered_before.0.into()]).await? == 1 {
             tx.exec("DELETE FROM consents WHERE client = $1", &[id.as_str().into()]).await?;
             tx.forget_client(&id);
             removed.push(id);

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::{
     config::Settings,
-    domain::{network::subscriber_network, time::Timestamp, token::VerifiedToken},
+    domain::{client::ClientId, network::subscriber_network, refusal::OAuthError, time::Timestamp, token::VerifiedToken},
     world::{lately::Lately, refusals::RefusalsOnRecord, shapes::KnownShapes, sources::KnownSources, viewers::Viewers},
 };
 
@@ -20,6 +20,8 @@ use crate::{
 const VERIFIED_TOKENS_MAX: usize = 16_384;
 /// Key sets of clients, at some kilobytes each.
 const CLIENT_KEYS_MAX: u64 = 1_024;
+/// Metadata documents whose last fetch is remembered, at some hundred bytes each.
+const DOCUMENTS_MAX: u64 = 10_000;
 /// Passwords that wait for their turn to be hashed; whoever comes then is told to come again.
 const PASSWORDS_WAITING_MAX: usize = 64;
 /// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
@@ -37,8 +39,12 @@ pub const INGEST_BYTES_MAX: usize = 16 << 20;
 pub struct Memory {
     /// Claims by the SHA-256 of the token. Time, audience and revocation are judged anew each time.
     pub verified_tokens: Lately<Arc<VerifiedToken>>,
-    /// The keys at clients' `jwks_uri`, and when they were asked for; `None` where they could not be read then.
-    pub client_keys: moka::sync::Cache<Url, (Timestamp, Option<Arc<JwkSet>>)>,
+    /// The keys at clients' `jwks_uri`.
+    pub client_keys: moka::sync::Cache<Url, ClientKeys>,
+    /// Held by whoever asks for the keys at a `jwks_uri`; others wait for the answer.
+    pub client_keys_asked: moka::sync::Cache<Url, Arc<tokio::sync::Mutex<()>>>,
+    /// When a client's metadata document was asked for, and what came of it: nobody can make us ask all the time.
+    pub documents_asked: moka::sync::Cache<ClientId, (Timestamp, Asked)>,
     /// New registrations.
     pub registrations: Shares,
     pub refusals: RefusalsOnRecord,
@@ -48,6 +54,8 @@ pub struct Memory {
     /// Passwords that are hashed or wait to be.
     pub password_places: Semaphore,
     pub fetch_permits: Semaphore,
+    /// Key sets of clients that are fetched at once: apart, so that no document keeps them from being had.
+    pub key_fetch_permits: Semaphore,
     /// The sources where others write to the database too.
     pub sources: KnownSources,
     /// What becomes of each source's messages.
@@ -62,6 +70,23 @@ pub struct Memory {
     pub viewers: Arc<Viewers>,
     /// Whether a transaction could be had, and when that was found out. Whoever asks meanwhile waits for the same answer.
     pub readiness: tokio::sync::Mutex<Option<(Timestamp, bool)>>,
+}
+
+/// The keys at a client's `jwks_uri`.
+#[derive(Clone)]
+pub struct ClientKeys {
+    /// When they were asked for last.
+    pub asked_at: Timestamp,
+    /// When they could last be read, and what they were then.
+    pub read: Option<(Timestamp, Arc<JwkSet>)>,
+}
+
+/// What came of asking for a document.
+#[derive(Clone)]
+pub enum Asked {
+    UnderWay,
+    Answered,
+    Refused(OAuthError),
 }
 
 /// What strangers may have us do: bounded for the whole installation, because no address says who somebody is and hosted clients
@@ -120,7 +145,10 @@ impl Memory {
             refusals: RefusalsOnRecord::new(settings.recorded_refusals_per_second_max),
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
+            client_keys_asked: moka::sync::Cache::new(CLIENT_KEYS_MAX),
+            documents_asked: moka::sync::Cache::new(DOCUMENTS_MAX),
             fetch_permits: Semaphore::new(FETCHES_MAX),
+            key_fetch_permits: Semaphore::new(FETCHES_MAX),
             sources: KnownSources::default(),
             shapes: KnownShapes::default(),
             profile_requests: Rate::default(),

@@ -195,7 +195,7 @@ async fn cve_2026_96446_a_pushed_request_is_refused_in_every_mode() {
         for prompt in ["", "none", "login", "consent", "select_account"] {
             let pushed = [("request_uri", "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"), ("prompt", prompt)];
             let url = agent.authorization_url("notes:read", &pushed);
-            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+            repels_by_redirect(&deputy, &url, CALLBACK, "request_uri_not_supported", "authorize.request_uri").await;
             // Someone who is signed in and consented is sent back with the same refusal.
             assert_eq!(ada.open(&url).await.parameter("code"), None);
         }
@@ -215,7 +215,7 @@ async fn cve_2026_9793_no_request_object_is_read() {
         let encrypted = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA";
         for object in [signed.as_str(), &none, encrypted, "x"] {
             let url = agent.authorization_url("notes:read", &[("request", object)]);
-            repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+            repels_by_redirect(&deputy, &url, CALLBACK, "request_not_supported", "authorize.request_object").await;
             // What it says is not taken for what is asked.
             let only =
                 format!("/authorize?client_id={}&request={object}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", agent.client_id);

@@ -255,7 +255,7 @@ async fn cve_2026_104850_and_115563_iss_is_advertised_and_sent() {
             (&true.into(), &deputy.issuer.clone().into())
         );
         let mut answers = vec![ada.authorize(&agent.authorization_url("notes:read", &[])).await];
-        let nobody = Person::new(&deputy, "nobody", "");
+        let nobody = deputy.visitor().await;
         for changes in [
             ("response_type", "token"),
             ("response_mode", "fragment"),

@@ -62,8 +62,9 @@ async fn repels_on_page(deputy: &Installation, url: &str, reason: &str) {
 
 /// Opens an authorization request that must be refused to the client, at `redirect_uri`, without a code.
 async fn repels_by_redirect(deputy: &Installation, url: &str, redirect_uri: &str, error: &str, reason: &str) {
+    let visitor = deputy.visitor().await;
     let (before, facts) = (deputy.state().await, refusals(deputy).await.len());
-    let away = Person::new(deputy, "nobody", "").open(url).await.away();
+    let away = visitor.open(url).await.away();
     assert!(away.as_str().starts_with(&format!("{redirect_uri}?error={error}&")), "{away}");
     assert!(!away.query_pairs().any(|(name, _)| name == "code"), "{away}");
     assert_eq!(deputy.state().await, before, "{url}");

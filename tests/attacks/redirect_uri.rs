@@ -319,7 +319,7 @@ async fn cve_2026_29067_the_issuer_is_not_what_the_request_says() {
         let agent = deputy.agent().await;
         let metadata = deputy.get("/.well-known/oauth-authorization-server").await.ok();
         let page = agent.authorization_url("notes:read", &[]);
-        let told = agent.authorization_url("notes:read", &[("code_challenge", "")]);
+        let told = agent.authorization_url("notes:read", &[("code_challenge", ""), ("prompt", "none")]);
         for (name, value) in FORGED {
             let with = |url: &str| Answer::of(deputy.http.get(url).header(name, value));
             assert_eq!(

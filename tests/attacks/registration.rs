@@ -116,7 +116,7 @@ async fn cve_2020_10770_a_request_uri_is_never_fetched() {
         let agent = deputy.agent().await;
         for uri in ["https://evil.example/request", "http://169.254.169.254/latest/meta-data", "https://agent.example/request"] {
             let url = agent.authorization_url("notes:read", &[("request_uri", uri)]);
-            super::repels_by_redirect(&deputy, &url, CALLBACK, "invalid_request", "authorize.request_object").await;
+            super::repels_by_redirect(&deputy, &url, CALLBACK, "request_uri_not_supported", "authorize.request_uri").await;
         }
         assert!(deputy.web.calls().is_empty());
     })
@@ -232,8 +232,11 @@ async fn cve_2026_15572_a_change_is_judged_like_a_registration() {
             json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "http://agent.example/jwks"}),
         ] {
             documented(&deputy, id, change);
+            // Nobody has us ask for it all the time.
+            deputy.later(10);
             repels_on_page(&deputy, &agent.authorization_url("notes:read", &[]), "client_document.invalid").await;
         }
+        deputy.later(10);
         documented(&deputy, id, json!({"client_name": "Renamed"})).authorize(&ada, "notes:read").await;
     })
     .await;

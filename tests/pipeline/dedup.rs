@@ -367,3 +367,21 @@ async fn an_index_that_is_made_anew_is_told_of_its_window_only() {
     assert_eq!((published.len(), twice), (1_542, vec![(&"old0".to_owned(), &2)]));
     world.close().await;
 }
+
+/// A log restored from an older copy: what the index knows beyond it was never published by this one.
+#[tokio::test]
+async fn an_index_that_is_ahead_of_the_log_is_made_anew() {
+    let deputy = Installation::start().await;
+    let shop = deputy.source(json!({})).await;
+    send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 1).await;
+    deputy.settle().await;
+    let world = deputy.world();
+    let reached = world.seen.reached(1).expect("the index is readable");
+    world.seen.add(&[], 1, reached + 5).expect("the index is writable");
+    send(&deputy, &shop, "m2", "2026-11-23T00:00:02Z", 1).await;
+    send(&deputy, &shop, "m1", "2026-11-23T00:00:03Z", 1).await;
+    deputy.settle().await;
+    let events = published(&*deputy.world().log).await;
+    assert_eq!(counted(&events), BTreeMap::from([("m1".to_owned(), 1), ("m2".to_owned(), 1)]));
+    assert_eq!(world.seen.reached(1).expect("the index is readable"), reached + 2, "as far as the log");
+}

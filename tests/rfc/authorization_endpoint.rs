@@ -6,8 +6,7 @@ use serde_json::json;
 
 /// Opens a request that is refused by redirect; checks `state` and `iss` too.
 async fn told(deputy: &Installation, url: &str) -> (String, String) {
-    let person = crate::support::Person::new(deputy, "nobody", "");
-    let away = person.open(url).await.away();
+    let away = deputy.visitor().await.open(url).await.away();
     let all =
         |name: &str| away.query_pairs().filter(|(known, _)| known == name).map(|(_, value)| value.into_owned()).collect::<Vec<_>>();
     assert_eq!(all("iss"), [deputy.issuer.as_str()], "RFC 9207 §2: in errors too, once");
@@ -37,7 +36,7 @@ async fn oauth21_4_1_2_1_refusals_are_told_to_the_client_by_redirect() {
         let agent = deputy.agent().await;
         for (changes, error, reason) in [
             (vec![("response_type", "token")], "unsupported_response_type", "authorize.response_type"),
-            (vec![("response_type", "")], "unsupported_response_type", "authorize.response_type"),
+            (vec![("response_type", "")], "invalid_request", "request.parameter_missing"),
             (vec![("response_mode", "fragment")], "invalid_request", "authorize.response_mode"),
             (vec![("code_challenge", "")], "invalid_request", "pkce.missing"),
             (vec![("code_challenge_method", "plain")], "invalid_request", "pkce.method"),
@@ -50,14 +49,29 @@ async fn oauth21_4_1_2_1_refusals_are_told_to_the_client_by_redirect() {
             (vec![("prompt", "none login")], "invalid_request", "authorize.prompt"),
             (vec![("prompt", "dance")], "invalid_request", "authorize.prompt"),
             (vec![("max_age", "soon")], "invalid_request", "authorize.max_age"),
-            (vec![("request", "x.y.z")], "invalid_request", "authorize.request_object"),
-            (vec![("request_uri", "https://evil.example/r")], "invalid_request", "authorize.request_object"),
+            (vec![("request", "x.y.z")], "request_not_supported", "authorize.request_object"),
+            (vec![("request_uri", "https://evil.example/r")], "request_uri_not_supported", "authorize.request_uri"),
         ] {
             let url = agent.authorization_url("notes:read", &changes);
             assert_eq!(told(&deputy, &url).await, (error.to_owned(), reason.to_owned()), "{changes:?}");
         }
         let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
-        assert_eq!(told(&deputy, &silent).await, ("login_required".to_owned(), "authorize.login_required".to_owned()));
+        let away = crate::support::Person::new(&deputy, "nobody", "").open(&silent).await.away();
+        assert!(away.query().is_some_and(|query| query.starts_with("error=login_required&")), "{away}");
+        assert_eq!(deputy.last_reason().await, "authorize.login_required");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn oauth21_7_12_2_nobody_is_sent_to_an_app_before_they_have_signed_in() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let agent = deputy.agent().await;
+        let url = agent.authorization_url("notes:read", &[("response_type", "token")]);
+        let stranger = crate::support::Person::new(&deputy, "nobody", "");
+        stranger.open(&url).await.page().refused_on_page(400, "authorize.response_type");
+        assert_eq!(told(&deputy, &url).await.0, "unsupported_response_type");
     })
     .await;
 }

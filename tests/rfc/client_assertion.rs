@@ -216,6 +216,10 @@ async fn rfc7591_2_keys_may_be_fetched_and_trouble_there_costs_no_client() {
         deputy.web.answer(&uri, outbound::Answer::json(&successor.jwks()));
         workload.present(&successor.jwt(&workload.claims())).await.ok();
         workload.prove(&workload.claims()).await.refused(401, "invalid_client");
+        // Who proves itself by a key that is known goes on while its host is down.
+        deputy.later(60);
+        deputy.web.answer(&uri, outbound::Answer::Unreachable);
+        workload.present(&successor.jwt(&workload.claims())).await.ok();
         // Trouble while a key is unknown is trouble, and not the client's fault.
         deputy.later(10);
         deputy.web.answer(&uri, outbound::Answer::Unreachable);

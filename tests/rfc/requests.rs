@@ -110,10 +110,15 @@ async fn rfc7591_3_1_a_registration_is_json() {
     let deputy = Installation::start().await;
     send(&deputy, Method::POST, "/register", FORM, "client_name=x").await.refused(415, "unsupported_media_type");
     assert_eq!(deputy.last_reason().await, "request.json_media_type");
-    for body in ["", "{", "[]", "null", "\"text\"", "{\"redirect_uris\": 1}"] {
+    for body in ["", "{", "[]", "null", "\"text\""] {
         send(&deputy, Method::POST, "/register", "application/json", body).await.refused(400, "invalid_request");
         assert_eq!(deputy.last_reason().await, "request.json", "{body}");
     }
+    let wrong = send(&deputy, Method::POST, "/register", "application/json", "{\"redirect_uris\": 1}").await;
+    wrong.refused(400, "invalid_client_metadata");
+    assert_eq!(deputy.last_reason().await, "registration.metadata");
+    let large = format!("{{\"client_name\": \"{}\"}}", "a".repeat(16 * 1024));
+    send(&deputy, Method::POST, "/register", "application/json", &large).await.refused(413, "payload_too_large");
 }
 
 #[tokio::test]

@@ -398,6 +398,16 @@ impl Installation {
         Person::new(self, login, &password)
     }
 
+    /// Somebody who has signed in and has nothing here yet; the same person each time, in another browser.
+    pub async fn visitor(&self) -> Person<'_> {
+        let (login, password) = ("visitor@example.com", "a long password of a visitor");
+        // There already, from the second time on.
+        self.operate("POST", "/people", json!({"login": login, "display_name": "Visitor", "password": password})).await;
+        let visitor = Person::new(self, login, password);
+        visitor.sign_in().await.ok();
+        visitor
+    }
+
     /// A public client that registered itself with `CALLBACK`.
     pub async fn agent(&self) -> Agent<'_> {
         Agent::register(self, json!({"client_name": "Notes agent", "grant_types": ["authorization_code", "refresh_token"]})).await

@@ -57,8 +57,11 @@ async fn authorize(State(world): State<Arc<World>>, visit: Visit, RawQuery(query
         None => Continuing { query, asked_at: visit.now, asked_from: visit.address },
     };
     let refused = |refused| TurnedAway::from_authorize(refused, &continuing.query);
-    let request = authorize::read(&world, &continuing, visit.now).await.map_err(refused)?;
     let signed_in = visit.signed_in(&world).await?;
+    let request = authorize::read(&world, &continuing, visit.now).await.map_err(|refusal| {
+        let may_send_on = signed_in.is_some() || authorize::is_silent(&continuing.query);
+        refused(if may_send_on { refusal } else { refusal.on_a_page() })
+    })?;
     match authorize::advance(&world, &request, signed_in.as_ref(), continuing.asked_at, visit.now).await.map_err(refused)? {
         Next::Redirect { location } => Ok(visit.answer(see_other(&location))),
         Next::AskConsent { consented, doubt, is_each_time } if let Some(signed_in) = &signed_in => {

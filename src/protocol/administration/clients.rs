@@ -159,7 +159,7 @@ pub async fn create(
         Box::pin(async move {
             clients::insert(tx, &written, None).await?;
             // If a client of this name was deleted, what was issued to it stays dead.
-            revocations::switch_on(tx, written.id.as_str(), now).await?;
+            revocations::switch_on(tx, written.id.as_str(), dead_until(Timestamp(0), now)).await?;
             witness.record(tx, fact).await
         })
     });

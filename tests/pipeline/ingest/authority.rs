@@ -184,6 +184,7 @@ async fn the_scope_is_for_clients_that_an_operator_gave_it() {
     deputy.operate("POST", "/resources", request).await.refused(400, "invalid_request");
     assert_eq!(deputy.last_reason().await, "admin.value");
     let ada = deputy.person("ada@example.com").await;
+    ada.sign_in().await.ok();
     let agent = deputy.agent().await;
     let refused = ada.authorize(&agent.authorization_url("tracking_api:write", &[("resource", &named)])).await;
     assert!(refused.query().is_some_and(|query| query.contains("error=invalid_target")), "{refused}");

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use deputy::world::memory::INGEST_BYTES_MAX;
+use deputy::{events::ingest::body::BODY_BYTES_MAX, world::memory::INGEST_BYTES_MAX};
 use serde_json::json;
 
 use super::{key, messages, post, refused, taken};
@@ -34,6 +34,32 @@ async fn too_much_at_once_is_told_to_come_again_at_different_times() {
     drop(all);
     taken(&Answer::of(post(&deputy, "/v1/page", &body)).await);
     assert_eq!(messages(&deputy).await.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_only_promises_a_body_takes_no_room() {
+    let deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let mut silent = Vec::new();
+    for _ in 0..INGEST_BYTES_MAX / BODY_BYTES_MAX {
+        let mut stream = std::net::TcpStream::connect(deputy.address()).expect("it listens");
+        let head = format!("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_BYTES_MAX}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        silent.push(stream);
+    }
+    taken(&Answer::of(post(&deputy, "/v1/page", &json!({"writeKey": key(&source), "userId": "ada"}))).await);
+}
+
+#[tokio::test]
+async fn what_a_batch_says_for_all_its_messages_cannot_make_much_of_little() {
+    let deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let page = json!({"type": "page", "userId": "u"});
+    let batch = |context_bytes| json!({"writeKey": key(&source), "context": {"note": "x".repeat(context_bytes)}, "batch": vec![page.clone(); 2_000]});
+    for context_bytes in [30_000, 33_000] {
+        refused(&Answer::of(post(&deputy, "/v1/batch", &batch(context_bytes))).await, 400, "invalid_request");
+    }
+    assert!(messages(&deputy).await.is_empty());
 }
 
 #[tokio::test]

@@ -64,8 +64,8 @@ async fn damage_before_durable_frames_is_told_and_nothing_is_changed() {
     for place in 0..ends[1] {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x40;
-        if bytes == whole || (place == 3) {
-            // The version, which has a test of its own.
+        if bytes == whole || place == 3 || place == ends[0] + 3 {
+            // The versions, which have a test of their own.
             continue;
         }
         let disk = disk_with(bytes.clone());
@@ -151,10 +151,14 @@ async fn a_payload_cannot_pose_as_a_frame() {
 
 #[tokio::test]
 async fn a_newer_log_is_refused() {
-    let (mut bytes, _) = written(&["first"]).await;
-    bytes[3] += 1;
-    let error = Embedded::open(Arc::new(disk_with(bytes)), settings()).err().expect("refused");
-    assert_eq!(error, LogError::Newer { file: FIRST.to_owned(), version: 2, known: 1 });
+    let (bytes, ends) = written(&["first", "second"]).await;
+    // Also where a newer release has gone on in a segment of an older one.
+    for place in [3, ends[0] + 3] {
+        let mut bytes = bytes.clone();
+        bytes[place] += 1;
+        let error = Embedded::open(Arc::new(disk_with(bytes)), settings()).err().expect("refused");
+        assert_eq!(error, LogError::Newer { file: FIRST.to_owned(), version: 2, known: 1 });
+    }
 }
 
 /// What happens to a log, one after the other.
