@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{repels, repels_by_redirect, samples};
-use crate::support::{Agent, Answer, CALLBACK, Person, RESOURCE, agent::Tokens, each_engine, each_engine_with, person::field};
+use crate::support::{Agent, Answer, CALLBACK, RESOURCE, agent::Tokens, each_engine, each_engine_with, person::field};
 
 #[tokio::test]
 async fn cve_2026_4634_a_huge_scope_is_refused_early() {
