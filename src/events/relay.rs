@@ -6,6 +6,7 @@
 //! share a database and each has a log (what one has labelled, no other touches), and where they share the log too: then the lease
 //! lets one of them relay, and the claim to the cursor makes the append of one that slept through the end of its lease void.
 //!
+//! What was labelled with a log that another one has taken the place of goes to that one: the stage that reads on takes the label back.
 //! Batch numbers are random, and only the one in the cursor is forgotten: a process with an old cursor can label rows, and lose none.
 
 use std::time::Duration;
@@ -28,7 +29,7 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// Moves the oldest facts.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
-    let is_waiting = world.storage.read(|tx| Box::pin(async move { outbox::count(tx).await })).await? > 0;
+    let is_waiting = world.storage.read(|tx| Box::pin(async move { outbox::is_any(tx).await })).await?;
     if !is_waiting {
         return Ok(Progress::Idle);
     }

@@ -35,7 +35,8 @@ async fn readyz(State(world): State<Arc<World>>) -> Response {
     let mut found = world.memory.readiness.lock().await;
     let now = world.now();
     let is_ready = match *found {
-        Some((at, is_ready)) if now.since(at) < READINESS_TTL => is_ready,
+        // A clock that was set back finds it out anew.
+        Some((at, is_ready)) if at <= now && now.since(at) < READINESS_TTL => is_ready,
         _ => {
             let pinged = world.storage.ping().await;
             if let Err(error) = &pinged {

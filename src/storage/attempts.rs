@@ -14,18 +14,19 @@ pub async fn hold(tx: &mut Tx, subject: &str, now: Timestamp) -> Result<(u32, Ti
     Ok(held.unwrap_or_default())
 }
 
-/// Counts an attempt before its outcome is known, so that attempts side by side are all counted. An older count than
-/// `counted_after` starts anew.
-pub async fn count(tx: &mut Tx, subject: &str, now: Timestamp, counted_after: Timestamp) -> Result<(), StorageError> {
-    let sql = "INSERT INTO attempts (subject, failures, last_at) VALUES ($1, 1, $2) ON CONFLICT (subject) DO UPDATE SET \
-               failures = CASE WHEN attempts.last_at < $3 THEN 1 ELSE attempts.failures + 1 END, last_at = excluded.last_at";
-    tx.exec(sql, &[subject.into(), now.0.into(), counted_after.0.into()]).await?;
+/// Sets the count of a subject that is held, before the outcome of the attempt is known: so attempts side by side are all counted.
+pub async fn count(tx: &mut Tx, subject: &str, failures: u32, now: Timestamp) -> Result<(), StorageError> {
+    let sql = "UPDATE attempts SET failures = $2, last_at = $3 WHERE subject = $1";
+    tx.exec(sql, &[subject.into(), i64::from(failures).into(), now.0.into()]).await?;
     Ok(())
 }
 
-/// Takes back one counted attempt that was none, and leaves the others.
-pub async fn uncount(tx: &mut Tx, subject: &str) -> Result<(), StorageError> {
-    tx.exec("UPDATE attempts SET failures = failures - 1 WHERE subject = $1 AND failures > 0", &[subject.into()]).await?;
+/// Takes back one attempt, counted at `counted_at`, that was none, and leaves the others: where none came after it, the last one is again
+/// that of `before`.
+pub async fn uncount(tx: &mut Tx, subject: &str, counted_at: Timestamp, before: Timestamp) -> Result<(), StorageError> {
+    let sql = "UPDATE attempts SET failures = failures - 1, last_at = CASE WHEN last_at = $2 THEN $3 ELSE last_at END \
+               WHERE subject = $1 AND failures > 0";
+    tx.exec(sql, &[subject.into(), counted_at.0.into(), before.0.into()]).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Row, StorageError, Tx, columns::unreadable};
+use super::{Row, StorageError, Tx, columns::unreadable, outbox};
 use crate::domain::time::Timestamp;
 
 /// The inputs whose cursors are here.
@@ -82,6 +82,9 @@ pub async fn adopt(tx: &mut Tx, offered: &Offered, now: Timestamp) -> Result<Ado
     if let Some(former) = former {
         for cursor in &cursors {
             leave(tx, former, cursor).await?;
+        }
+        if former.log != offered.log {
+            outbox::take_back(tx, former.log).await?;
         }
     }
     // One more than was ever a cursor: whoever wakes up late with one of before moves nothing.

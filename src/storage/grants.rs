@@ -49,6 +49,16 @@ pub async fn list_live_of(tx: &mut Tx, person: Id<PersonKind>, now: Timestamp) -
     tx.rows(sql, &[(&person.to_string()).into(), now.0.into()], read).await
 }
 
+/// Which clients, each at which resource ('' is none), the person has allowed something after `given_after`.
+pub async fn consented_since(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    given_after: Timestamp,
+) -> Result<Vec<(ClientId, String)>, StorageError> {
+    let sql = "SELECT client, resource FROM consents WHERE person = $1 AND given_at > $2";
+    tx.rows(sql, &[(&person.to_string()).into(), given_after.0.into()], |row| Ok((row.client_id(0)?, row.text(1)?))).await
+}
+
 /// Some of the live grants by which a client acts for a person at a resource, at most `limit`, to be ended one by one.
 pub async fn live_of_app(
     tx: &mut Tx,

@@ -29,7 +29,12 @@ pub async fn forget(tx: &mut Tx, log: i64, batch: i64) -> Result<u64, StorageErr
     tx.exec("DELETE FROM outbox WHERE log = $1 AND batch = $2", &[log.into(), batch.into()]).await
 }
 
-/// How many facts wait.
-pub async fn count(tx: &mut Tx) -> Result<i64, StorageError> {
-    Ok(tx.row("SELECT count(*) FROM outbox", &[], |row| row.int(0)).await?.unwrap_or(0))
+/// Takes back what was given to a log that is gone: another one is to have it. What that log has of it already, dedup knows by its id.
+pub async fn take_back(tx: &mut Tx, log: i64) -> Result<u64, StorageError> {
+    tx.exec("UPDATE outbox SET log = NULL, batch = NULL WHERE log = $1", &[log.into()]).await
+}
+
+/// Whether facts wait.
+pub async fn is_any(tx: &mut Tx) -> Result<bool, StorageError> {
+    Ok(tx.row("SELECT 1 FROM outbox LIMIT 1", &[], |row| row.int(0)).await?.is_some())
 }

@@ -256,10 +256,22 @@ fn new_master_key(path: PathBuf) -> Result<Secret<[u8; 32]>, OpenError> {
     // Not the world's entropy: this key outlives every simulation.
     let key = Secret::new(crate::keys::secrets::random::<32>());
     let text = Secret::new(URL_SAFE_NO_PAD.encode(key.reveal()));
-    match write_private(&path, text.reveal()) {
+    match write_whole(&path, text.reveal()) {
         Ok(()) => Ok(key),
         Err(source) => Err(OpenError::DataFolder { path, source }),
     }
+}
+
+/// Writes a private file whole or not at all: what a crash leaves under another name is written anew.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    write_private(&draft, text)?;
+    std::fs::rename(&draft, path)?;
+    sync_folder_of(path)
 }
 
 /// Writes a new file that only its owner can read, durably.
@@ -267,6 +279,10 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Answer, CALLBACK, Installation, Person, each_engine, each_engine_with,
     person::{field, fields},
+    state::counted_attempts,
 };
 
 const DAY_S: u64 = 86_400;
@@ -344,7 +345,10 @@ async fn guessing_is_slowed_for_the_address_whatever_the_account() {
         for place in 0..50 {
             sign_in("198.51.100.7", &format!("nobody{place}")).await.refused_on_page(403, "sign_in.wrong");
         }
+        let counted = async || counted_attempts(&deputy.world().storage).await;
+        let before = counted().await;
         sign_in("198.51.100.7", "nobody-else").await.refused_on_page(429, "sign_in.slowed");
+        assert_eq!(counted().await, before, "whoever is told to wait leaves nothing behind");
         sign_in("198.51.100.8", "nobody-else").await.refused_on_page(403, "sign_in.wrong");
     })
     .await;

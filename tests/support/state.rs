@@ -75,6 +75,12 @@ impl Installation {
     }
 }
 
+/// Of how many accounts and addresses tries are counted.
+pub async fn counted_attempts(storage: &Storage) -> usize {
+    let read = storage.read(|tx| Box::pin(async move { tx.rows("SELECT subject FROM attempts", &[], |row| row.text(0)).await }));
+    read.await.expect("storage can be read").len()
+}
+
 /// Everything that the consumers have made of the events, a line for each row.
 pub async fn of_events(storage: &Storage) -> BTreeSet<String> {
     lines(storage, &OF_EVENTS).await.into_iter().collect()

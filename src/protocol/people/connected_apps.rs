@@ -45,12 +45,22 @@ pub struct ConnectedApp {
 /// What acts for a person, the last used first.
 pub async fn list(world: &World, person: &Person, now: Timestamp) -> Result<Vec<ConnectedApp>, OAuthError> {
     let person = person.id;
-    let live = world.storage.read(move |tx| Box::pin(async move { grants::list_live_of(tx, person, now).await })).await?;
+    let given_after = now.minus(World::seconds(world.settings.grant_ttl_s));
+    let load = world.storage.read(move |tx| {
+        Box::pin(async move {
+            let live = grants::list_live_of(tx, person, now).await?;
+            Ok::<_, StorageError>((live, grants::consented_since(tx, person, given_after).await?))
+        })
+    });
+    let (live, consented) = load.await?;
     let resources = world.storage.resources().await?;
     let mut apps: Vec<(Option<ResourceIdentifier>, ConnectedApp)> = Vec::new();
     for grant in live {
         let resource = grant.resource.as_ref().and_then(|identifier| resources.find(identifier).cloned());
-        if acts_until(&grant, access_token_ttl_s(world, resource.as_deref())) <= now {
+        // Whose token has run out may still come back without asking, as long as the consent stands.
+        let at = grant.resource.as_ref().map_or("", ResourceIdentifier::as_str);
+        let is_consented = consented.iter().any(|(client, resource)| *client == grant.client && resource == at);
+        if !is_consented && acts_until(&grant, access_token_ttl_s(world, resource.as_deref())) <= now {
             continue;
         }
         let known = apps.iter_mut().find(|(at, app)| *at == grant.resource && app.client_id == grant.client);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Database, MIGRATIONS, PrivateDatabase, Storage, StorageError, Tx, at};
 use crate::{
     domain::{
+        event::{Actor, Event, Fact},
         id::{Id, PredictedTraitKind, ProfileKind},
         secret::Digest,
         time::Timestamp,
@@ -13,7 +14,7 @@ use crate::{
         consumers,
         event_logs::{self, Adopted, EventLog, Offered},
         interventions::{self, Place, Span},
-        predictions,
+        outbox, predictions,
     },
 };
 
@@ -56,7 +57,13 @@ async fn what_was_read_stays_read_whatever_logs_follow_each_other() {
             Box::pin(async move {
                 let first = adopt(tx, 11, 8).await?;
                 let again = adopt(tx, 11, 9).await?;
+                // Given to the first log, which is gone before it has them.
+                let fact = Fact::IdentityRulesChanged {};
+                outbox::put(tx, &Event { id: Id::from_bytes([9; 16]), at: Timestamp(1), actor: Actor::Deputy, fact }).await?;
+                outbox::claim(tx, 11, 5, 10).await?;
                 let another = adopt(tx, 22, 3).await?;
+                assert!(outbox::oldest_batch(tx, 11).await?.is_none(), "nobody would ever take them");
+                assert_eq!(outbox::claim(tx, 22, 6, 10).await?, 1, "the other log gets them");
                 let is_moved = consumers::advance(tx, "profiles", INPUT, 8, 10).await?;
                 let back = adopt(tx, 11, 9).await?;
                 let mut spans = interventions::left_out(tx, &[PERSON]).await?;
