@@ -11,6 +11,7 @@ use super::{client::ApplicationType, redirect_uri::RedirectUri};
 pub const REDIRECT_URIS_MAX: usize = 32;
 /// The longest text of a client that people read.
 pub const NAME_CHARS_MAX: usize = 200;
+const CLIENT_URI_BYTES_MAX: usize = 2_000;
 const KEYS_MAX: usize = 16;
 
 /// What people read on the consent page.
@@ -21,8 +22,10 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 
 /// Where people learn about it.
 pub fn check_client_uri(client_uri: Option<&String>) -> Result<(), &'static str> {
-    let is_web = |text: &String| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-    if client_uri.is_none_or(is_web) { Ok(()) } else { Err("client_uri must be an http or https URL") }
+    let is_web = |text: &String| {
+        text.len() <= CLIENT_URI_BYTES_MAX && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
+    };
+    if client_uri.is_none_or(is_web) { Ok(()) } else { Err("client_uri must be an http or https URL of at most 2,000 bytes") }
 }
 
 /// All of them, or the first one that is refused.
@@ -69,9 +72,15 @@ mod tests {
         {
             assert_eq!(check_name(name).is_ok(), is_good, "{name}");
         }
-        for (uri, is_good) in
-            [("https://a.example", true), ("http://a.example/x", true), ("javascript:alert(1)", false), ("a", false)]
-        {
+        let of_length = |bytes: usize| format!("https://a.example/{}", "x".repeat(bytes - 18));
+        for (uri, is_good) in [
+            ("https://a.example", true),
+            ("http://a.example/x", true),
+            ("javascript:alert(1)", false),
+            ("a", false),
+            (&of_length(2_000), true),
+            (&of_length(2_001), false),
+        ] {
             assert_eq!(check_client_uri(Some(&uri.to_owned())).is_ok(), is_good, "{uri}");
         }
     }

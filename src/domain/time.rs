@@ -35,6 +35,11 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// How far the two lie apart, whichever comes first: where a clock that was set back must not make a moment last.
+    pub fn apart_from(self, other: Timestamp) -> Duration {
+        self.since(other).max(other.since(self))
+    }
+
     /// `2026-11-23T16:05:00Z`, for people, logs and `<time datetime>`.
     pub fn to_rfc3339(self) -> String {
         let (days, second_of_day) = (self.seconds().div_euclid(86_400), self.seconds().rem_euclid(86_400));

@@ -7,6 +7,8 @@
 
 /// Which addresses may be connected to at all.
 mod address;
+/// For how long an answer may be kept.
+mod freshness;
 /// The twin without a network.
 mod simulated;
 /// Other people's PostgreSQL.
@@ -23,6 +25,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 pub use self::address::Refusal;
+pub use self::freshness::KeptFor;
 pub use self::simulated::{Answer, SimulatedWeb};
 
 /// Whom an installation may call.

@@ -10,11 +10,12 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::{
     domain::{
-        client::Client,
+        client::{Client, ClientId},
         refusal::{
             BUSY, CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
             CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG, CLIENT_ASSERTION_TYPE,
@@ -24,10 +25,13 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    outbound::Limits,
+    outbound::{Limits, Outbound},
     protocol::parameters::Parameters,
     storage::{StorageError, Tx, one_time},
-    world::{World, memory::ClientKeys},
+    world::{
+        World,
+        memory::{ClientKeys, WAITING_FOR_ONE_MAX},
+    },
 };
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -139,7 +143,7 @@ async fn keys(world: &World, client: &Client, age_max: Duration, now: Timestamp)
 }
 
 /// The keys at a `jwks_uri`, asked for once in a while only, and by one request at a time: nobody can make us knock at a stranger's door
-/// all day. While they cannot be read, those that were read last still count for a while.
+/// all day. While they are asked for, or cannot be read, those that were read last still count for a while.
 async fn fetched_keys(
     world: &World,
     client: &Client,
@@ -151,20 +155,46 @@ async fn fetched_keys(
         return known;
     }
     let asking = world.memory.client_keys_asked.get_with(uri.clone(), Arc::default);
-    let _turn = asking.lock().await;
+    let turn = match Arc::clone(&asking).try_lock_owned() {
+        Ok(turn) => turn,
+        Err(_) => {
+            if let Some(before) = keys_of_before(world, uri, age_max, now) {
+                return Ok(before);
+            }
+            // The cache has one of these, and so has each request that waits.
+            if Arc::strong_count(&asking) > WAITING_FOR_ONE_MAX {
+                return Err(BUSY);
+            }
+            asking.lock_owned().await
+        }
+    };
     // Somebody else may have asked meanwhile.
     if let Some(known) = known_keys(world, uri, age_max, now) {
         return known;
     }
-    let _permit = world.memory.key_fetch_permits.try_acquire().map_err(|_| BUSY)?;
-    let before = world.memory.client_keys.get(uri).and_then(|keys| keys.read);
-    let read = match fetch_keys(world, client, uri).await {
-        Some(keys) => Some((now, keys)),
-        None => before.filter(|(read_at, _)| now.since(*read_at) < KEYS_KEPT_IN_TROUBLE),
+    let Some(permit) = world.memory.fetch_permit(&world.memory.key_fetch_permits, uri) else {
+        return keys_of_before(world, uri, age_max, now).ok_or(BUSY);
     };
-    let keys = ClientKeys { asked_at: now, read };
-    world.memory.client_keys.insert(uri.clone(), keys.clone());
-    usable(keys, age_max)
+    let (outbound, kept, client, uri) = (world.outbound.clone(), world.memory.client_keys.clone(), client.id.clone(), uri.clone());
+    let asking = async move {
+        let before = kept.get(&uri).and_then(|keys| keys.read);
+        let read = match fetch_keys(&outbound, &client, &uri).await {
+            Some(keys) => Some((now, keys)),
+            None => before.filter(|(read_at, _)| now.apart_from(*read_at) < KEYS_KEPT_IN_TROUBLE),
+        };
+        let keys = ClientKeys { asked_at: now, read };
+        kept.insert(uri, keys.clone());
+        drop((permit, turn));
+        keys
+    };
+    // It goes on when whoever waits has gone: hanging up gets nobody another try. The task ends badly only with the process.
+    usable(tokio::spawn(asking.in_current_span()).await.map_err(|_| BUSY)?, age_max)
+}
+
+/// The keys that were read last, for who has to verify something while they are asked for again.
+fn keys_of_before(world: &World, uri: &Url, age_max: Duration, now: Timestamp) -> Option<Arc<JwkSet>> {
+    let (read_at, keys) = world.memory.client_keys.get(uri)?.read?;
+    (age_max > KEYS_ASKED_AGAIN && now.apart_from(read_at) < KEYS_KEPT_IN_TROUBLE).then_some(keys)
 }
 
 /// The keys as they were read last. Where those of before are of no use, only what was read after asking again tells that a signature is
@@ -181,20 +211,20 @@ fn known_keys(world: &World, uri: &Url, age_max: Duration, now: Timestamp) -> Op
     // Trouble there passes sooner than keys change.
     let is_of_then = keys.read.as_ref().is_some_and(|(read_at, _)| *read_at == keys.asked_at);
     let kept = if is_of_then { age_max } else { KEYS_ASKED_AGAIN };
-    (now.since(keys.asked_at) < kept).then(|| usable(keys, age_max))
+    (now.apart_from(keys.asked_at) < kept).then(|| usable(keys, age_max))
 }
 
-async fn fetch_keys(world: &World, client: &Client, uri: &Url) -> Option<Arc<JwkSet>> {
-    match world.outbound.get(uri, KEYS_LIMITS).await {
+async fn fetch_keys(outbound: &Outbound, client: &ClientId, uri: &Url) -> Option<Arc<JwkSet>> {
+    match outbound.get(uri, KEYS_LIMITS).await {
         Ok(fetched) if fetched.status == http::StatusCode::OK => {
             serde_json::from_slice(&fetched.body).ok().map(|document| Arc::new(key_set(&document)))
         }
         Ok(fetched) => {
-            tracing::warn!(client = %client.id, status = fetched.status.as_u16(), "a client's jwks_uri cannot be read");
+            tracing::warn!(%client, status = fetched.status.as_u16(), "a client's jwks_uri cannot be read");
             None
         }
         Err(error) => {
-            tracing::warn!(client = %client.id, %error, "a client's jwks_uri cannot be read");
+            tracing::warn!(%client, %error, "a client's jwks_uri cannot be read");
             None
         }
     }

@@ -7,6 +7,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use tokio::sync::OwnedMutexGuard;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::{
@@ -22,41 +24,56 @@ use crate::{
         },
         time::Timestamp,
     },
-    outbound::{Fetched, Limits, OutboundError},
+    outbound::{Fetched, KeptFor, Limits, Outbound, OutboundError},
     protocol::{registration::check_address, witness::Witness},
     storage::{StorageError, clients},
-    world::{World, memory::Asked},
+    world::{
+        World,
+        memory::{Asked, SaidByDocument, WAITING_FOR_ONE_MAX},
+    },
 };
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max: 5 * 1024 };
-/// Without a word from HTTP a document is kept this long.
+/// Without a word from HTTP a document is kept this long; what HTTP says counts within the bounds below.
 const FRESH_DEFAULT: Duration = Duration::from_secs(3600);
 const FRESH_MIN: Duration = Duration::from_secs(60);
 const FRESH_MAX: Duration = Duration::from_secs(86_400);
 
 /// How soon a document is asked for again, whatever HTTP says of the one that is known.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
-/// The same for requests that need not know: each may wait for as long as the host takes.
+/// The same for requests that need not know.
 const ASKED_AGAIN_FOR_TOKENS: Duration = Duration::from_secs(60);
+/// How long such a request waits for the answer.
+const WAIT_FOR_TOKENS: Duration = Duration::from_secs(1);
+
+/// Refusals that cost nobody their tokens.
+const PASSING: [OAuthError; 5] = [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, REGISTRATION_LIMIT, BUSY];
+
+/// The right to ask for a document, with what came of it the last time.
+type Asking = OwnedMutexGuard<Option<Asked>>;
 
 /// The client of a document that is as fresh as HTTP demands: for the authorization endpoint, where consent depends on it. One
-/// that is new here counts as a registration from `address`.
+/// that is new here counts as a registration from `address`, and so does one that has changed.
 pub async fn resolve(world: &World, id: &ClientId, address: IpAddr, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let url = check_served(world, id)?;
-    let known = world.storage.client(id).await?;
-    if known.is_none() && !world.memory.registrations.admit(address) {
-        return Err(REGISTRATION_LIMIT);
+    let Some(known) = world.storage.client(id).await? else {
+        if !world.memory.registrations.admit(address) {
+            return Err(REGISTRATION_LIMIT);
+        }
+        let _permit = world.memory.fetch_permit(&world.memory.fetch_permits, &url).ok_or(BUSY)?;
+        let said = read_at(&world.outbound, id, &url, now).await?;
+        return keep(world, None, id, said, now).await;
+    };
+    if known.fresh_until > now {
+        return Ok(known);
     }
-    let Some(client) = &known else { return ask(world, id, &url, None, now).await };
-    if client.fresh_until > now {
-        return Ok(Arc::clone(client));
+    let asking = world.memory.documents_asked.get_with(id.clone(), Arc::default);
+    // The cache has one of these, and so has each request that waits.
+    if Arc::strong_count(&asking) > WAITING_FOR_ONE_MAX {
+        return Err(BUSY);
     }
-    // Whatever HTTP says: who sends strangers here, or lets documents change all the time, has us ask now and then only.
-    match lately_asked(world, id, ASKED_AGAIN, now) {
-        Some(Asked::Answered) => Ok(Arc::clone(client)),
-        Some(Asked::Refused(refusal)) => Err(refusal),
-        Some(Asked::UnderWay) | None => ask(world, id, &url, known, now).await,
-    }
+    let asked = ask(world, id, &url, asking.lock_owned().await, ASKED_AGAIN, now).await?;
+    take_over(world, id, asked, || world.memory.registrations.admit(address), now).await
 }
 
 /// The client of a document at the token endpoint: if the document cannot be had now, or is not what it should be, what we know
@@ -65,17 +82,16 @@ pub async fn resolve(world: &World, id: &ClientId, address: IpAddr, now: Timesta
 pub async fn resolve_known(world: &World, id: &ClientId, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
     let url = check_served(world, id)?;
     let known = world.storage.client(id).await?.ok_or(CLIENT_UNKNOWN)?;
-    if known.fresh_until > now || lately_asked(world, id, ASKED_AGAIN_FOR_TOKENS, now).is_some() {
+    if known.fresh_until > now {
         return Ok(known);
     }
-    match ask(world, id, &url, Some(Arc::clone(&known)), now).await {
-        Err(refusal)
-            if [DOCUMENT_UNAVAILABLE, DOCUMENT_INVALID, DOCUMENT_REFUSED, BUSY]
-                .iter()
-                .any(|passing| passing.reason == refusal.reason) =>
-        {
-            Ok(known)
-        }
+    let asking = world.memory.documents_asked.get_with(id.clone(), Arc::default);
+    // Whoever asks already has others wait for it, but nobody here.
+    let Ok(asked) = asking.try_lock_owned() else { return Ok(known) };
+    let asking = ask(world, id, &url, asked, ASKED_AGAIN_FOR_TOKENS, now);
+    let Ok(Ok(asked)) = tokio::time::timeout(WAIT_FOR_TOKENS, asking).await else { return Ok(known) };
+    match take_over(world, id, asked, || world.memory.document_changes.check().is_ok(), now).await {
+        Err(refusal) if PASSING.iter().any(|passing| passing.reason == refusal.reason) => Ok(known),
         resolved => resolved,
     }
 }
@@ -84,57 +100,61 @@ fn check_served(world: &World, id: &ClientId) -> Result<Url, OAuthError> {
     if world.settings.client_metadata_documents { parse_url(id, world.settings.issuer.is_loopback()) } else { Err(DOCUMENTS_OFF) }
 }
 
-/// What came of asking for the document, if that was so lately.
-fn lately_asked(world: &World, id: &ClientId, age_max: Duration, now: Timestamp) -> Option<Asked> {
-    let (asked_at, asked) = world.memory.documents_asked.get(id)?;
-    (now.since(asked_at) < age_max).then_some(asked)
-}
-
-/// What the document says now, noted as asked for.
+/// Asks for the document of a client that is known, unless that was done lately. It goes on when whoever waits for it has gone: hanging
+/// up gets nobody another try.
 async fn ask(
     world: &World,
     id: &ClientId,
     url: &Url,
-    known: Option<Arc<Client>>,
+    mut asked: Asking,
+    age_max: Duration,
     now: Timestamp,
-) -> Result<Arc<Client>, OAuthError> {
-    let is_known = known.is_some();
-    let note = |asked| {
-        if is_known {
-            world.memory.documents_asked.insert(id.clone(), (now, asked));
-        }
-    };
-    note(Asked::UnderWay);
-    let said = said_now(world, id, url, known, now).await;
-    match &said {
-        Ok(_) => note(Asked::Answered),
-        Err(refusal) => note(Asked::Refused(refusal.clone())),
+) -> Result<Asking, OAuthError> {
+    if asked.as_ref().is_some_and(|asked| now.apart_from(asked.at) < age_max) {
+        return Ok(asked);
     }
-    said
+    let permit = world.memory.fetch_permit(&world.memory.fetch_permits, url).ok_or(BUSY)?;
+    let (outbound, id, url) = (world.outbound.clone(), id.clone(), url.clone());
+    let asking = async move {
+        *asked = Some(Asked { at: now, said: read_at(&outbound, &id, &url, now).await });
+        drop(permit);
+        asked
+    };
+    // The task ends badly only with the process.
+    tokio::spawn(asking.in_current_span()).await.map_err(|_| BUSY)
 }
 
-async fn said_now(
+/// What the document says now.
+async fn read_at(outbound: &Outbound, id: &ClientId, url: &Url, now: Timestamp) -> Result<SaidByDocument, OAuthError> {
+    let fetched = fetch(outbound, id, url).await?;
+    let metadata = read(id, &fetched.body)?;
+    check_address(outbound, metadata.jwks_uri.as_ref()).map_err(invalid)?;
+    let fresh_for = match fetched.kept_for() {
+        KeptFor::NotSaid => FRESH_DEFAULT,
+        KeptFor::Nothing => Duration::ZERO,
+        KeptFor::Time(time) => time.clamp(FRESH_MIN, FRESH_MAX),
+    };
+    Ok(SaidByDocument { metadata, fresh_until: now.plus(fresh_for) })
+}
+
+/// The client as its document has it now; others who ask wait meanwhile. `admits` is asked where that is something new, which leaves a
+/// fact behind.
+async fn take_over(
     world: &World,
     id: &ClientId,
-    url: &Url,
-    known: Option<Arc<Client>>,
+    asked: Asking,
+    admits: impl FnOnce() -> bool,
     now: Timestamp,
 ) -> Result<Arc<Client>, OAuthError> {
-    let fetched = fetch(world, id, url).await?;
-    let metadata = read(id, &fetched.body)?;
-    check_address(world, metadata.jwks_uri.as_ref()).map_err(invalid)?;
-    let fresh_until = now.plus(freshness(&fetched));
-    let client = Client {
-        id: id.clone(),
-        origin: Origin::MetadataDocument,
-        metadata,
-        secret_digest: None,
-        created_at: known.as_ref().map_or(now, |known| known.created_at),
-        disabled_at: known.as_ref().and_then(|known| known.disabled_at),
-        kind: known.as_ref().map_or(ActorKind::UnknownAgent, |known| known.kind),
-        fresh_until,
-    };
-    keep(world, known.as_deref(), client, now).await
+    let said = asked.as_ref().map_or(Err(BUSY), |asked| asked.said.clone())?;
+    // Whoever waited for the same answer may have taken it over already, and another node a later one.
+    match world.storage.client(id).await? {
+        Some(known) if known.fresh_until > said.fresh_until => Ok(known),
+        Some(known) if known.metadata == said.metadata && known.fresh_until == said.fresh_until => Ok(known),
+        Some(known) if known.metadata == said.metadata => keep(world, Some(&known), id, said, now).await,
+        known if admits() => keep(world, known.as_deref(), id, said, now).await,
+        _ => Err(REGISTRATION_LIMIT),
+    }
 }
 
 fn parse_url(id: &ClientId, is_loopback_allowed: bool) -> Result<Url, OAuthError> {
@@ -152,9 +172,8 @@ fn parse_url(id: &ClientId, is_loopback_allowed: bool) -> Result<Url, OAuthError
     if is_clean { Ok(url) } else { Err(DOCUMENT_URL) }
 }
 
-async fn fetch(world: &World, id: &ClientId, url: &Url) -> Result<Fetched, OAuthError> {
-    let _permit = world.memory.fetch_permits.try_acquire().map_err(|_| BUSY)?;
-    let fetched = world.outbound.get(url, LIMITS).await.map_err(|error| {
+async fn fetch(outbound: &Outbound, id: &ClientId, url: &Url) -> Result<Fetched, OAuthError> {
+    let fetched = outbound.get(url, LIMITS).await.map_err(|error| {
         tracing::warn!(client = %id, %error, "a client ID metadata document cannot be fetched");
         match error {
             OutboundError::Refused(_) => DOCUMENT_REFUSED,
@@ -253,22 +272,23 @@ fn read(id: &ClientId, body: &[u8]) -> Result<ClientMetadata, OAuthError> {
     })
 }
 
-/// How long HTTP lets us keep the answer ([RFC 9111 §4.2](https://www.rfc-editor.org/rfc/rfc9111#section-4.2)), within our bounds.
-fn freshness(fetched: &Fetched) -> Duration {
-    let directives = fetched
-        .headers
-        .get(http::header::CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    if directives.contains("no-store") || directives.contains("no-cache") {
-        return Duration::ZERO;
-    }
-    let max_age = directives.split(',').find_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok());
-    max_age.map_or(FRESH_DEFAULT, Duration::from_secs).clamp(FRESH_MIN, FRESH_MAX)
-}
-
-async fn keep(world: &World, known: Option<&Client>, client: Client, now: Timestamp) -> Result<Arc<Client>, OAuthError> {
+async fn keep(
+    world: &World,
+    known: Option<&Client>,
+    id: &ClientId,
+    said: SaidByDocument,
+    now: Timestamp,
+) -> Result<Arc<Client>, OAuthError> {
+    let client = Client {
+        id: id.clone(),
+        origin: Origin::MetadataDocument,
+        metadata: said.metadata,
+        secret_digest: None,
+        created_at: known.map_or(now, |known| known.created_at),
+        disabled_at: known.and_then(|known| known.disabled_at),
+        kind: known.map_or(ActorKind::UnknownAgent, |known| known.kind),
+        fresh_until: said.fresh_until,
+    };
     let fact = match known {
         None => Some(Fact::ClientRegistered {
             client: client.id.clone(),

@@ -6,7 +6,7 @@
 //!
 //! What is new is limited for the whole installation, with a share for each network; what is known already costs nothing.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -30,16 +30,21 @@ use crate::{
         time::Timestamp,
     },
     keys::secrets::Purpose,
+    outbound::Outbound,
     protocol::witness::Witness,
     storage::{StorageError, clients, one_time},
     world::World,
 };
 
+/// How long it takes until a registration that is asked for again is noted as in use anew: much less than what is unused is kept.
+const SEEN_AGAIN: Duration = Duration::from_secs(86_400);
+
 /// What a client asks for; unknown fields are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Request {
+    /// Read apart: what is wrong with them has a code of its own.
     #[serde(default)]
-    redirect_uris: Vec<String>,
+    redirect_uris: serde_json::Value,
     #[serde(default)]
     client_name: Option<String>,
     #[serde(default)]
@@ -103,10 +108,12 @@ pub async fn respond(
 ) -> Result<Response, OAuthError> {
     check_allowed(world, authorization, now).await?;
     let metadata = judge(request)?;
-    check_address(world, metadata.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
+    check_address(&world.outbound, metadata.jwks_uri.as_ref()).map_err(|what| REGISTRATION_KEYS.because(what))?;
     let has_secret = metadata.token_endpoint_auth_method.has_secret();
     let hash = (!has_secret).then(|| registration_hash(&metadata));
-    if let Some(known) = find(world, hash.as_deref()).await? {
+    if let Some((known, seen_at)) = find(world, hash.as_deref()).await?
+        && (now.since(seen_at) < SEEN_AGAIN || see(world, &known, now).await?)
+    {
         return Ok(response(&known, metadata.redirect_uris, None));
     }
     if !world.memory.registrations.admit(address) {
@@ -127,7 +134,7 @@ pub async fn respond(
         Ok(()) => Ok(response(&client, client.metadata.redirect_uris.clone(), secret.map(|secret| secret.reveal().clone()))),
         // Somebody registered the same at the same moment: theirs is ours.
         Err(StorageError::Unique(_)) => {
-            let known = find(world, hash.as_deref()).await?.ok_or(REGISTRATION_LIMIT)?;
+            let (known, _) = find(world, hash.as_deref()).await?.ok_or(REGISTRATION_LIMIT)?;
             Ok(response(&known, client.metadata.redirect_uris, None))
         }
         Err(error) => Err(error.into()),
@@ -151,7 +158,7 @@ async fn check_allowed(world: &World, authorization: Option<&[u8]>, now: Timesta
 }
 
 fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
-    let redirect_uris = redirect_uris(&request.redirect_uris)?;
+    let redirect_uris = redirect_uris(request.redirect_uris)?;
     if request.response_types.is_some_and(|types| !types.iter().any(|word| word == "code")) {
         return Err(REGISTRATION_METADATA.because("response_types must include code."));
     }
@@ -194,11 +201,12 @@ fn judge(request: Request) -> Result<ClientMetadata, OAuthError> {
     })
 }
 
-fn redirect_uris(texts: &[String]) -> Result<Vec<RedirectUri>, OAuthError> {
-    if texts.is_empty() {
-        return Err(REGISTRATION_REDIRECT_URI.because("Register 1 to 32 redirect_uris."));
-    }
-    parse_redirect_uris(texts).map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("It cannot be registered: {what}.")))
+fn redirect_uris(said: serde_json::Value) -> Result<Vec<RedirectUri>, OAuthError> {
+    let refuse = |what: &str| REGISTRATION_REDIRECT_URI.because(what);
+    let texts: Option<Vec<String>> =
+        serde_json::from_value(said).map_err(|_| refuse("redirect_uris must be an array of strings."))?;
+    let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| refuse("Register 1 to 32 redirect_uris."))?;
+    parse_redirect_uris(&texts).map_err(|what| REGISTRATION_REDIRECT_URI.because(format!("It cannot be registered: {what}.")))
 }
 
 fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError> {
@@ -214,8 +222,8 @@ fn grant_types(words: Option<Vec<String>>) -> Result<Vec<GrantType>, OAuthError>
 }
 
 /// Whether keys may be fetched from there, as far as the URL itself tells. The error says what is wrong.
-pub fn check_address(world: &World, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
-    let is_refused = jwks_uri.is_some_and(|uri| world.outbound.check(uri).is_err());
+pub fn check_address(outbound: &Outbound, jwks_uri: Option<&Url>) -> Result<(), &'static str> {
+    let is_refused = jwks_uri.is_some_and(|uri| outbound.check(uri).is_err());
     if is_refused { Err("jwks_uri is at an address that this server does not call") } else { Ok(()) }
 }
 
@@ -229,9 +237,16 @@ fn registration_hash(metadata: &ClientMetadata) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }
 
-async fn find(world: &World, hash: Option<&str>) -> Result<Option<Arc<Client>>, StorageError> {
+/// The registration that is known, and when it was last asked for.
+async fn find(world: &World, hash: Option<&str>) -> Result<Option<(Client, Timestamp)>, StorageError> {
     let Some(hash) = hash.map(str::to_owned) else { return Ok(None) };
-    Ok(world.storage.read(move |tx| Box::pin(async move { clients::find_by_registration(tx, &hash).await })).await?.map(Arc::new))
+    world.storage.read(move |tx| Box::pin(async move { clients::find_by_registration(tx, &hash).await })).await
+}
+
+/// Notes that a registration is in use, so that it is not forgotten while its person makes up their mind. `false` if it has just been.
+async fn see(world: &World, known: &Client, now: Timestamp) -> Result<bool, StorageError> {
+    let id = known.id.clone();
+    world.storage.write(move |tx| Box::pin(async move { clients::see(tx, &id, now).await })).await
 }
 
 async fn insert(world: &World, client: &Client, hash: Option<String>, now: Timestamp) -> Result<(), StorageError> {

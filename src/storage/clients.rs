@@ -22,10 +22,16 @@ pub async fn hold(tx: &mut Tx, id: &ClientId) -> Result<Option<Client>, StorageE
     tx.row(sql, &[id.as_str().into()], read).await
 }
 
-/// The client that registered itself with metadata of this hash.
-pub async fn find_by_registration(tx: &mut Tx, registration_hash: &str) -> Result<Option<Client>, StorageError> {
-    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind FROM clients WHERE registration_hash = $1";
-    tx.row(sql, &[registration_hash.into()], read).await
+/// The client that registered itself with metadata of this hash, and when it last did.
+pub async fn find_by_registration(tx: &mut Tx, registration_hash: &str) -> Result<Option<(Client, Timestamp)>, StorageError> {
+    let sql = "SELECT id, origin, metadata, secret_digest, created_at, disabled_at, fresh_until, actor_kind, \
+               COALESCE(seen_at, created_at) FROM clients WHERE registration_hash = $1";
+    tx.row(sql, &[registration_hash.into()], |row| Ok((read(row)?, row.timestamp(8)?))).await
+}
+
+/// Notes that a client has registered itself again. `false` if there is no such client.
+pub async fn see(tx: &mut Tx, id: &ClientId, now: Timestamp) -> Result<bool, StorageError> {
+    Ok(tx.exec("UPDATE clients SET seen_at = $2 WHERE id = $1", &[id.as_str().into(), now.0.into()]).await? == 1)
 }
 
 /// A page of clients in the order of their identifiers, after `after`.
@@ -130,15 +136,17 @@ pub async fn delete(tx: &mut Tx, id: &ClientId) -> Result<bool, StorageError> {
     Ok(removed == 1)
 }
 
-/// Forgets clients that came by themselves before `registered_before` and have neither a grant nor a consent since: a code may be under way. A client with a live refresh token is never among them, and one that is disabled or a rogue neither: it would come back as if nothing had been. Answers which.
+/// Forgets clients that came by themselves before `registered_before`, have not registered again since, and have neither a grant nor
+/// a consent of since: a code may be under way. A client with a live refresh token is never among them, and one that is disabled or a
+/// rogue neither: it would come back as if nothing had been. Answers which.
 pub async fn delete_unused(tx: &mut Tx, registered_before: Timestamp, limit: i64) -> Result<Vec<ClientId>, StorageError> {
-    let sql = "SELECT id FROM clients WHERE origin <> 'operator' AND created_at < $1 AND disabled_at IS NULL \
+    let sql = "SELECT id FROM clients WHERE origin <> 'operator' AND COALESCE(seen_at, created_at) < $1 AND disabled_at IS NULL \
                AND (actor_kind IS NULL OR actor_kind <> 'rogue') AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) \
                AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client = clients.id AND consents.given_at >= $1) LIMIT $2";
     let unused = tx.rows(sql, &[registered_before.0.into(), limit.into()], |row| row.client_id(0)).await?;
     let mut removed = Vec::new();
     for id in unused {
-        let sql = "DELETE FROM clients WHERE id = $1 AND disabled_at IS NULL \
+        let sql = "DELETE FROM clients WHERE id = $1 AND COALESCE(seen_at, created_at) < $2 AND disabled_at IS NULL \
                    AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client = clients.id) \
                    AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client = clients.id AND consents.given_at >= $2)";
         if tx.exec(sql, &[id.as_str().into(), registered_before.0.into()]).await? == 1 {

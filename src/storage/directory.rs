@@ -1,7 +1,7 @@
 //! What is asked at every request, kept in memory where this process is the only one that writes: clients, resources, sources,
 //! the grants by which clients act for themselves, and the set of revoked nodes.
 //!
-//! The memory is exact. A transaction that changes a row forgets it here after its commit and before it is answered; a reader
+//! The memory is exact, but not complete. A transaction that changes a row forgets it here after its commit and before it is answered; a reader
 //! that was under way keeps what it read only if nothing was forgotten meanwhile. On PostgreSQL others write too, so nothing is
 //! kept and every question goes to the database.
 
@@ -11,9 +11,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::{Backend, Storage, StorageError, Tx, clients, grants, resources, revocations, sources, sources::Sources};
+use super::{
+    Backend, Storage, StorageError, Tx, clients, columns::to_json, grants, resources, revocations, sources, sources::Sources,
+};
 use crate::domain::{
-    client::{Client, ClientId},
+    client::{Client, ClientId, Origin},
     grant::Grant,
     id::{Id, ResourceKind},
     resource::{Resource, ResourceIdentifier},
@@ -23,6 +25,9 @@ use crate::domain::{
 
 /// Entries of one kind that are kept at most; when there are more, all are forgotten and read again as they are asked for.
 const ENTRIES_MAX: usize = 10_000;
+
+/// A client that says more of itself is not kept: whoever comes may register one, and all of them together stay within some megabytes.
+const CLIENT_BYTES_MAX: usize = 4 * 1024;
 
 /// The memory of one process.
 #[derive(Default)]
@@ -82,7 +87,9 @@ impl Storage {
             Err(generation) => generation,
         };
         let found = ask(id.clone()).await?.map(Arc::new);
-        if let Some(found) = &found {
+        if let Some(found) = &found
+            && (found.origin == Origin::Operator || to_json(&found.metadata).len() <= CLIENT_BYTES_MAX)
+        {
             directory.clients.keep(generation, id.clone(), Arc::clone(found));
         }
         Ok(found)

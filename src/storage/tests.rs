@@ -2,6 +2,7 @@
 
 mod actors;
 mod consumers;
+mod directory;
 mod event_logs;
 mod identities;
 mod migrations;

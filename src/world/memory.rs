@@ -7,12 +7,18 @@ use std::{
 };
 
 use jsonwebtoken::jwk::JwkSet;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use crate::{
     config::Settings,
-    domain::{client::ClientId, network::subscriber_network, refusal::OAuthError, time::Timestamp, token::VerifiedToken},
+    domain::{
+        client::{ClientId, ClientMetadata},
+        network::subscriber_network,
+        refusal::OAuthError,
+        time::Timestamp,
+        token::VerifiedToken,
+    },
     world::{lately::Lately, refusals::RefusalsOnRecord, shapes::KnownShapes, sources::KnownSources, viewers::Viewers},
 };
 
@@ -20,12 +26,18 @@ use crate::{
 const VERIFIED_TOKENS_MAX: usize = 16_384;
 /// Key sets of clients, at some kilobytes each.
 const CLIENT_KEYS_MAX: u64 = 1_024;
-/// Metadata documents whose last fetch is remembered, at some hundred bytes each.
-const DOCUMENTS_MAX: u64 = 10_000;
+/// Metadata documents whose last fetch is remembered, at some kilobytes each.
+const DOCUMENTS_MAX: u64 = 2_048;
 /// Passwords that wait for their turn to be hashed; whoever comes then is told to come again.
 const PASSWORDS_WAITING_MAX: usize = 64;
 /// Metadata documents that are fetched at once: each ties up a connection to somebody else's server.
 const FETCHES_MAX: usize = 16;
+/// Those of one host among them, which may be slow.
+const FETCHES_OF_HOST_MAX: usize = 4;
+/// Hosts whose fetches are counted, at some hundred bytes each.
+const HOSTS_MAX: u64 = 1_024;
+/// Requests that wait for what another one has asked for at most; whoever comes then is told to come again.
+pub const WAITING_FOR_ONE_MAX: usize = 32;
 
 /// Networks whose share is counted, at some hundred bytes each. A network that is forgotten has its whole share again.
 const NETWORKS_MAX: u64 = 10_000;
@@ -43,19 +55,24 @@ pub struct Memory {
     pub client_keys: moka::sync::Cache<Url, ClientKeys>,
     /// Held by whoever asks for the keys at a `jwks_uri`; others wait for the answer.
     pub client_keys_asked: moka::sync::Cache<Url, Arc<tokio::sync::Mutex<()>>>,
-    /// When a client's metadata document was asked for, and what came of it: nobody can make us ask all the time.
-    pub documents_asked: moka::sync::Cache<ClientId, (Timestamp, Asked)>,
+    /// When a client's metadata document was asked for, and what came of it: nobody can make us ask all the time. Held by whoever
+    /// asks; others wait for the answer.
+    pub documents_asked: moka::sync::Cache<ClientId, Arc<tokio::sync::Mutex<Option<Asked>>>>,
     /// New registrations.
     pub registrations: Shares,
+    /// Metadata documents that turn out to have changed when their clients ask for tokens.
+    pub document_changes: governor::DefaultDirectRateLimiter,
     pub refusals: RefusalsOnRecord,
     /// Passwords that are hashed at once: each takes 19 MiB and a core. Held by the hashing itself, which goes on when whoever
     /// asked for it goes away.
     pub password_permits: Arc<Semaphore>,
     /// Passwords that are hashed or wait to be.
     pub password_places: Semaphore,
-    pub fetch_permits: Semaphore,
+    pub fetch_permits: Arc<Semaphore>,
     /// Key sets of clients that are fetched at once: apart, so that no document keeps them from being had.
-    pub key_fetch_permits: Semaphore,
+    pub key_fetch_permits: Arc<Semaphore>,
+    /// What of both each host may have.
+    fetches_of_host: moka::sync::Cache<String, Arc<Semaphore>>,
     /// The sources where others write to the database too.
     pub sources: KnownSources,
     /// What becomes of each source's messages.
@@ -81,12 +98,17 @@ pub struct ClientKeys {
     pub read: Option<(Timestamp, Arc<JwkSet>)>,
 }
 
-/// What came of asking for a document.
+/// What came of asking for a metadata document.
+pub struct Asked {
+    pub at: Timestamp,
+    pub said: Result<SaidByDocument, OAuthError>,
+}
+
+/// What a metadata document says, and until when.
 #[derive(Clone)]
-pub enum Asked {
-    UnderWay,
-    Answered,
-    Refused(OAuthError),
+pub struct SaidByDocument {
+    pub metadata: ClientMetadata,
+    pub fresh_until: Timestamp,
 }
 
 /// What strangers may have us do: bounded for the whole installation, because no address says who somebody is and hosted clients
@@ -100,7 +122,6 @@ pub struct Shares {
 impl Shares {
     /// So many for all, as this quota has it for a number.
     pub(super) fn new(count: u32, quota: fn(NonZeroU32) -> governor::Quota) -> Shares {
-        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         Shares {
             all: governor::RateLimiter::direct(quota(at_least_one(count))),
             of_network: moka::sync::Cache::new(NETWORKS_MAX),
@@ -116,6 +137,10 @@ impl Shares {
         });
         is_within_share && self.all.check().is_ok()
     }
+}
+
+fn at_least_one(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
 }
 
 /// What has come within the second that is running, by the world's clock.
@@ -142,13 +167,17 @@ impl Memory {
             verified_tokens: Lately::new(VERIFIED_TOKENS_MAX),
             client_keys: moka::sync::Cache::new(CLIENT_KEYS_MAX),
             registrations: Shares::new(settings.registrations_per_minute_max, governor::Quota::per_minute),
+            document_changes: governor::RateLimiter::direct(governor::Quota::per_minute(at_least_one(
+                settings.registrations_per_minute_max,
+            ))),
             refusals: RefusalsOnRecord::new(settings.recorded_refusals_per_second_max),
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             client_keys_asked: moka::sync::Cache::new(CLIENT_KEYS_MAX),
             documents_asked: moka::sync::Cache::new(DOCUMENTS_MAX),
-            fetch_permits: Semaphore::new(FETCHES_MAX),
-            key_fetch_permits: Semaphore::new(FETCHES_MAX),
+            fetch_permits: Arc::new(Semaphore::new(FETCHES_MAX)),
+            key_fetch_permits: Arc::new(Semaphore::new(FETCHES_MAX)),
+            fetches_of_host: moka::sync::Cache::new(HOSTS_MAX),
             sources: KnownSources::default(),
             shapes: KnownShapes::default(),
             profile_requests: Rate::default(),
@@ -157,6 +186,13 @@ impl Memory {
             viewers: Arc::default(),
             readiness: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// One of these permits to fetch, within the share of the URL's host; `None` if either is used up. Held while it is fetched.
+    pub fn fetch_permit(&self, permits: &Arc<Semaphore>, url: &Url) -> Option<[OwnedSemaphorePermit; 2]> {
+        let share = || Arc::new(Semaphore::new(FETCHES_OF_HOST_MAX));
+        let of_host = self.fetches_of_host.get_with(url.host_str().unwrap_or_default().to_owned(), share);
+        Some([of_host.try_acquire_owned().ok()?, Arc::clone(permits).try_acquire_owned().ok()?])
     }
 
     /// What the network of an address may have taken in at once; `None` where the address says nothing of a network.

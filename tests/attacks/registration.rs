@@ -342,3 +342,17 @@ async fn cve_2025_66414_and_66416_a_rebound_name_reaches_no_mcp_server() -> io::
     assert!(answer.body.contains("read_notes"), "{answer:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_example_whose_credentials_cannot_be_read_does_not_go_on_without_asking() -> io::Result<()> {
+    // A server that took them for none would go on to this address, which is in use.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    for credentials in ["", "rsc_1", "rsc_1 secret"] {
+        let mut server = processes::example("protected_mcp_server");
+        server.args(["--address", &taken.local_addr()?.to_string()]).env("NOTES_CREDENTIALS", credentials);
+        let output = server.output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("<ID>:<SECRET>"), "{credentials:?}: {said}");
+    }
+    Ok(())
+}

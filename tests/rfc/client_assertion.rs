@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Agent, CALLBACK, Signer, Workload,
     agent::{Tokens, VERIFIER, claims},
-    each_engine,
+    each_engine, until,
     workload::{ASSERTION_TYPE, unsigned},
 };
 
@@ -224,6 +224,32 @@ async fn rfc7591_2_keys_may_be_fetched_and_trouble_there_costs_no_client() {
         deputy.later(10);
         deputy.web.answer(&uri, outbound::Answer::Unreachable);
         workload.present(&Signer::new().jwt(&workload.claims())).await.refused(503, "temporarily_unavailable");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rfc7591_2_keys_that_are_known_count_while_they_are_asked_for() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (signer, uri) = (Signer::new(), "https://workload.example/jwks".parse().expect("a URL"));
+        let jwks = signer.jwks();
+        let workload = Workload::registered(&deputy, "notes:read", json!(uri), signer).await;
+        deputy.web.answer(&uri, outbound::Answer::json(&jwks));
+        workload.prove(&workload.claims()).await.ok();
+        deputy.later(60);
+        deputy.web.answer(&uri, outbound::Answer::Silent);
+        let asked = deputy.web.calls().len();
+        let first = workload.claims_with("jti", json!("first"));
+        {
+            let first = std::pin::pin!(workload.prove(&first));
+            let is_asked = until(|| deputy.web.calls().len() == asked + 1);
+            futures_util::future::select(first, std::pin::pin!(is_asked)).await;
+            workload.prove(&workload.claims_with("jti", json!("second"))).await.ok();
+        }
+        // Whoever had them asked for has gone.
+        workload.prove(&workload.claims_with("jti", json!("third"))).await.ok();
+        assert_eq!(deputy.web.calls().len(), asked + 1, "hanging up gets nobody another try");
     })
     .await;
 }

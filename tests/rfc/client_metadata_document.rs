@@ -1,11 +1,14 @@
 //! [draft-ietf-oauth-client-id-metadata-document](https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/)
 
-use deputy::outbound;
+use std::sync::Arc;
+
+use deputy::{domain::client::ClientId, outbound};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, each_engine_with, workload::ASSERTION_TYPE,
+    Agent, Answer, CALLBACK, Installation, Person, Signer, agent::Tokens, each_engine, each_engine_with, until,
+    workload::ASSERTION_TYPE,
 };
 
 const ID: &str = "https://agent.example/client.json";
@@ -176,6 +179,98 @@ async fn cimd_4_4_http_says_how_long_a_document_is_fresh() {
         );
     })
     .await;
+}
+
+#[tokio::test]
+async fn cimd_4_4_a_host_that_says_nothing_is_asked_once_whoever_hangs_up() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        deputy.later(3601);
+        serve(&deputy, outbound::Answer::Silent);
+        let asked = deputy.web.calls().len();
+        let (id, memory) = (ClientId::parse(ID).expect("a client"), &deputy.world().memory);
+        // The cache has one, and so has whoever looks; the others are the one that asks, and those who wait for it.
+        let waiting = || memory.documents_asked.get(&id).map_or(0, |asking| Arc::strong_count(&asking) - 2);
+        let come = || tokio::spawn(deputy.http.get(agent.authorization_url("notes:read", &[])).send());
+        let crowd = [come(), come(), come()];
+        until(|| waiting() == 3 && deputy.web.calls().len() == asked + 1).await;
+        // Nobody waits for it who asks for a token.
+        agent.refresh(tokens.refresh_token()).await.ok();
+        crowd.iter().for_each(tokio::task::JoinHandle::abort);
+        until(|| waiting() == 1).await;
+        let late = come();
+        until(|| waiting() == 2).await;
+        assert_eq!(deputy.web.calls().len(), asked + 1, "hanging up gets nobody another try");
+        late.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cimd_4_4_who_asks_for_a_token_waits_for_no_document() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    serve(&deputy, outbound::Answer::json(&document(json!({}))));
+    let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    deputy.later(3601);
+    serve(&deputy, outbound::Answer::Silent);
+    let tokens = Tokens::of(agent.refresh(tokens.refresh_token()).await);
+    let fetches = &deputy.world().memory.fetch_permits;
+    let under_way = fetches.available_permits();
+    assert_eq!(deputy.web.calls().len(), 2);
+    agent.refresh(tokens.refresh_token()).await.ok();
+    assert_eq!((deputy.web.calls().len(), fetches.available_permits()), (2, under_way), "it is still asked, and only once");
+    until(|| fetches.available_permits() > under_way).await;
+}
+
+#[tokio::test]
+async fn cimd_4_4_a_document_that_changes_all_the_time_leaves_no_more_behind_than_registrations_may() {
+    let deputy = Installation::start_with("registrations_per_minute_max = 4\ntrusted_proxies = [\"127.0.0.1\"]\n").await;
+    deputy.resource().await;
+    let changed = |name: &str| serve_with(&deputy, StatusCode::OK, "no-store", &document(json!({"client_name": name})));
+    let agent = Agent::known(&deputy, ID);
+    let authorize = async |address: &str| {
+        let request = deputy.http.get(agent.authorization_url("notes:read", &[]));
+        Answer::of(request.header("x-forwarded-for", address)).await
+    };
+    changed("One");
+    authorize("192.0.2.1").await.ok();
+    changed("Two");
+    deputy.later(10);
+    authorize("192.0.2.2").await.refused_on_page(429, "registration.limit");
+    assert!(deputy.facts_of("client.changed.v1").await.is_empty());
+    authorize("198.51.100.1").await.ok();
+    authorize("192.0.2.2").await.ok();
+    assert_eq!((deputy.facts_of("client.changed.v1").await.len(), deputy.web.calls().len()), (1, 2));
+    // The same for those who ask for tokens, who go on with what is known.
+    for number in 0..20 {
+        changed(&format!("Number {number}"));
+        deputy.later(60);
+        agent.redeem("none", &[]).await.refused(400, "invalid_grant");
+    }
+    assert_eq!((deputy.facts_of("client.changed.v1").await.len(), deputy.web.calls().len()), (5, 22));
+}
+
+#[tokio::test]
+async fn cimd_4_4_a_slow_host_has_a_part_of_the_fetches_only() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    serve(&deputy, outbound::Answer::json(&document(json!({}))));
+    let silent = (0..4).map(|number| {
+        let id = format!("https://slow.example/{number}.json");
+        deputy.web.answer(&id.parse().expect("a URL"), outbound::Answer::Silent);
+        tokio::spawn(deputy.http.get(Agent::known(&deputy, &id).authorization_url("notes:read", &[])).send())
+    });
+    let silent: Vec<_> = silent.collect();
+    until(|| deputy.web.calls().len() == silent.len()).await;
+    let more = Agent::known(&deputy, "https://slow.example/more.json");
+    assert_eq!(refused(&deputy, &more, "server.busy").await, 503);
+    Person::new(&deputy, "nobody", "").open(&Agent::known(&deputy, ID).authorization_url("notes:read", &[])).await.page().ok();
+    silent.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

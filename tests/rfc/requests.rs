@@ -115,8 +115,8 @@ async fn rfc7591_3_1_a_registration_is_json() {
         assert_eq!(deputy.last_reason().await, "request.json", "{body}");
     }
     let wrong = send(&deputy, Method::POST, "/register", "application/json", "{\"redirect_uris\": 1}").await;
-    wrong.refused(400, "invalid_client_metadata");
-    assert_eq!(deputy.last_reason().await, "registration.metadata");
+    wrong.refused(400, "invalid_redirect_uri");
+    assert_eq!(deputy.last_reason().await, "registration.redirect_uri");
     let large = format!("{{\"client_name\": \"{}\"}}", "a".repeat(16 * 1024));
     send(&deputy, Method::POST, "/register", "application/json", &large).await.refused(413, "payload_too_large");
 }

@@ -28,6 +28,19 @@ pub use person::Person;
 pub use protected::Protected;
 pub use workload::{Signer, Workload};
 
+/// How long to look for something that is about to happen.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Waits for something that happens by itself.
+pub async fn until(has_happened: impl Fn() -> bool) {
+    let looking = async {
+        while !has_happened() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("it happens");
+}
+
 /// The resource that tests protect, as it spells itself.
 pub const RESOURCE: &str = "https://notes.example/mcp";
 /// A redirect URI that is not loopback, so that consent may be silent.

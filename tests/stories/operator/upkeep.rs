@@ -52,6 +52,31 @@ async fn a_client_that_nobody_uses_is_forgotten_unless_it_is_kept_out() {
 }
 
 #[tokio::test]
+async fn a_registration_that_is_asked_for_again_is_not_forgotten_before_its_person_has_made_up_their_mind() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let first = deputy.agent().await;
+        deputy.later(7 * DAY - 1);
+        let again = deputy.agent().await;
+        assert_eq!(again.client_id, first.client_id);
+        deputy.later(6 * DAY);
+        deputy.settle().await;
+        let ada = deputy.person("ada@example.com").await;
+        let code = again.code(&ada, "notes:read").await;
+        // A code that was not redeemed yet is no grant.
+        deputy.later(2 * DAY);
+        deputy.settle().await;
+        again.redeem(&code, &[]).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.facts_of("client.deleted.v1").await.len(), 0);
+        deputy.later(6 * DAY);
+        deputy.settle().await;
+        assert_eq!(deputy.facts_of("client.deleted.v1").await.len(), 1);
+        assert_ne!(deputy.agent().await.client_id, first.client_id);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn dead_grants_are_kept_for_a_season() {
     each_engine(async |deputy| {
         deputy.resource().await;
