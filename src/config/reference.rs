@@ -109,7 +109,7 @@ pub const KEYS: &[Key] = &[
         unit: "requests",
         default: "1024",
         form: Form::Whole { min: 1, max: 1_000_000 },
-        meaning: "How many requests are worked on at once; those beyond it are answered 503 with Retry-After.",
+        meaning: "How many requests are worked on at once, half of them waiting for a body; beyond it the answer is 503 with Retry-After.",
     },
     Key {
         name: "data_dir",
@@ -251,7 +251,7 @@ pub const KEYS: &[Key] = &[
         unit: "registrations",
         default: "60",
         form: Form::Whole { min: 1, max: 100_000 },
-        meaning: "How many new clients may register by themselves; from one network, a quarter of them.",
+        meaning: "How many new clients may register by themselves, or change their metadata document; from one network, a quarter of them.",
     },
     Key {
         name: "client_metadata_documents",

@@ -1,6 +1,6 @@
 //! Request bodies: read within a bound on size and time, and of the media type that the endpoint reads.
 
-use std::{pin::pin, time::Duration};
+use std::{error::Error, pin::pin, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -10,9 +10,10 @@ use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
+use super::arriving::Crowded;
 use crate::{
     domain::refusal::{
-        OAuthError, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
+        OAuthError, OVERLOADED, REQUEST_JSON, REQUEST_JSON_MEDIA_TYPE, REQUEST_MALFORMED, REQUEST_MEDIA_TYPE, REQUEST_TOO_LARGE,
     },
     events::ingest::place::Place,
 };
@@ -90,8 +91,18 @@ pub(crate) async fn placed(body: Body, bytes_max: usize, place: &mut Place<'_>) 
     .await
 }
 
-fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Unread {
-    if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::BrokeOff }
+fn unread(error: &(dyn Error + Send + Sync + 'static)) -> Unread {
+    if error.is::<LengthLimitError>() {
+        return Unread::TooLarge;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<Crowded>() {
+            return Unread::Refused(OVERLOADED);
+        }
+        cause = current.source();
+    }
+    Unread::BrokeOff
 }
 
 async fn in_time(reading: impl Future<Output = Result<Bytes, Unread>>) -> Result<Bytes, Unread> {

@@ -20,7 +20,7 @@ use futures_util::{
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{address, error::Refused, people, probes, producers};
+use super::{address, arriving::Arrivals, error::Refused, people, probes, producers};
 use crate::{
     domain::refusal::OVERLOADED,
     protocol::refusals::{self, RefusedRequest},
@@ -34,6 +34,8 @@ pub(crate) struct Admission {
     world: Arc<World>,
     /// How many requests may be worked on besides.
     places: Arc<Semaphore>,
+    /// Those among them whose body is waited for.
+    arrivals: Arc<Arrivals>,
 }
 
 /// A service behind an [`Admission`].
@@ -49,7 +51,9 @@ pub(crate) struct RequestId(pub(crate) TraceId);
 
 impl Admission {
     pub(crate) fn new(world: &Arc<World>) -> Admission {
-        Admission { world: Arc::clone(world), places: Arc::new(Semaphore::new(world.settings.requests_in_flight_max)) }
+        let requests_max = world.settings.requests_in_flight_max;
+        let (places, arrivals) = (Arc::new(Semaphore::new(requests_max)), Arc::new(Arrivals::new(requests_max)));
+        Admission { world: Arc::clone(world), places, arrivals }
     }
 }
 
@@ -89,6 +93,7 @@ where
         request.extensions_mut().insert(RequestId(trace.trace_id));
         let route = request.extensions().get::<MatchedPath>().cloned();
         let address = address::of(request.extensions(), request.headers(), &self.admission.world.settings);
+        let request = request.map(|body| self.admission.arrivals.counted(body, address));
         let answering = trace.cover(self.inner.call(request));
         let world = Arc::clone(&self.admission.world);
         Either::Right(Box::pin(async move {

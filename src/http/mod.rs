@@ -5,6 +5,8 @@
 pub(crate) mod error;
 /// From where a request comes.
 pub(crate) mod address;
+/// How many bodies are waited for.
+pub(crate) mod arriving;
 /// How bodies are read, within bounds.
 pub(crate) mod body;
 /// The files that the pages load.

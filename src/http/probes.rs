@@ -30,26 +30,36 @@ async fn healthz() -> Response {
     answer(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// A transaction can be had, so a request can be served. Anybody may ask, so it is found out once in a while, for all who ask then.
+/// Requests can be served. Anybody may ask, so it is found out once in a while, for all who ask then.
 async fn readyz(State(world): State<Arc<World>>) -> Response {
     let mut found = world.memory.readiness.lock().await;
     let now = world.now();
-    let is_ready = match *found {
+    let missing = match *found {
         // A clock that was set back finds it out anew.
-        Some((at, is_ready)) if at <= now && now.since(at) < READINESS_TTL => is_ready,
+        Some((at, missing)) if at <= now && now.since(at) < READINESS_TTL => missing,
         _ => {
-            let pinged = world.storage.ping().await;
-            if let Err(error) = &pinged {
-                tracing::warn!(%error, "not ready");
-            }
-            *found = Some((now, pinged.is_ok()));
-            pinged.is_ok()
+            let missing = missing(&world).await;
+            *found = Some((now, missing));
+            missing
         }
     };
-    match is_ready {
-        true => answer(StatusCode::OK, &json!({"status": "ready"})),
-        false => answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable", "part": "storage"})),
+    match missing {
+        None => answer(StatusCode::OK, &json!({"status": "ready"})),
+        Some(part) => answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable", "part": part})),
     }
+}
+
+/// What cannot be had, though no request is served without it.
+async fn missing(world: &World) -> Option<&'static str> {
+    if let Err(error) = world.storage.ping().await {
+        tracing::warn!(%error, "not ready: no transaction can be had");
+        return Some("storage");
+    }
+    if let Err(error) = world.log.try_out().await {
+        tracing::warn!(%error, "not ready: the log cannot be written");
+        return Some("log");
+    }
+    None
 }
 
 async fn metrics() -> Response {

@@ -121,6 +121,13 @@ pub trait Log: Send + Sync {
     /// `Unavailable` if a file could not be deleted; the next call tries again.
     fn retain(&self, now: Timestamp) -> Answer<usize>;
 
+    /// Whether this node can append, as far as another node could where this one cannot: what the last write met, and after trouble
+    /// another try, which leaves no record.
+    ///
+    /// # Errors
+    /// What an append would answer.
+    fn try_out(&self) -> Answer<()>;
+
     /// Makes everything that is queued durable, answers it, and takes nothing more.
     fn close(&self) -> Answer<()>;
 

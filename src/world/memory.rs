@@ -85,8 +85,8 @@ pub struct Memory {
     ingest_shares: moka::sync::Cache<IpAddr, Arc<Semaphore>>,
     /// Who looks on as events come in.
     pub viewers: Arc<Viewers>,
-    /// Whether a transaction could be had, and when that was found out. Whoever asks meanwhile waits for the same answer.
-    pub readiness: tokio::sync::Mutex<Option<(Timestamp, bool)>>,
+    /// What was missing to serve requests, if anything, and when that was found out. Whoever asks meanwhile waits for the same answer.
+    pub readiness: tokio::sync::Mutex<Option<(Timestamp, Option<&'static str>)>>,
 }
 
 /// The keys at a client's `jwks_uri`.

@@ -1,29 +1,20 @@
 //! Promise 12: when something we need is down we say so, and never with an error that makes a client throw its credentials away.
 
-use std::time::Duration;
-
 use deputy::outbound;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine, each_engine_with};
+use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine, each_engine_with, until};
 
 /// Documents that are fetched at once.
 const FETCHES_MAX: usize = 16;
 /// How often to look for a full house.
 const LOOKS_MAX: u32 = 10_000;
-/// How long to look for something that is about to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn until(has_happened: impl Fn() -> bool) {
-    let looking = async {
-        while !has_happened() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.expect("it happens");
-}
-
 fn is_transient(answer: &Answer) -> bool {
     answer.status == 503 && answer.header("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable"
 }
@@ -131,6 +122,56 @@ async fn too_many_requests_at_once_are_told_to_browsers_too() {
     };
     futures_util::future::join(agent.refresh(tokens.refresh_token()), looking).await;
     Tokens::of(agent.refresh(tokens.refresh_token()).await);
+}
+
+/// A token request that comes through a proxy and of whose body the last byte is missing.
+async fn unfinished(deputy: &Installation, address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(deputy.address()).await.expect("it listens");
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 12";
+    let head = format!("POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: {address}\r\n{form}\r\n\r\n");
+    stream.write_all(format!("{head}grant_type=").as_bytes()).await.expect("it reads");
+    stream
+}
+
+/// What is answered before the request is finished, and the connection.
+async fn answered(mut stream: TcpStream) -> (String, TcpStream) {
+    let mut told = [0; 12];
+    stream.read_exact(&mut told).await.expect("it answers");
+    (String::from_utf8_lossy(&told).into_owned(), stream)
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_takes_nobodys_place() {
+    let deputy = Installation::start_with("requests_in_flight_max = 8\ntrusted_proxies = [\"127.0.0.1\"]\n").await;
+    let (mut slow, mut refused) = (FuturesUnordered::new(), 0);
+    let crowd =
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "198.51.100.2", "198.51.100.3", "203.0.113.1", "203.0.113.2"];
+    for address in crowd {
+        slow.push(answered(unfinished(&deputy, address).await));
+    }
+    // Of eight places four are for those whose bodies are waited for, and two of these for one network.
+    while refused < crowd.len() - 4 {
+        let (told, _) = slow.next().await.expect("somebody finds no place");
+        assert_eq!(told, "HTTP/1.1 503");
+        refused += 1;
+    }
+    deputy.get("/jwks").await.ok();
+    let late = answered(unfinished(&deputy, "203.0.113.9").await).await;
+    assert_eq!(late.0, "HTTP/1.1 503", "no more of them are waited for");
+    drop(slow);
+    // Whoever waited has gone, which is noticed at some time.
+    let mut finished = late;
+    for _ in 0..LOOKS_MAX {
+        if finished.0 != "HTTP/1.1 503" {
+            break;
+        }
+        let mut stream = unfinished(&deputy, "203.0.113.9").await;
+        stream.write_all(b"x").await.expect("it reads");
+        finished = answered(stream).await;
+    }
+    let mut told = String::new();
+    finished.1.read_to_string(&mut told).await.expect("it answers");
+    assert!(told.contains("unsupported_grant_type"), "it is read: {told}");
 }
 
 #[tokio::test]
@@ -252,6 +293,16 @@ async fn whether_it_is_ready_is_found_out_once_a_second() {
         assert!(is_ready().await);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_node_whose_log_cannot_be_written_is_not_ready() {
+    let deputy = Installation::start().await;
+    deputy.get("/readyz").await.ok();
+    deputy.later(1);
+    deputy.world().log.close().await.expect("the log closes");
+    let answer = deputy.get("/readyz").await;
+    assert_eq!((answer.status.as_u16(), answer.text("part")), (503, "log".to_owned()));
 }
 
 /// Whoever asks for nothing but refusals has them counted; what others are refused meanwhile is on record all the same.

@@ -29,6 +29,7 @@ use super::disk::Disk;
 use super::{APPEND_BYTES_MAX, Answer, Batch, Claim, Cursor, Log, LogError, Position, Record, TopicSettings, check_topic};
 use crate::domain::time::Timestamp;
 use cursors::Cursors;
+use futures_util::future::try_join_all;
 use queue::{Queue, Request};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -213,6 +214,15 @@ impl Log for Embedded {
     fn retain(&self, now: Timestamp) -> Answer<usize> {
         let limited: Vec<_> = self.settings.topics.iter().map(|(name, topic)| (self.topic(name), topic.retention)).collect();
         aside(move || limited.iter().map(|(topic, retention)| topic.retain(retention, now)).sum())
+    }
+
+    fn try_out(&self) -> Answer<()> {
+        if self.queue.is_closed() {
+            return at_once(Err(LogError::Closed));
+        }
+        // A frame without records is written and synced as any other.
+        let tries: Vec<_> = self.queue.troubled().iter().map(|topic| self.push(topic, Vec::new(), None)).collect();
+        Box::pin(async move { try_join_all(tries).await.map(|_| ()) })
     }
 
     fn close(&self) -> Answer<()> {

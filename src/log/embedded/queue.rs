@@ -4,7 +4,7 @@
 
 use super::super::{Cursor, LogError, Position, Record};
 use super::topic::Topic;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ pub(super) struct Request {
 
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// The topics whose last write failed.
+    troubled: Mutex<BTreeSet<String>>,
     changed: Condvar,
     bytes_max: usize,
 }
@@ -52,7 +54,7 @@ impl Waiting {
 
 impl Queue {
     pub(super) fn new(bytes_max: usize) -> Queue {
-        Queue { waiting: Mutex::default(), changed: Condvar::new(), bytes_max }
+        Queue { waiting: Mutex::default(), troubled: Mutex::default(), changed: Condvar::new(), bytes_max }
     }
 
     /// Puts a request in line.
@@ -105,6 +107,25 @@ impl Queue {
         }
         waiting.bytes -= bytes;
         Some(waiting.requests.drain(..count).collect())
+    }
+
+    /// Notes what became of a batch.
+    pub(super) fn tell_outcome(&self, topic: &str, is_written: bool) {
+        let mut troubled = self.troubled.lock().expect("no holder of this lock panics");
+        if !is_written {
+            troubled.insert(topic.to_owned());
+        } else if !troubled.is_empty() {
+            troubled.remove(topic);
+        }
+    }
+
+    /// The topics whose last write failed.
+    pub(super) fn troubled(&self) -> BTreeSet<String> {
+        self.troubled.lock().expect("no holder of this lock panics").clone()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting().is_closed
     }
 
     /// Nothing more is taken in.

@@ -66,6 +66,7 @@ impl Writer {
                     continue;
                 }
                 let outcome = self.write(&topic, &requests);
+                queue.tell_outcome(&topic.name, outcome.is_ok());
                 let (mut positions, error) = match outcome {
                     Ok(positions) => (positions.into_iter(), LogError::Closed),
                     Err(error) => (Vec::new().into_iter(), error),

@@ -229,6 +229,12 @@ impl Log for Kafka {
         Box::pin(std::future::ready(Ok(0)))
     }
 
+    fn try_out(&self) -> Answer<()> {
+        // Trouble of the brokers is every node's: to send its requests to another one would help nobody.
+        let is_closed = self.cluster.is_closed.load(Ordering::SeqCst);
+        Box::pin(std::future::ready(if is_closed { Err(LogError::Closed) } else { Ok(()) }))
+    }
+
     fn close(&self) -> Answer<()> {
         let was_closed = self.cluster.is_closed.swap(true, Ordering::SeqCst);
         let (appends, claims, groups) = (self.appends.clone(), self.claims.clone(), self.groups.clone());

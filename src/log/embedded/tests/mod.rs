@@ -345,3 +345,24 @@ async fn the_real_disk_keeps_it_and_lets_one_process_in() {
     assert_eq!(log.bounds(TOPIC, 0).await, Ok((0, 50)));
     assert_eq!(log.read(TOPIC, 0, 49, 1).await.expect("read").entries.len(), 1);
 }
+
+#[tokio::test]
+async fn a_log_that_met_trouble_says_so_until_it_can_write_again() {
+    let disk = SimulatedDisk::new(1);
+    let log = open(&disk);
+    append(&log, "first").await.expect("appended");
+    let (syncs, operations) = (disk.syncs(), 0..1_000);
+    assert_eq!((log.try_out().await, disk.syncs()), (Ok(()), syncs), "nothing is written while all is well");
+    disk.fail(operations);
+    append(&log, "lost").await.expect_err("the disk fails");
+    log.try_out().await.expect_err("it still does");
+    disk.fail(0..0);
+    assert_eq!(log.try_out().await, Ok(()));
+    append(&log, "second").await.expect("appended");
+    assert_eq!(texts(&log).await, ["first", "second"], "a try leaves no record");
+    drop(log);
+    let log = open(&disk);
+    assert_eq!(texts(&log).await, ["first", "second"]);
+    log.close().await.expect("it closes");
+    assert_eq!(log.try_out().await, Err(LogError::Closed));
+}
