@@ -118,7 +118,7 @@ async fn an_app_that_may_come_back_unasked_is_listed_until_it_is_ended() {
         assert_eq!(deputy.facts_of("grant.ended.v1").await.len(), 1);
 
         let account = ada.open("/account").await.page();
-        assert_eq!(fields(&account, "client"), [agent.client_id.clone()], "{}", account.body);
+        assert_eq!(fields(&account, "client"), std::slice::from_ref(&agent.client_id), "{}", account.body);
         for told in ["Write and change your notes", "may come back without asking you"] {
             assert!(account.body.contains(told), "{told}: {}", account.body);
         }

@@ -108,7 +108,7 @@ async fn grants_end_with_their_consent() {
 
 #[tokio::test]
 async fn however_many_grants_there_are_all_end() {
-    each_engine(async |mut deputy| {
+    each_engine(async |deputy| {
         deputy.resource().await;
         set_rule(&deputy, json!({"revoke_at": 50})).await;
         let [agent, _] = registered(&deputy).await;
