@@ -6,7 +6,8 @@
 //! share a database and each has a log (what one has labelled, no other touches), and where they share the log too: then the lease
 //! lets one of them relay, and the claim to the cursor makes the append of one that slept through the end of its lease void.
 //!
-//! What was labelled with a log that another one has taken the place of goes to that one: the stage that reads on takes the label back.
+//! What was labelled with another log than the one that is read goes to that one when its reading begins: the stage that reads on takes
+//! the labels back.
 //! Batch numbers are random, and only the one in the cursor is forgotten: a process with an old cursor can label rows, and lose none.
 
 use std::time::Duration;

@@ -75,6 +75,8 @@ pub async fn adopt(tx: &mut Tx, offered: &Offered, now: Timestamp) -> Result<Ado
     if !offered.is_restored && former.is_none_or(|former| former.log == offered.log) {
         let adopted = former.unwrap_or(EventLog { log: offered.log, base: 0 });
         if former.is_none() {
+            // One may have been given facts, and lost, before any was read.
+            outbox::take_back_from_others(tx, offered.log).await?;
             note(tx, adopted, offered, now).await?;
         }
         return Ok(Adopted::AsBefore(adopted));
@@ -83,10 +85,8 @@ pub async fn adopt(tx: &mut Tx, offered: &Offered, now: Timestamp) -> Result<Ado
         for cursor in &cursors {
             leave(tx, former, cursor).await?;
         }
-        if former.log != offered.log {
-            outbox::take_back(tx, former.log).await?;
-        }
     }
+    outbox::take_back_from_others(tx, offered.log).await?;
     // One more than was ever a cursor: whoever wakes up late with one of before moves nothing.
     let behind_all = cursors.iter().map(|cursor| cursor.until + 1).max().unwrap_or(0);
     let adopted = EventLog { log: offered.log, base: behind_all };

@@ -41,22 +41,82 @@ pub async fn find_own(
     tx.row(sql, &[client.as_str().into(), resource.as_str().into(), (&scopes).into(), lasts_until.0.into()], read).await
 }
 
-/// A person's live grants, the last used first.
-pub async fn list_live_of(tx: &mut Tx, person: Id<PersonKind>, now: Timestamp) -> Result<Vec<Grant>, StorageError> {
+/// A page of a person's live grants in the order of their identifiers, after `after`, of one client if named.
+pub async fn live_of_person(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: Option<&ClientId>,
+    after: &str,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
                       refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
-               WHERE person = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY used_at DESC LIMIT 500";
+               WHERE person = $1 AND ($2 = '' OR client = $2) AND id > $3 AND ended_at IS NULL AND expires_at > $4 \
+               ORDER BY id LIMIT $5";
+    let (person, client) = (person.to_string(), client.map_or("", ClientId::as_str));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.rows(sql, &[(&person).into(), client.into(), after.into(), now.0.into(), limit.into()], read).await
+}
+
+/// A client at a resource, and all the live grants together by which it acts there for one person.
+pub struct App {
+    pub client: ClientId,
+    pub resource: Option<ResourceIdentifier>,
+    pub created_at: Timestamp,
+    pub used_at: Timestamp,
+    /// Until when one of them can be refreshed, if any can.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// When the last of those that can be refreshed ends by itself.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// The apps that hold live grants of a person, the last used first. A person allows each by hand, so they stay few.
+pub async fn apps_of(tx: &mut Tx, person: Id<PersonKind>, now: Timestamp) -> Result<Vec<App>, StorageError> {
+    let sql = "SELECT client, resource, MIN(created_at), MAX(used_at), MAX(refresh_expires_at), \
+                      MAX(CASE WHEN refresh_expires_at > $2 THEN expires_at END) FROM grants \
+               WHERE person = $1 AND ended_at IS NULL AND expires_at > $2 \
+               GROUP BY client, resource ORDER BY MAX(used_at) DESC LIMIT 500";
+    let read = |row: &Row<'_>| {
+        Ok(App {
+            client: row.client_id(0)?,
+            resource: row.resource_identifier_or_null(1)?,
+            created_at: row.timestamp(2)?,
+            used_at: row.timestamp(3)?,
+            refresh_expires_at: row.timestamp_or_null(4)?,
+            ends_at: row.timestamp_or_null(5)?,
+        })
+    };
     tx.rows(sql, &[(&person.to_string()).into(), now.0.into()], read).await
 }
 
-/// Which clients, each at which resource ('' is none), the person has allowed something after `given_after`.
-pub async fn consented_since(
+/// What an app may do by those of its live grants that can be refreshed, or were used after `used_after`.
+pub async fn scopes_of_app(
+    tx: &mut Tx,
+    person: Id<PersonKind>,
+    client: &ClientId,
+    resource: Option<&ResourceIdentifier>,
+    used_after: Timestamp,
+    now: Timestamp,
+) -> Result<Scopes, StorageError> {
+    let sql = "SELECT DISTINCT scopes FROM grants WHERE person = $1 AND client = $2 AND COALESCE(resource, '') = $3 \
+               AND ended_at IS NULL AND expires_at > $4 AND (refresh_expires_at > $4 OR used_at > $5) LIMIT 500";
+    let (person, resource) = (person.to_string(), resource.map_or("", ResourceIdentifier::as_str));
+    let values = [(&person).into(), client.as_str().into(), resource.into(), now.0.into(), used_after.0.into()];
+    let all = tx.rows(sql, &values, |row| row.scopes(0)).await?;
+    Ok(all.iter().fold(Scopes::default(), |sum, scopes| sum.union(scopes)))
+}
+
+/// What a person allowed after `given_after` and nothing has put in doubt since, by client and resource; the last given first.
+pub async fn consents_of(
     tx: &mut Tx,
     person: Id<PersonKind>,
     given_after: Timestamp,
-) -> Result<Vec<(ClientId, String)>, StorageError> {
-    let sql = "SELECT client, resource FROM consents WHERE person = $1 AND given_at > $2";
-    tx.rows(sql, &[(&person.to_string()).into(), given_after.0.into()], |row| Ok((row.client_id(0)?, row.text(1)?))).await
+) -> Result<Vec<(ClientId, Option<ResourceIdentifier>, Consent)>, StorageError> {
+    let sql = "SELECT scopes, given_at, client_hash, doubt, client, NULLIF(resource, '') FROM consents \
+               WHERE person = $1 AND given_at > $2 AND doubt IS NULL ORDER BY given_at DESC LIMIT 500";
+    let read = |row: &Row<'_>| Ok((row.client_id(4)?, row.resource_identifier_or_null(5)?, read_consent(row)?));
+    tx.rows(sql, &[(&person.to_string()).into(), given_after.0.into()], read).await
 }
 
 /// Some of the live grants by which a client acts for a person at a resource, at most `limit`, to be ended one by one.

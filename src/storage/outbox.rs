@@ -29,9 +29,10 @@ pub async fn forget(tx: &mut Tx, log: i64, batch: i64) -> Result<u64, StorageErr
     tx.exec("DELETE FROM outbox WHERE log = $1 AND batch = $2", &[log.into(), batch.into()]).await
 }
 
-/// Takes back what was given to a log that is gone: another one is to have it. What that log has of it already, dedup knows by its id.
-pub async fn take_back(tx: &mut Tx, log: i64) -> Result<u64, StorageError> {
-    tx.exec("UPDATE outbox SET log = NULL, batch = NULL WHERE log = $1", &[log.into()]).await
+/// Takes back what was given to any other log than the one that is read from now on, which is to have it. What that one has of it
+/// already, dedup knows by its id.
+pub async fn take_back_from_others(tx: &mut Tx, log: i64) -> Result<u64, StorageError> {
+    tx.exec("UPDATE outbox SET log = NULL, batch = NULL WHERE log <> $1", &[log.into()]).await
 }
 
 /// Whether facts wait.

@@ -286,3 +286,27 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_writing_broke_off_is_made_anew() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let (path, draft) = (folder.path().join("master.key"), folder.path().join("master.draft"));
+        std::fs::write(&draft, "").expect("it is ours");
+        let key = new_master_key(path.clone()).expect("what a crash left stands in nobody's way");
+        let written = config::master_key(&std::fs::read_to_string(&path).expect("it is there")).expect("it is whole");
+        assert!(written.reveal() == key.reveal() && !draft.exists());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_written_whole_is_not_there() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let path = folder.path().join("master.key");
+        // What stands in the way of the draft does so as a full disk would.
+        std::fs::create_dir(folder.path().join("master.draft")).expect("it is ours");
+        assert!(new_master_key(path.clone()).is_err() && !path.exists());
+    }
+}

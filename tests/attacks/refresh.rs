@@ -303,6 +303,6 @@ async fn a_refresh_dies_with_its_resource_and_of_old_age() {
 /// Ends the first of the person's connected apps, on their page.
 async fn withdraw(person: &Person<'_>) {
     let page: Answer = person.open("/account").await.page();
-    let (seal, grant) = (field(&page, "seal"), field(&page, "grant"));
-    person.submit("/account/apps/end", &[("seal", &seal), ("grant", &grant)]).await.page();
+    let form = ["seal", "client", "resource"].map(|name| (name, field(&page, name)));
+    person.submit("/account/apps/end", &form.each_ref().map(|(name, value)| (*name, value.as_str()))).await.page();
 }

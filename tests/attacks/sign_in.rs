@@ -161,7 +161,7 @@ async fn cve_2022_3916_another_user_in_the_same_browser_has_nothing_of_the_first
         let grace = deputy.person("grace").await;
         let tokens = agent.authorize(&ada, "notes:read").await;
         let account = ada.open("/account").await.page();
-        let (seal, grant) = (field(&account, "seal"), field(&account, "grant"));
+        let [seal, client, resource] = ["seal", "client", "resource"].map(|name| field(&account, name));
         ada.submit("/sign-out", &[("seal", &seal)]).await.page().ok();
         let page = ada.open("/sign-in").await.page();
         let form = [("seal", &*field(&page, "seal")), ("login", "grace"), ("password", &grace.password)];
@@ -169,8 +169,9 @@ async fn cve_2022_3916_another_user_in_the_same_browser_has_nothing_of_the_first
         assert!(account.body.contains("Nothing acts for you"), "{}", account.body);
 
         let own_seal = field(&account, "seal");
-        ada.submit("/account/apps/end", &[("seal", &*seal), ("grant", &*grant)]).await.page().refused_on_page(400, "form.foreign");
-        ada.submit("/account/apps/end", &[("seal", &*own_seal), ("grant", &*grant)]).await.page().ok();
+        let form = |seal| [("seal", seal), ("client", &*client), ("resource", &*resource)];
+        ada.submit("/account/apps/end", &form(&seal)).await.page().refused_on_page(400, "form.foreign");
+        ada.submit("/account/apps/end", &form(&own_seal)).await.page().ok();
         assert!(deputy.facts_of("grant.ended.v1").await.is_empty(), "it is not hers to end");
         let refreshed = agent.refresh(tokens.refresh_token()).await.ok();
         assert_eq!(claims(&refreshed.text("access_token"))["sub"], tokens.claims()["sub"]);

@@ -134,8 +134,9 @@ impl Simulation {
                 page = self.sign_in(person, &page).await?;
             }
         }
-        let id = self.model.grants[grant].id.to_string();
-        let form = [("seal", field(&page, "seal")), ("grant", id)];
+        let ended = &self.model.grants[grant];
+        let (client, resource) = (&self.model.clients[ended.client].id, self.model.resources[ended.resource].identifier);
+        let form = [("seal", field(&page, "seal")), ("client", client.clone()), ("resource", resource.to_owned())];
         let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
         let request = self.model.people[person].browser.form("/account/apps/end", &form);
         let answers = self.machine.serve(std::slice::from_ref(&request), fault.as_ref()).await;

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::{
     Agent, Answer, Installation, RESOURCE, each_engine,
     person::{field, fields},
+    state::authorize_again,
 };
 
 #[tokio::test]
@@ -41,7 +42,8 @@ async fn a_person_sees_who_asks_narrows_and_ends_it() {
         // Allowed before, so not asked again; until it is ended.
         let silent = agent.authorization_url("notes:read", &[]);
         ada.open(&silent).await.parameter("code").expect("a code");
-        let form = [("seal", &*field(&account, "seal")), ("grant", &*field(&account, "grant"))];
+        let form = ["seal", "client", "resource"].map(|name| (name, field(&account, name)));
+        let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
         let page = ada.submit("/account/apps/end", &form).await.page().ok();
         assert!(page.body.contains("Nothing acts for you"), "{}", page.body);
         agent.refresh(&tokens.text("refresh_token")).await.refused(400, "invalid_grant");
@@ -70,15 +72,15 @@ async fn an_app_is_one_card_and_ended_as_a_whole_while_others_stay() {
         let second = one.authorize(&ada, "notes:write").await;
         service.client_credentials(&[]).await.ok();
         let account = ada.open("/account").await.page();
-        let cards = fields(&account, "grant");
-        let newest = second.claims()["gid"].as_str().expect("a grant").to_owned();
-        assert_eq!((cards.len(), &cards[0]), (2, &newest), "the last used first: {}", account.body);
+        let cards = fields(&account, "client");
+        assert_eq!(cards, [one.client_id.clone(), two.client_id.clone()], "the last used first: {}", account.body);
         let card = account.body.split("<li class=\"card\">").nth(1).expect("a card");
         for told in ["Read your notes", "Write and change your notes", "today at 08:00 UTC", "today at 08:02 UTC"] {
             assert!(card.contains(told), "what it may do in all, since when, and when it last did: {card}");
         }
-        let page = ada.submit("/account/apps/end", &[("seal", &field(&account, "seal")), ("grant", &cards[0])]).await.page().ok();
-        assert_eq!(fields(&page, "grant"), cards[1..], "{}", page.body);
+        let form = [("seal", &*field(&account, "seal")), ("client", &cards[0]), ("resource", RESOURCE)];
+        let page = ada.submit("/account/apps/end", &form).await.page().ok();
+        assert_eq!(fields(&page, "client"), cards[1..], "{}", page.body);
         for ended in [&first, &second] {
             one.refresh(ended.refresh_token()).await.refused(400, "invalid_grant");
         }
@@ -86,6 +88,48 @@ async fn an_app_is_one_card_and_ended_as_a_whole_while_others_stay() {
         two.refresh(kept.refresh_token()).await.ok();
         let asked = ada.open(&one.authorization_url("notes:read", &[])).await.page();
         assert!(asked.body.contains("name=\"decision\""), "it has to ask again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn however_often_an_app_authorizes_it_hides_no_other() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, quiet) = (deputy.person("ada").await, deputy.agent().await);
+        quiet.authorize(&ada, "notes:read").await;
+        deputy.later(60);
+        let busy = Agent::register(&deputy, json!({"client_name": "Busy", "grant_types": ["authorization_code"]})).await;
+        let tokens = busy.authorize(&ada, "notes:read").await;
+        authorize_again(&deputy.world().storage, tokens.claims()["gid"].as_str().expect("a grant"), 500).await;
+        let account = ada.open("/account").await.page();
+        assert_eq!(fields(&account, "client"), [busy.client_id.clone(), quiet.client_id.clone()], "{}", account.body);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_app_that_may_come_back_unasked_is_listed_until_it_is_ended() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        let (ada, agent) = (deputy.person("ada").await, deputy.agent().await);
+        let tokens = agent.authorize(&ada, "notes:read notes:write").await;
+        agent.post("/revoke", &[("token", tokens.refresh_token())], &[]).await.ok();
+        assert_eq!(deputy.facts_of("grant.ended.v1").await.len(), 1);
+
+        let account = ada.open("/account").await.page();
+        assert_eq!(fields(&account, "client"), std::slice::from_ref(&agent.client_id), "{}", account.body);
+        for told in ["Write and change your notes", "may come back without asking you"] {
+            assert!(account.body.contains(told), "{told}: {}", account.body);
+        }
+        let silent = agent.authorization_url("notes:read", &[("prompt", "none")]);
+        ada.open(&silent).await.parameter("code").expect("a code");
+
+        let form = ["seal", "client", "resource"].map(|name| (name, field(&account, name)));
+        let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let page = ada.submit("/account/apps/end", &form).await.page().ok();
+        assert!(page.body.contains("Nothing acts for you"), "{}", page.body);
+        assert_eq!(ada.open(&silent).await.parameter("error").as_deref(), Some("consent_required"));
     })
     .await;
 }
@@ -141,7 +185,7 @@ async fn nobody_does_anything_without_signing_in_and_a_form_of_ours() {
         }
         ada.sign_in().await.ok();
         for path in paths.into_iter().chain(["/sign-out", "/sign-in"]) {
-            let nothing = [("seal", ""), ("decision", "allow"), ("grant", "gra_x"), ("session", "ses_x")];
+            let nothing = [("seal", ""), ("decision", "allow"), ("client", "cli_x"), ("session", "ses_x")];
             ada.submit(path, &nothing).await.page().refused_on_page(400, "form.expired");
             assert_eq!(deputy.last_reason().await, "form.expired");
         }
@@ -165,7 +209,7 @@ async fn what_is_no_choice_on_the_page_is_refused() {
         let seal = field(&consent, "seal");
         ada.submit("/consent", &[("seal", &seal)]).await.page().refused_on_page(400, "request.parameter_missing");
         let account = field(&ada.open("/account").await.page(), "seal");
-        for (path, name) in [("/account/apps/end", "grant"), ("/account/sessions/end", "session")] {
+        for (path, name) in [("/account/apps/end", "resource"), ("/account/sessions/end", "session")] {
             let answer = ada.submit(path, &[("seal", &*account), (name, "nonsense")]).await.page();
             answer.refused_on_page(400, "request.parameter_missing");
         }

@@ -333,25 +333,54 @@ async fn guesses_side_by_side_are_all_counted() {
 #[tokio::test]
 async fn guessing_is_slowed_for_the_address_whatever_the_account() {
     each_engine_with("trusted_proxies = [\"127.0.0.1\"]", async |deputy| {
-        let sign_in = async |address: &str, login: &str| {
-            let page = Person::new(&deputy, "", "").open("/sign-in").await.page();
-            let browser = page.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
-            let form = [("seal", &*field(&page, "seal")), ("login", login), ("password", "a wrong password")];
-            let request = deputy.http.post(format!("{}/sign-in", deputy.issuer)).form(&form);
-            // What stands left of the proxy's own entry is the guesser's invention.
-            let forwarded = format!("{}, {address}", invented_address(login));
-            Answer::of(request.header("cookie", browser).header("x-forwarded-for", forwarded)).await
-        };
+        let ada = deputy.person("ada").await;
+        let guess = async |address: &str, login: &str| sign_in_from(&deputy, address, login, "a wrong password").await;
         for place in 0..50 {
-            sign_in("198.51.100.7", &format!("nobody{place}")).await.refused_on_page(403, "sign_in.wrong");
+            guess("198.51.100.7", &format!("nobody{place}")).await.refused_on_page(403, "sign_in.wrong");
         }
         let counted = async || counted_attempts(&deputy.world().storage).await;
         let before = counted().await;
-        sign_in("198.51.100.7", "nobody-else").await.refused_on_page(429, "sign_in.slowed");
+        guess("198.51.100.7", "nobody-else").await.refused_on_page(429, "sign_in.slowed");
         assert_eq!(counted().await, before, "whoever is told to wait leaves nothing behind");
-        sign_in("198.51.100.8", "nobody-else").await.refused_on_page(403, "sign_in.wrong");
+        guess("198.51.100.8", "nobody-else").await.refused_on_page(403, "sign_in.wrong");
+
+        deputy.later(600);
+        for _ in 0..3 {
+            let answer = sign_in_from(&deputy, "198.51.100.7", &ada.login, &ada.password).await;
+            assert_eq!(answer.status, 303, "{answer:?}");
+        }
+        guess("198.51.100.7", "one").await.refused_on_page(403, "sign_in.wrong");
+        guess("198.51.100.7", "two").await.refused_on_page(429, "sign_in.slowed");
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_guesses_keeps_the_owner_of_an_account_out_in_their_own_network_only() {
+    each_engine_with("trusted_proxies = [\"127.0.0.1\"]", async |deputy| {
+        let ada = deputy.person("ada").await;
+        for place in 1..=5 {
+            let guess = sign_in_from(&deputy, &format!("198.51.100.{place}"), "ada", "a wrong password").await;
+            guess.refused_on_page(403, "sign_in.wrong");
+        }
+        sign_in_from(&deputy, "198.51.100.6", "ada", "a wrong password").await.refused_on_page(429, "sign_in.slowed");
+        let answer = sign_in_from(&deputy, "192.0.2.9", "ada", &ada.password).await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        let guess = sign_in_from(&deputy, "198.51.100.7", "ada", "a wrong password").await;
+        guess.refused_on_page(429, "sign_in.slowed");
+    })
+    .await;
+}
+
+/// Somebody at this address signs in, at a browser of their own.
+async fn sign_in_from(deputy: &Installation, address: &str, login: &str, password: &str) -> Answer {
+    let page = Person::new(deputy, "", "").open("/sign-in").await.page();
+    let browser = page.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a cookie").to_owned();
+    let form = [("seal", &*field(&page, "seal")), ("login", login), ("password", password)];
+    let request = deputy.http.post(format!("{}/sign-in", deputy.issuer)).form(&form);
+    // What stands left of the proxy's own entry is the guesser's invention.
+    let forwarded = format!("{}, {address}", invented_address(login));
+    Answer::of(request.header("cookie", browser).header("x-forwarded-for", forwarded)).await
 }
 
 /// Another address for each login.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use deputy::storage::{Storage, StorageError};
+use deputy::{
+    domain::{grant::Grant, id::Id},
+    storage::{Storage, StorageError, grants},
+};
 
 use super::Installation;
 
@@ -73,6 +76,22 @@ impl Installation {
         lines.extend(digests.into_iter().map(|digest| format!("digest {digest:02x?}")));
         lines
     }
+}
+
+/// As if the app that got this grant had authorized so many times more; their identifiers come before its own.
+pub async fn authorize_again(storage: &Storage, grant: &str, times: u16) {
+    let id = grant.parse().expect("a grant's identifier");
+    let write = storage.write(move |tx| {
+        Box::pin(async move {
+            let grant = grants::find(tx, id).await?.expect("it was made");
+            for number in 1..=times {
+                let id = Id::from_bytes(u128::from(number).to_be_bytes());
+                grants::insert(tx, &Grant { id, ..grant.clone() }).await?;
+            }
+            Ok::<_, StorageError>(())
+        })
+    });
+    write.await.expect("storage can be written");
 }
 
 /// Of how many accounts and addresses tries are counted.

@@ -1,8 +1,11 @@
 //! What is done about a risk, where an operator says so: an agent is suspended; what a person granted rests, or ends.
 //!
-//! Rows are taken in the order in which a person's own end takes them, grants before consents, so that neither waits for the other.
+//! Rows are taken in the order in which a person's own end takes them, consents before grants, so that neither waits for the other.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use super::{Judge, States};
 use crate::{
@@ -17,6 +20,11 @@ use crate::{
     },
     storage::{StorageError, Tx, clients, grants, revocations},
 };
+
+/// How many grants are looked at in one go.
+const GRANTS_AT_ONCE: usize = 500;
+/// So often at most: a person would have to be sent through an app a million times within a grant's time.
+const LOOKS_MAX: usize = 2_000;
 
 /// A token that was asked for before the doubt, and committed before it, may tell a moment so much later than the batch's.
 const UNDER_WAY: Duration = Duration::from_secs(1);
@@ -115,7 +123,7 @@ impl Judge {
     }
 
     /// The live grants of the person, to this agent or to any, but those that they consented to after `at`: what they allowed since,
-    /// they allowed knowing no less than we do. Of very many, those used last: the others yield no token without their consent either.
+    /// they allowed knowing no less than we do.
     async fn meant(
         &self,
         tx: &mut Tx,
@@ -123,12 +131,22 @@ impl Judge {
         agent: Option<&ClientId>,
         at: Timestamp,
     ) -> Result<Vec<Grant>, StorageError> {
-        let mut meant = Vec::new();
-        let live = grants::list_live_of(tx, person, self.now).await?;
-        for grant in live.into_iter().filter(|grant| agent.is_none_or(|agent| grant.client == *agent)) {
-            let consent = grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?;
-            if consent.is_none_or(|consent| consent.given_at <= at) {
-                meant.push(grant);
+        let (mut meant, mut is_meant, mut after) = (Vec::new(), BTreeMap::new(), String::new());
+        for _ in 0..LOOKS_MAX {
+            let live = grants::live_of_person(tx, person, agent, &after, self.now, GRANTS_AT_ONCE).await?;
+            let Some(last) = live.last() else { break };
+            after = last.id.to_string();
+            for grant in live {
+                let is_meant = match is_meant.entry((grant.client.clone(), grant.resource.clone())) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        let consent = grants::find_consent(tx, person, &grant.client, grant.resource.as_ref()).await?;
+                        *new.insert(consent.is_none_or(|consent| consent.given_at <= at))
+                    }
+                };
+                if is_meant {
+                    meant.push(grant);
+                }
             }
         }
         Ok(meant)

@@ -7,7 +7,7 @@ use crate::domain::person::PASSWORD_CHARS_MIN;
 use crate::http::assets;
 use askama::Template;
 
-/// `GET /account`; each "End access" posts `seal` and `grant` to `/account/apps/end`.
+/// `GET /account`; each "End access" posts `seal`, `client` and `resource` to `/account/apps/end`.
 #[derive(Template)]
 #[template(path = "connected_apps.html", config = "consent-ui/askama.toml")]
 pub(crate) struct ConnectedApps {
@@ -20,14 +20,16 @@ pub(crate) struct ConnectedApps {
 
 /// An app at one resource, as the person knows it for whom it acts.
 pub(crate) struct ConnectedApp {
-    /// The id of one of its grants, which names it.
-    pub(crate) grant: String,
+    /// The client's identifier, and the resource's or nothing, which name it together.
+    pub(crate) client: String,
+    pub(crate) at: String,
     pub(crate) agent: Agent,
     pub(crate) resource: Option<Resource>,
     /// The scopes in words.
     pub(crate) scopes: Vec<String>,
     pub(crate) connected: Moment,
-    pub(crate) last_used: Moment,
+    /// `None` if it holds nothing now, and may come back without a question.
+    pub(crate) last_used: Option<Moment>,
     /// When it ends by itself, if it does.
     pub(crate) ends: Option<Moment>,
 }

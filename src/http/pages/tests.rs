@@ -63,12 +63,13 @@ fn every_page() -> Vec<(&'static str, String)> {
     let sign_in = |asking, problem, sign_up| SignIn { site: site(), seal: hostile(), login: hostile(), asking, problem, sign_up };
     let asking = AskingApp { name: hostile(), host: hostile() };
     let apps = [Vouching::Operator, document(), Vouching::Dynamic].map(|vouching| ConnectedApp {
-        grant: hostile(),
+        client: hostile(),
+        at: hostile(),
         agent: hostile_agent(vouching),
         resource: Some(hostile_resource()),
         scopes: vec![hostile(); 30],
         connected: moment(),
-        last_used: moment(),
+        last_used: Some(moment()),
         ends: Some(moment()),
     });
     let sessions = [SessionStanding::This, SessionStanding::Other].map(|standing| SessionLine {

@@ -13,9 +13,11 @@ use axum::{
 use super::{TurnedAway, consent, entry, on_record, see_other, sent_form::SentForm, tell_when_to_return, visit::Visit};
 use crate::{
     domain::{
-        id::{GrantKind, Id, SessionKind},
+        client::ClientId,
+        id::{Id, SessionKind},
         person::{Person, Session},
         refusal::{OAuthError, PASSWORD_WEAK, PASSWORD_WRONG, REQUEST_PARAMETER_MISSING, SIGN_IN_SLOWED},
+        resource::ResourceIdentifier,
         time::Timestamp,
     },
     http::{
@@ -101,16 +103,21 @@ fn connected_app(app: connected_apps::ConnectedApp, now: Timestamp) -> Connected
         scopes: app.scopes.iter().map(|word| consent::words(resource, word)).collect(),
         resource: resource.map(pages::Resource::of),
         connected: Moment::to_the_minute(app.connected_at, now),
-        last_used: Moment::to_the_minute(app.used_at, now),
+        last_used: app.used_at.map(|at| Moment::to_the_minute(at, now)),
         ends: app.ends_at.map(Moment::to_the_day),
-        grant: app.grant.to_string(),
+        at: app.resource_identifier.map_or_else(String::new, |identifier| identifier.as_str().to_owned()),
+        client: app.client_id.to_string(),
     }
 }
 
 async fn end_app(State(world): State<Arc<World>>, visit: Visit, form: SentForm) -> Result<Response, TurnedAway> {
     let (_, person) = sent_by(&world, &visit, &form).await?;
-    let grant: Id<GrantKind> = form.get("grant").parse().map_err(|_| REQUEST_PARAMETER_MISSING)?;
-    connected_apps::end(&world, &person, grant, visit.now).await?;
+    let client = ClientId::parse(form.get("client")).ok_or(REQUEST_PARAMETER_MISSING)?;
+    let resource = match form.get("resource") {
+        "" => None,
+        text => Some(ResourceIdentifier::parse(text).map_err(|_| REQUEST_PARAMETER_MISSING)?),
+    };
+    connected_apps::end(&world, &person, client, resource, visit.now).await?;
     Ok(done(&world, "/account", Notice::AccessEnded))
 }
 

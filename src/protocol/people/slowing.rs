@@ -3,7 +3,8 @@
 //!
 //! A try is counted before its outcome is known, in a commit of its own, so that tries side by side, on any node, are all
 //! counted. Tries that are told to wait are not: otherwise anybody could keep a person out for ever. An account is counted by
-//! what was typed, whether anybody has that login or not. Logins and addresses are kept as keyed digests only.
+//! what was typed, whether anybody has that login or not. It is counted for each network by itself, so that whoever guesses in one
+//! place keeps out nobody elsewhere, and, with far more patience, as a whole. Logins and addresses are kept as keyed digests only.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -14,39 +15,53 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     domain::{
+        network::subscriber_network,
         refusal::{OAuthError, SIGN_IN_SLOWED},
         time::Timestamp,
     },
     keys::secrets::Purpose,
-    storage::{StorageError, Tx, attempts},
+    storage::{
+        StorageError, Tx,
+        attempts::{self, Count},
+    },
     world::World,
 };
 
-/// Failures of one account that cost nothing but themselves: people mistype.
-const ACCOUNT_FREE: u32 = 5;
+/// Failures of one account from one network that cost nothing but themselves: people mistype.
+const ACCOUNT_AT_NETWORK_FREE: u32 = 5;
+/// Failures of one account, wherever they come from, that cost nothing: as many as the specification lets pass in a row.
+const ACCOUNT_FREE: u32 = 100;
 /// Failures from one address that cost nothing: many people may share it.
 const ADDRESS_FREE: u32 = 50;
 /// The longest wait, so that the true owner of an account under attack gets a turn.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// A count that nobody added to for this long starts anew. Longer than the longest wait, or waiting would reset it.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
-
-/// One failure of an address is forgotten in this time: people who share it mistype now and then for ever.
-const ADDRESS_FORGETS_ONE_IN: Duration = Duration::from_secs(10 * 60);
+/// One failure of an address, or of an account as a whole, is forgotten in this time: people who share an address mistype now and
+/// then for ever, and who guesses in one place, once in the longest wait, adds nothing for the others.
+const FORGETS_ONE_IN: Duration = Duration::from_secs(10 * 60);
+/// The clocks of two nodes differ by less.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(60);
 
 /// A try that was counted.
 pub(super) struct Attempt {
-    at: Timestamp,
-    account: Option<String>,
-    /// With when the one before it was counted.
-    address: Option<(String, Timestamp)>,
+    account: Vec<Counted>,
+    address: Option<Counted>,
 }
 
 /// Whose tries are counted together.
 #[derive(Clone, Copy)]
-enum Counted {
+enum Of {
+    AccountAtNetwork,
     Account,
     Address,
+}
+
+/// A count before and after the try.
+struct Counted {
+    subject: String,
+    before: Count,
+    after: Count,
 }
 
 impl Attempt {
@@ -61,68 +76,84 @@ impl Attempt {
         now: Timestamp,
     ) -> Result<Attempt, OAuthError> {
         let subject = |text: String| URL_SAFE_NO_PAD.encode(world.secrets.digest(Purpose::Attempt, &text).0);
-        let account = login.map(|login| subject(format!("account {}", login.trim().to_lowercase())));
+        // From where nobody can tell is one place more.
+        let place = address.and_then(subscriber_network).map_or_else(String::new, |network| network.to_string());
+        let accounts = login.map_or_else(Vec::new, |login| {
+            let account = format!("account {}", login.trim().to_lowercase());
+            vec![(Of::AccountAtNetwork, subject(format!("{account} at {place}"))), (Of::Account, subject(account))]
+        });
         let address = address.and_then(network).map(|network| subject(format!("address {network}")));
         let counted = world.storage.write(move |tx| {
             Box::pin(async move {
                 // First: whoever is told to wait by their address learns nothing of an account, and makes no rows of made-up ones.
-                let before = match &address {
-                    Some(address) => Some(add(tx, address, Counted::Address, now).await?),
+                let address = match address {
+                    Some(address) => Some(add(tx, address, Of::Address, now).await?),
                     None => None,
                 };
-                if let Some(account) = &account {
-                    add(tx, account, Counted::Account, now).await?;
+                let mut account = Vec::new();
+                for (of, subject) in accounts {
+                    account.push(add(tx, subject, of, now).await?);
                 }
-                Ok::<_, OAuthError>(Attempt { at: now, account, address: address.zip(before) })
+                Ok::<_, OAuthError>(Attempt { account, address })
             })
         });
         counted.await
     }
 
-    /// It succeeded: the account's failures are forgotten, and the address keeps those of others.
+    /// It succeeded: the account's failures are forgotten, but those from other networks there, and the address keeps those of others.
     pub(super) async fn forgive(&self, tx: &mut Tx) -> Result<(), StorageError> {
-        if let Some(account) = &self.account {
-            attempts::clear(tx, account).await?;
+        // In the order in which they are counted, so that neither waits for the other.
+        if let Some(Counted { subject, before, after }) = &self.address {
+            attempts::uncount(tx, subject, *before, *after).await?;
         }
-        if let Some((address, before)) = &self.address {
-            attempts::uncount(tx, address, self.at, *before).await?;
+        for counted in &self.account {
+            attempts::clear(tx, &counted.subject).await?;
         }
         Ok(())
     }
 }
 
-/// Counts one more, and answers when the last one was. A refusal undoes the transaction.
-async fn add(tx: &mut Tx, subject: &str, counted: Counted, now: Timestamp) -> Result<Timestamp, OAuthError> {
-    let (failures, last_at) = attempts::hold(tx, subject, now).await?;
-    // A clock that was ahead keeps nobody waiting until it is passed.
-    let last_at = last_at.min(now);
-    let failures = counted.remembered(failures, now.since(last_at));
-    let remaining = wait(failures, counted.free()).saturating_sub(now.since(last_at));
+/// Counts one more. A refusal undoes the transaction.
+async fn add(tx: &mut Tx, subject: String, of: Of, now: Timestamp) -> Result<Counted, OAuthError> {
+    let before = attempts::hold(tx, &subject, now).await?;
+    let remaining = of.remaining(before, now);
     if !remaining.is_zero() {
         return Err(slowed(remaining));
     }
-    attempts::count(tx, subject, failures.saturating_add(1), now).await?;
-    Ok(last_at)
+    let after = Count { failures: of.remembered(before, now).saturating_add(1), last_at: now };
+    attempts::set(tx, &subject, after).await?;
+    Ok(Counted { subject, before, after })
 }
 
-impl Counted {
+impl Of {
     fn free(self) -> u32 {
         match self {
-            Counted::Account => ACCOUNT_FREE,
-            Counted::Address => ADDRESS_FREE,
+            Of::AccountAtNetwork => ACCOUNT_AT_NETWORK_FREE,
+            Of::Account => ACCOUNT_FREE,
+            Of::Address => ADDRESS_FREE,
         }
     }
 
-    /// What is left of so many failures, the last of which is so long ago.
-    fn remembered(self, failures: u32, ago: Duration) -> u32 {
+    /// How many of the failures still count.
+    fn remembered(self, count: Count, now: Timestamp) -> u32 {
+        let ago = now.since(count.last_at);
         match self {
             _ if ago >= FORGOTTEN_AFTER => 0,
-            Counted::Account => failures,
-            Counted::Address => {
-                let forgotten = ago.as_secs() / ADDRESS_FORGETS_ONE_IN.as_secs();
-                failures.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
+            Of::AccountAtNetwork => count.failures,
+            Of::Account | Of::Address => {
+                let forgotten = ago.as_secs() / FORGETS_ONE_IN.as_secs();
+                count.failures.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
             }
         }
+    }
+
+    /// How long the next try has to wait.
+    fn remaining(self, count: Count, now: Timestamp) -> Duration {
+        // The clock was ahead and is set right. How long ago that was is not known: one try passes, and is counted by this clock.
+        if count.last_at.since(now) > CLOCKS_APART_MAX {
+            return Duration::ZERO;
+        }
+        wait(self.remembered(count, now), self.free()).saturating_sub(now.since(count.last_at))
     }
 }
 
@@ -144,17 +175,15 @@ fn wait(failures: u32, free: u32) -> Duration {
     }
 }
 
-/// What one subscriber can move about in: an IPv4 address, or an IPv6 network of 64 bits. Our own machine is none: behind a proxy there,
-/// everybody may be.
+/// What one visitor can move about in: an IPv4 address, or an IPv6 network of 64 bits. Who has no subscriber's network has none.
 fn network(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        address if address.is_loopback() || address.is_unspecified() => None,
+    subscriber_network(address).map(|_| match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
-            Some(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
-        address => Some(address),
-    }
+        address => address,
+    })
 }
 
 #[cfg(test)]
@@ -164,16 +193,45 @@ mod tests {
     #[test]
     fn each_failure_beyond_the_free_ones_doubles_the_wait() {
         for (failures, seconds) in [(0, 0), (4, 0), (5, 1), (6, 2), (7, 4), (14, 512), (15, 900), (16, 900), (u32::MAX, 900)] {
-            assert_eq!(wait(failures, ACCOUNT_FREE), Duration::from_secs(seconds), "{failures}");
+            assert_eq!(wait(failures, ACCOUNT_AT_NETWORK_FREE), Duration::from_secs(seconds), "{failures}");
         }
         assert!(FORGOTTEN_AFTER > WAIT_MAX);
     }
 
     #[test]
-    fn an_address_forgets_and_an_account_does_not_until_all_is_forgotten() {
-        let remembered = |counted: Counted, minutes: u64| counted.remembered(60, Duration::from_secs(minutes * 60));
-        assert_eq!([0, 9, 10, 100, 1_439, 1_440].map(|minutes| remembered(Counted::Address, minutes)), [60, 60, 59, 50, 0, 0]);
-        assert_eq!([0, 100, 1_439, 1_440].map(|minutes| remembered(Counted::Account, minutes)), [60, 60, 60, 0]);
+    fn an_address_forgets_and_an_account_at_a_network_does_not_until_all_is_forgotten() {
+        let last = Count { failures: 60, last_at: Timestamp(0) };
+        let remembered = |of: Of| [0, 9, 10, 100, 1_439, 1_440].map(|minutes| of.remembered(last, after(minutes * 60)));
+        assert_eq!(remembered(Of::Address), [60, 60, 59, 50, 0, 0]);
+        assert_eq!(remembered(Of::Account), [60, 60, 59, 50, 0, 0]);
+        assert_eq!(remembered(Of::AccountAtNetwork), [60, 60, 60, 60, 60, 0]);
+    }
+
+    #[test]
+    fn who_guesses_in_one_place_for_ever_never_closes_the_account_elsewhere() {
+        let [mut here, mut everywhere] = [Count { failures: 0, last_at: Timestamp(0) }; 2];
+        let mut now = Timestamp(0);
+        for _ in 0..1_000 {
+            now = now.plus(Of::AccountAtNetwork.remaining(here, now));
+            assert_eq!(Of::Account.remaining(everywhere, now), Duration::ZERO);
+            here = Count { failures: Of::AccountAtNetwork.remembered(here, now) + 1, last_at: now };
+            everywhere = Count { failures: Of::Account.remembered(everywhere, now) + 1, last_at: now };
+        }
+        assert!(everywhere.failures < ACCOUNT_FREE / 2, "{everywhere:?}");
+        let many = Count { failures: ACCOUNT_FREE, last_at: now };
+        assert_eq!(Of::Account.remaining(many, now), Duration::from_secs(1), "from many places they do");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting_until_it_has_caught_up() {
+        let slow = |last_at: Timestamp| Of::AccountAtNetwork.remaining(Count { failures: 60, last_at }, after(0));
+        assert_eq!(slow(after(3600)), Duration::ZERO);
+        assert_eq!(slow(after(60)), WAIT_MAX, "another node's clock may be so far ahead");
+        assert_eq!(slow(after(0)), WAIT_MAX);
+    }
+
+    fn after(seconds: u64) -> Timestamp {
+        Timestamp(0).plus(Duration::from_secs(seconds))
     }
 
     #[test]

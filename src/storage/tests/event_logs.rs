@@ -35,6 +35,10 @@ async fn old_rows(tx: &mut Tx, model: Id<PredictedTraitKind>) -> Result<(), Stor
     Ok(())
 }
 
+fn fact(id: u8) -> Event {
+    Event { id: Id::from_bytes([id; 16]), at: Timestamp(1), actor: Actor::Deputy, fact: Fact::IdentityRulesChanged {} }
+}
+
 async fn adopt(tx: &mut Tx, log: i64, end: u64) -> Result<(Adopted, u64), StorageError> {
     let offered = Offered { log, ends: BTreeMap::from([(INPUT.to_owned(), end)]), place: "here".to_owned(), is_restored: false };
     let adopted = event_logs::adopt(tx, &offered, Timestamp(9)).await?;
@@ -55,15 +59,18 @@ async fn what_was_read_stays_read_whatever_logs_follow_each_other() {
         let storage = Storage::open(&database, MIGRATIONS).await.expect("it is brought up to date");
         let read = storage.write(move |tx| {
             Box::pin(async move {
+                // Given to logs that are gone before they have them: one that nobody ever read, and the first that was read.
+                outbox::put(tx, &fact(8)).await?;
+                outbox::claim(tx, 10, 4, 10).await?;
                 let first = adopt(tx, 11, 8).await?;
+                assert_eq!(outbox::claim(tx, 11, 5, 10).await?, 1, "the first log gets what another was given before");
                 let again = adopt(tx, 11, 9).await?;
-                // Given to the first log, which is gone before it has them.
-                let fact = Fact::IdentityRulesChanged {};
-                outbox::put(tx, &Event { id: Id::from_bytes([9; 16]), at: Timestamp(1), actor: Actor::Deputy, fact }).await?;
-                outbox::claim(tx, 11, 5, 10).await?;
+                assert!(outbox::oldest_batch(tx, 11).await?.is_some(), "it keeps them for as long as it is the one that is read");
+                outbox::put(tx, &fact(9)).await?;
+                outbox::claim(tx, 11, 6, 10).await?;
                 let another = adopt(tx, 22, 3).await?;
                 assert!(outbox::oldest_batch(tx, 11).await?.is_none(), "nobody would ever take them");
-                assert_eq!(outbox::claim(tx, 22, 6, 10).await?, 1, "the other log gets them");
+                assert_eq!(outbox::claim(tx, 22, 7, 10).await?, 2, "the other log gets them");
                 let is_moved = consumers::advance(tx, "profiles", INPUT, 8, 10).await?;
                 let back = adopt(tx, 11, 9).await?;
                 let mut spans = interventions::left_out(tx, &[PERSON]).await?;

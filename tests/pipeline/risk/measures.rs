@@ -4,7 +4,7 @@ use deputy::domain::refusal::GRANT_APPROVAL;
 use serde_json::{Value, json};
 
 use super::{people_at_risk, replay_by, set_rule};
-use crate::support::{Agent, Installation, Person, each_engine, each_engine_with};
+use crate::support::{Agent, Installation, Person, each_engine, each_engine_with, state::authorize_again};
 
 /// Two people with two agents each, and the tokens of all four.
 async fn registered(deputy: &Installation) -> [Agent<'_>; 2] {
@@ -102,6 +102,23 @@ async fn grants_end_with_their_consent() {
         deputy.crash().await;
         assert_eq!(people_at_risk(&deputy).await, told);
         assert_eq!(deputy.facts_of("risk.measure_taken.v1").await.len(), 1, "once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn however_many_grants_there_are_all_end() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        set_rule(&deputy, json!({"revoke_at": 50})).await;
+        let [agent, _] = registered(&deputy).await;
+        let ada = deputy.person("ada@example.com").await;
+        let tokens = agent.authorize(&ada, "notes:read").await;
+        authorize_again(&deputy.world().storage, tokens.claims()["gid"].as_str().expect("a grant"), 500).await;
+        replay_by(&deputy, &agent, &ada).await;
+        deputy.settle().await;
+        let ended = deputy.facts_of("grant.ended.v1").await;
+        assert_eq!(ended.iter().filter(|fact| fact["cause"] == "risk").count(), 501);
     })
     .await;
 }
