@@ -1,9 +1,9 @@
 //! What is asked at every request, kept in memory where this process is the only one that writes: clients, resources, sources,
 //! the grants by which clients act for themselves, and the set of revoked nodes.
 //!
-//! The memory is exact, but not complete. A transaction that changes a row forgets it here after its commit and before it is answered; a reader
-//! that was under way keeps what it read only if nothing was forgotten meanwhile. On PostgreSQL others write too, so nothing is
-//! kept and every question goes to the database.
+//! The memory is exact, but not complete. A transaction that changes a row forgets it here after its commit and before it is
+//! answered; a reader that was under way keeps what it read only if nothing was forgotten meanwhile. On PostgreSQL others write too,
+//! so nothing is kept and every question goes to the database.
 
 use std::{
     collections::HashMap,

@@ -262,16 +262,22 @@ fn new_master_key(path: PathBuf) -> Result<Secret<[u8; 32]>, OpenError> {
     }
 }
 
-/// Writes a private file whole or not at all: what a crash leaves under another name is written anew.
+/// Writes a new private file whole or not at all: what a crash leaves is under another name. Of several processes
+/// that do this at once one succeeds, and nobody's file is ever replaced.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("draft");
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    write_private(&draft, text)?;
-    std::fs::rename(&draft, path)?;
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    remove_if_there(&draft)?;
+    let written = write_private(&draft, text).and_then(|()| std::fs::hard_link(&draft, path));
+    remove_if_there(&draft)?;
+    written?;
     sync_folder_of(path)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a new file that only its owner can read, durably.
@@ -294,7 +300,8 @@ mod tests {
     #[test]
     fn a_key_whose_writing_broke_off_is_made_anew() {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
-        let (path, draft) = (folder.path().join("master.key"), folder.path().join("master.draft"));
+        let path = folder.path().join("master.key");
+        let draft = path.with_extension(format!("{}.draft", std::process::id()));
         std::fs::write(&draft, "").expect("it is ours");
         let key = new_master_key(path.clone()).expect("what a crash left stands in nobody's way");
         let written = config::master_key(&std::fs::read_to_string(&path).expect("it is there")).expect("it is whole");
@@ -306,7 +313,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         let path = folder.path().join("master.key");
         // What stands in the way of the draft does so as a full disk would.
-        std::fs::create_dir(folder.path().join("master.draft")).expect("it is ours");
+        std::fs::create_dir(path.with_extension(format!("{}.draft", std::process::id()))).expect("it is ours");
         assert!(new_master_key(path.clone()).is_err() && !path.exists());
+    }
+
+    #[test]
+    fn a_key_that_another_node_has_made_meanwhile_stays() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let path = folder.path().join("master.key");
+        let key = new_master_key(path.clone()).expect("it is written");
+        assert!(new_master_key(path.clone()).is_err(), "the next start reads the other's");
+        let written = config::master_key(&std::fs::read_to_string(&path).expect("it is there")).expect("it is whole");
+        assert!(written.reveal() == key.reveal());
     }
 }
