@@ -30,7 +30,7 @@ use crate::{
         },
         refusals,
     },
-    world::{Progress, StageError, World, open::OpenError},
+    world::{FACTS, Progress, RECEIVED, StageError, World, open::OpenError},
 };
 
 /// How long a client may take to send its request's head.
@@ -99,8 +99,14 @@ pub const STAGES: &[Stage] = &[
         at_stop: AtStop::Leaves,
     },
     Stage {
-        name: "dedup",
-        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, now))),
+        name: "dedup of facts",
+        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, FACTS, now))),
+        rest: Duration::from_millis(20),
+        at_stop: AtStop::Leaves,
+    },
+    Stage {
+        name: "dedup of received",
+        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, RECEIVED, now))),
         rest: Duration::from_millis(20),
         at_stop: AtStop::Leaves,
     },

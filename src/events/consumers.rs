@@ -120,6 +120,9 @@ pub struct InputRecord {
     /// What it reads again, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<ReplayRecord>,
+    /// The consumer that has to come to what it reads next before it goes on; absent if it waits for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'static str>,
 }
 
 /// A part of the log: from one offset up to but without another.
@@ -168,7 +171,11 @@ pub async fn list(world: &World, now: Timestamp) -> Result<Vec<ConsumerRecord>, 
                         Place { next: next.unwrap_or(0), replay: None }
                     }
                 };
-                inputs.push(input(topic, partition, place, now).await?);
+                let mut record = input(topic, partition, place, now).await?;
+                if consumer.name == who::CONSUMER && record.lag > 0 {
+                    record.waits_for = who_waits_for(world, topic, &record).await?;
+                }
+                inputs.push(record);
             }
         }
         let pause = pauses.iter().find(|pause| pause.consumer == consumer.name);
@@ -339,5 +346,13 @@ async fn input(topic: &Topic, partition: u16, place: Place, now: Timestamp) -> R
         lag: end.saturating_sub(next),
         lag_s,
         replay: place.replay.map(|replay| ReplayRecord { from: replay.from, until: replay.until }),
+        waits_for: None,
     })
+}
+
+/// What was asked for and is not carried out yet, only profiles carry out.
+async fn who_waits_for(world: &World, topic: &Topic, input: &InputRecord) -> Result<Option<&'static str>, OAuthError> {
+    let waiting = topic.read(input.partition, input.next, 1).await?;
+    let Some(first) = waiting.entries.first() else { return Ok(None) };
+    Ok(who::waits_at(world, first).await?.then_some(profiles::CONSUMER))
 }

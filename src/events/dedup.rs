@@ -6,6 +6,9 @@
 //! not know yet, and it is told of the batch only after the commit. So a crash anywhere publishes a fact neither twice nor never; and
 //! whoever wakes up late finds its claim taken, and commits nothing.
 //!
+//! Each of the two topics has a stage of its own, so that our own facts never wait for customers' programs. They share the index and
+//! nothing else: an id of ours is never a customer's, so neither needs to know what the other is about.
+//!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
 //! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`. When the
 //! window has passed what went on under such an id, an index that is made anew may know the id by a payload that was kept aside, and
@@ -37,7 +40,10 @@ use crate::{
         APPEND_BYTES_MAX, Batch, Claim, Entry, LogError, Record,
         seen::{Candidate, Fingerprints, Key, SeenError, Verdict},
     },
-    world::{EVENTS, FACTS, ORGANIZATION, OWN_SOURCE, Progress, RECEIVED, StageError, World, seen::SeenIndex},
+    world::{
+        EVENTS, ORGANIZATION, OWN_SOURCE, Progress, RECEIVED, StageError, World,
+        seen::{SeenIndex, firsts},
+    },
 };
 
 /// Who reads, as its cursor names it.
@@ -51,24 +57,17 @@ const RECORD_BYTES: usize = 64;
 /// Why a payload is kept aside that came under the id of another one.
 pub(super) const CONFLICT: &str = "conflict";
 
-/// Moves the next facts of every partition that is this node's.
-pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+/// Moves the next facts of every partition of the topic that is this node's.
+pub async fn step(world: &World, topic: &'static str, now: Timestamp) -> Result<Progress, StageError> {
     let mut progress = Progress::Idle;
     let mut trouble = None;
-    for topic in [FACTS, RECEIVED] {
-        let claims = world.log.claims(CONSUMER, topic).await.map_err(StageError::from);
-        let claims = claims.unwrap_or_else(|error| {
-            trouble.get_or_insert(error);
-            Vec::new()
-        });
-        for claim in claims {
-            match advance(world, &Input::of(topic, claim), now).await {
-                Ok(Progress::Advanced) => progress = Progress::Advanced,
-                Ok(Progress::CaughtUp) if progress == Progress::Idle => progress = Progress::CaughtUp,
-                Ok(Progress::CaughtUp | Progress::Idle) => {}
-                // One that cannot be read holds up no other.
-                Err(error) => _ = trouble.get_or_insert(error),
-            }
+    for claim in world.log.claims(CONSUMER, topic).await? {
+        match advance(world, &Input::of(topic, claim), now).await {
+            Ok(Progress::Advanced) => progress = Progress::Advanced,
+            Ok(Progress::CaughtUp) if progress == Progress::Idle => progress = Progress::CaughtUp,
+            Ok(Progress::CaughtUp | Progress::Idle) => {}
+            // One that cannot be read holds up no other.
+            Err(error) => _ = trouble.get_or_insert(error),
         }
     }
     match trouble {
@@ -100,29 +99,29 @@ impl Input {
 async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progress, StageError> {
     let Input { topic, claim, number } = input;
     let (start, end) = world.log.bounds(topic, claim.partition).await?;
-    let cursor = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
-    if cursor > end {
-        return Err(ends_before(topic, claim, cursor, end));
+    let reached = world.log.cursor(CONSUMER, &claim.input).await?.unwrap_or(start);
+    if reached > end {
+        return Err(ends_before(topic, claim, reached, end));
     }
-    if cursor.max(start) >= end {
+    if reached.max(start) >= end {
         return Ok(Progress::Idle);
     }
-    if !is_caught_up(world, input, start, cursor, now).await? {
+    if !is_caught_up(world, input, start, reached, now).await? {
         return Ok(Progress::Advanced);
     }
-    if cursor < start {
-        tell_trimmed(claim, start - cursor);
+    if reached < start {
+        tell_trimmed(claim, start - reached);
     }
-    let cursor = cursor.max(start);
 
     let mut read_bytes_max = READ_BYTES_MAX;
     let (judged, next) = loop {
-        let batch = world.log.read(topic, claim.partition, cursor, read_bytes_max).await?;
-        let judged = judge(world, batch.entries, now).await?;
+        let batch = world.log.read(topic, claim.partition, reached.max(start), read_bytes_max).await?;
+        let Some(judged) = judge(world, input, reached, batch.entries, now).await? else { return Ok(Progress::Advanced) };
         let bytes: usize = judged.outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum();
         // Transformations may make much of little; what comes of one event always fits.
         if bytes <= APPEND_BYTES_MAX || read_bytes_max == 1 {
-            break (judged, batch.next);
+            let next = judged.until.unwrap_or(batch.next);
+            break (judged, next);
         }
         read_bytes_max = (read_bytes_max / 4).max(1);
     };
@@ -132,7 +131,7 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
     metrics::counter!("deputy_dedup_total", "verdict" => "duplicate").increment(judged.duplicates);
     metrics::counter!("deputy_dedup_total", "verdict" => "conflict").increment(judged.conflicts);
     let number = *number;
-    aside(world, move |seen| seen.add(&judged.firsts, number, next)).await?;
+    aside(world, move |seen| seen.add(&judged.firsts, number, reached, next)).await?;
     Ok(if next < end { Progress::Advanced } else { Progress::CaughtUp })
 }
 
@@ -150,6 +149,7 @@ async fn is_caught_up(world: &World, input: &Input, start: u64, cursor: u64, now
     let Input { topic, claim, number } = input;
     let (partition, number) = (claim.partition, *number);
     let mut reached = aside(world, move |seen| seen.reached(number)).await?;
+    // Another stage may do the same at this moment, and both begin anew then: what is told in between is told again.
     // What stands behind the cursor is not published: an index that knows it is of another log, or of a later state of this one.
     if reached > cursor {
         tracing::warn!(topic, partition, reached, cursor, "the index of seen ids is ahead of the log, and is made anew");
@@ -182,9 +182,7 @@ async fn is_caught_up(world: &World, input: &Input, start: u64, cursor: u64, now
     let next = batch.next.min(cursor);
     aside(world, move |seen| {
         let candidates: Vec<_> = batch.entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
-        let verdicts = seen.probe(&candidates)?;
-        let firsts: Vec<_> = firsts(&candidates, &verdicts).collect();
-        seen.add(&firsts, number, next)
+        seen.tell(&candidates, number, reached, next)
     })
     .await?;
     Ok(next >= cursor)
@@ -204,24 +202,41 @@ struct Judged {
     firsts: Vec<Candidate>,
     duplicates: u64,
     conflicts: u64,
+    /// The offset of the first that there was no time for, if there is one: the next batch begins there.
+    until: Option<u64>,
     /// For those who look on.
     seen: watch::Judged,
 }
 
-async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Judged, StageError> {
-    let (entries, candidates, verdicts) = aside(world, move |seen| {
+/// Judges what stands behind `reached`. `None` if the index does not know any longer what stands before it.
+async fn judge(
+    world: &World,
+    input: &Input,
+    reached: u64,
+    entries: Vec<Entry>,
+    now: Timestamp,
+) -> Result<Option<Judged>, StageError> {
+    let number = input.number;
+    let (mut entries, candidates, verdicts) = aside(world, move |seen| {
         let candidates: Vec<_> = entries.iter().map(|entry| candidate(entry, seen.fingerprints())).collect();
-        let verdicts = seen.probe(&candidates)?;
+        let verdicts = seen.probe(&candidates, number, reached)?;
         Ok((entries, candidates, verdicts))
     })
     .await?;
-    let firsts = firsts(&candidates, &verdicts).collect();
-    let mut judged =
-        Judged { outputs: Vec::with_capacity(entries.len()), firsts, duplicates: 0, conflicts: 0, seen: watch::Judged::default() };
-    let mut shaped = shape(world, &entries, &verdicts, now).await?;
+    let Some(verdicts) = verdicts else { return Ok(None) };
+    let Shapings { mut of_each, done } = match input.topic {
+        RECEIVED => shape(world, &entries, &verdicts, now).await?,
+        // Nobody has a program for what is ours.
+        _ => Shapings { of_each: HashMap::new(), done: entries.len() },
+    };
+    let until = entries.get(done).map(|entry| entry.offset);
+    entries.truncate(done);
+    let firsts = firsts(&candidates, &verdicts[..done]);
+    let (outputs, seen) = (Vec::with_capacity(done), watch::Judged::default());
+    let mut judged = Judged { outputs, firsts, duplicates: 0, conflicts: 0, until, seen };
     let is_watched = world.memory.viewers.is_any();
     for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
-        let shaped = shaped.remove(&place);
+        let shaped = of_each.remove(&place);
         if is_watched {
             look_on(world, &mut judged.seen, &entry, &verdict, shaped.as_deref(), now);
         }
@@ -235,7 +250,7 @@ async fn judge(world: &World, entries: Vec<Entry>, now: Timestamp) -> Result<Jud
             }
         }
     }
-    Ok(judged)
+    Ok(Some(judged))
 }
 
 /// Notes what becomes of a message, for those who look on at its source.
@@ -250,16 +265,19 @@ fn look_on(world: &World, seen: &mut watch::Judged, entry: &Entry, verdict: &Ver
     }
 }
 
-/// What the sources' programs and plans make of the messages that are new; nothing for those that go on as they came.
-async fn shape(
-    world: &World,
-    entries: &[Entry],
-    verdicts: &[Verdict],
-    now: Timestamp,
-) -> Result<HashMap<usize, Vec<Record>>, StageError> {
+/// What the sources' programs and plans make of a batch.
+struct Shapings {
+    /// What is published of those messages that do not go on as they came, by their places.
+    of_each: HashMap<usize, Vec<Record>>,
+    /// How many entries there was time for.
+    done: usize,
+}
+
+/// What the sources' programs and plans make of the messages that are new.
+async fn shape(world: &World, entries: &[Entry], verdicts: &[Verdict], now: Timestamp) -> Result<Shapings, StageError> {
     let shapes = world.shapes(now).await?;
     if shapes.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Shapings { of_each: HashMap::new(), done: entries.len() });
     }
     let mut events = Vec::new();
     for (place, (entry, verdict)) in entries.iter().zip(verdicts).enumerate() {
@@ -268,17 +286,20 @@ async fn shape(
             continue;
         };
         let source = source.parse::<Id<SourceKind>>().ok().filter(|source| shapes.of(*source).is_some());
-        if let (Some(source), Ok(event)) = (source, serde_json::from_slice::<Event>(&entry.payload)) {
+        let event = serde_json::from_slice::<Event>(&entry.payload).ok();
+        if let (Some(source), Some(event)) = (source, event.filter(|event| shaping::Received::of(&event.fact).is_some())) {
             events.push((place, source, event));
         }
     }
     let received: Vec<_> = events.iter().filter_map(|(_, _, event)| shaping::Received::of(&event.fact)).collect();
     let shaped = shaping::apply(world, &received, now).await?;
+    // What stands between those that were shaped is done with as well, up to the first that was not.
+    let done = events.get(shaped.len()).map_or(entries.len(), |(place, ..)| *place);
     let of_each = events.iter().zip(shaped).filter_map(|((place, source, event), shaped)| {
         let is_untouched = shaped.goes_on == GoesOn::Itself && shaped.violations.is_empty() && shaped.aside.is_empty();
         if is_untouched { None } else { Some((*place, outputs(world, &entries[*place], *source, event, shaped, now))) }
     });
-    Ok(of_each.collect())
+    Ok(Shapings { of_each: of_each.collect(), done })
 }
 
 /// What is published of one event.
@@ -303,10 +324,6 @@ fn outputs(world: &World, entry: &Entry, source: Id<SourceKind>, event: &Event, 
         by_us(world, fact, entry.at, now)
     }));
     outputs
-}
-
-fn firsts<'a>(candidates: &'a [Candidate], verdicts: &'a [Verdict]) -> impl Iterator<Item = Candidate> + 'a {
-    candidates.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::First).map(|(candidate, _)| *candidate)
 }
 
 /// The index reads files: never on a thread that serves requests.

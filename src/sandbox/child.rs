@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ANSWER_TIMEOUT, Key, frame, frame::Reply, frame::Request};
+use super::{
+    ANSWER_TIMEOUT, Key, frame,
+    frame::{Answer, Reply, Request},
+};
 
 /// How long a child may take to begin: on a busy machine, reading the executable takes its time.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,6 +34,8 @@ pub(super) enum Lost {
     TimedOut,
     /// It ended by itself.
     Ended,
+    /// It was heard enough, and is not asked the rest.
+    LeftOff,
 }
 
 impl Child {
@@ -45,26 +50,36 @@ impl Child {
         let replies = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut child = Child { programs: HashMap::new(), requests, replies, buffer: Vec::new(), _process: process };
         match timeout(START_TIMEOUT, frame::read(&mut child.replies, &mut child.buffer)).await {
-            Ok(Ok(Reply::Ready)) => Ok(child),
+            Ok(Ok(Answer { reply: Reply::Ready, .. })) => Ok(child),
             Ok(Ok(_)) => Err(io::Error::other("it is not the executable that it should be")),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
-    /// Sends all requests and appends the reply of each, as long as there are any. After an error it must not be asked again.
-    pub(super) async fn exchange(&mut self, requests: &[Request<'_>], replies: &mut Vec<Reply>) -> Result<(), Lost> {
+    /// Sends all requests and appends the reply of each, as long as there are any, or until what one took, by its place, is enough.
+    /// After an error it must not be asked again.
+    pub(super) async fn exchange(
+        &mut self,
+        requests: &[Request<'_>],
+        replies: &mut Vec<Reply>,
+        mut is_enough: impl FnMut(usize, Duration) -> bool,
+    ) -> Result<(), Lost> {
         let mut bytes = Vec::new();
         requests.iter().for_each(|request| frame::put(&mut bytes, request));
         let (to, from, buffer) = (&mut self.requests, &mut self.replies, &mut self.buffer);
         // A child that died does not take the rest; what it said before is still read.
         let send = async { to.write_all(&bytes).await.and(to.flush().await) };
         let receive = async {
-            for _ in requests {
-                match timeout(ANSWER_TIMEOUT, frame::read(from, buffer)).await {
-                    Ok(Ok(reply)) => replies.push(reply),
+            for place in 0..requests.len() {
+                let Answer { reply, took_us } = match timeout(ANSWER_TIMEOUT, frame::read(from, buffer)).await {
+                    Ok(Ok(answer)) => answer,
                     Ok(Err(_)) => return Err(Lost::Ended),
                     Err(_) => return Err(Lost::TimedOut),
+                };
+                replies.push(reply);
+                if is_enough(place, Duration::from_micros(took_us)) && place + 1 < requests.len() {
+                    return Err(Lost::LeftOff);
                 }
             }
             Ok(())

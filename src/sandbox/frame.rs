@@ -34,6 +34,14 @@ pub(super) enum Request<'a> {
 
 /// What the child answers.
 #[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    /// The processor time that it took.
+    pub(super) took_us: u64,
+}
+
+/// What there is to say to a request.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     /// It has begun, or the program is loaded.
     Ready,
@@ -70,7 +78,7 @@ pub(super) fn put(buffer: &mut Vec<u8>, message: &impl Serialize) {
 }
 
 /// Reads the child's next message.
-pub(super) async fn read(from: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<Reply> {
+pub(super) async fn read(from: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<Answer> {
     let mut length = [0; 4];
     from.read_exact(&mut length).await?;
     buffer.resize(checked(length)?, 0);
@@ -91,7 +99,7 @@ pub(super) fn read_here(from: &mut impl Read, buffer: &mut Vec<u8>) -> io::Resul
 }
 
 /// Writes one message.
-pub(super) fn write_here(to: &mut impl Write, buffer: &mut Vec<u8>, message: &Reply) -> io::Result<()> {
+pub(super) fn write_here(to: &mut impl Write, buffer: &mut Vec<u8>, message: &Answer) -> io::Result<()> {
     buffer.clear();
     put(buffer, message);
     to.write_all(buffer)

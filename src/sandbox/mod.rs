@@ -5,7 +5,9 @@
 //! compiled and run in a child: this same executable as `deputy sandbox`, spoken to over pipes. The operating system bounds its
 //! memory (`MEMORY_BYTES_MAX`) and lets it open no file, socket or process; a count bounds its steps; and we kill it when an
 //! answer takes longer than `ANSWER_TIMEOUT`. A crash costs the event at which it happened, after a second try alone, and no
-//! other: the next event, of whatever program, runs in a new child.
+//! other: the next event, of whatever program, runs in a new child. All programs share one child, one after the other; so that none
+//! has most of its time, each may use so much of it in a period (`TIME_MAX`) and rests then. Many events are nobody's fault: what
+//! an answer takes up to `ANSWER_FREE` does not count.
 //!
 //! 2026-11: a child instead of an engine for WebAssembly or JavaScript in our own process. Those bound memory too, but each is a
 //! compiler or an interpreter of many megabytes inside the process that holds the keys, and VRL's checker, which finds most
@@ -25,7 +27,7 @@ use std::{
     collections::HashMap,
     io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -50,14 +52,19 @@ pub const MEMORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const EVENTS_OF_ONE_MAX: usize = 100;
 /// How often a program may be stopped in a period; then it rests until the period is over. Each time costs everybody up to two
 /// answers' time.
-const STRIKES_MAX: u32 = 3;
+const STRIKES_MAX: u64 = 3;
 const STRIKES_PERIOD: Duration = Duration::from_secs(60);
+/// The processor time that a program may use in a period beyond what is free; then it rests until the period is over.
+const TIME_MAX: Duration = Duration::from_secs(2);
+const TIME_PERIOD: Duration = Duration::from_secs(10);
+/// What each answer may take without counting: ten times what a usual one takes.
+const ANSWER_FREE: Duration = Duration::from_millis(1);
 /// Programs that operators try at once; each is a process.
 const TRIALS_MAX: usize = 2;
 /// Programs that one child keeps compiled; then it is replaced by a new one.
 const PROGRAMS_MAX: usize = 256;
-/// Programs whose strikes are remembered.
-const STRIKES_KEPT_MAX: usize = 1_024;
+/// Programs of which it is remembered what they did.
+const CONDUCTS_MAX: usize = 1_024;
 
 /// A program of a transformation, as it was at one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +75,7 @@ pub struct Program {
     text: std::sync::Arc<str>,
 }
 
-/// A program's name for one child and for the count of its strikes.
+/// A program's name for one child and for what it did.
 type Key = (Id<TransformationKind>, u32);
 
 impl Program {
@@ -108,6 +115,8 @@ pub enum Stop {
     Crash,
     /// It was stopped too often just now, and rests.
     Resting,
+    /// It has used its time, and rests.
+    Spent,
 }
 
 impl std::fmt::Display for Stop {
@@ -116,6 +125,10 @@ impl std::fmt::Display for Stop {
             Stop::Time => write!(f, "the program took longer than {} ms", ANSWER_TIMEOUT.as_millis()),
             Stop::Crash => write!(f, "the program wanted more than {} MiB of memory, or crashed", MEMORY_BYTES_MAX >> 20),
             Stop::Resting => write!(f, "the program was stopped {STRIKES_MAX} times within a minute and rests"),
+            Stop::Spent => {
+                let (time, period) = (TIME_MAX.as_secs(), TIME_PERIOD.as_secs());
+                write!(f, "the program took more than {time} s of processor time within {period} s and rests")
+            }
         }
     }
 }
@@ -141,15 +154,46 @@ pub struct Sandbox {
     /// Our own executable.
     executable: PathBuf,
     pipeline: tokio::sync::Mutex<Option<Child>>,
-    strikes: Mutex<HashMap<Key, Strikes>>,
+    conducts: Mutex<HashMap<Key, Conduct>>,
     trials: Semaphore,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Strikes {
-    count: u32,
-    /// When they are forgotten.
+/// What a program did of late.
+#[derive(Debug, Clone, Copy, Default)]
+struct Conduct {
+    strikes: Tally,
+    spent_us: Tally,
+}
+
+/// A count of what happens in a period.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    count: u64,
+    /// When it is forgotten.
     until: Timestamp,
+}
+
+impl Tally {
+    fn add(&mut self, count: u64, period: Duration, now: Timestamp) {
+        if now >= self.until {
+            *self = Tally { count: 0, until: now.plus(period) };
+        }
+        self.count += count;
+    }
+
+    fn is_full(&self, count_max: u64, now: Timestamp) -> bool {
+        self.count >= count_max && now < self.until
+    }
+}
+
+impl Conduct {
+    /// Why the program rests, if it does.
+    fn rest(&self, now: Timestamp) -> Option<Stop> {
+        if self.strikes.is_full(STRIKES_MAX, now) {
+            return Some(Stop::Resting);
+        }
+        self.spent_us.is_full(micros(TIME_MAX), now).then_some(Stop::Spent)
+    }
 }
 
 impl Sandbox {
@@ -158,7 +202,7 @@ impl Sandbox {
         Sandbox {
             executable,
             pipeline: tokio::sync::Mutex::new(None),
-            strikes: Mutex::default(),
+            conducts: Mutex::default(),
             trials: Semaphore::new(TRIALS_MAX),
         }
     }
@@ -170,9 +214,9 @@ impl Sandbox {
         let load = Request::Load { program: 0, purpose, text: program.into() };
         let requests: Vec<_> = std::iter::once(load).chain(sample.map(|event| Request::Run { program: 0, event })).collect();
         let mut replies = Vec::new();
-        let lost = child.exchange(&requests, &mut replies).await.err();
+        let lost = child.exchange(&requests, &mut replies, |_, _| false).await.err();
         let mut replies = replies.into_iter();
-        let stop = lost.map_or(Stop::Crash, Stop::from);
+        let stop = lost.and_then(stop).unwrap_or(Stop::Crash);
         Ok(match (replies.next(), replies.next()) {
             (Some(Reply::Mistakes(mistakes)), _) => Trial::Mistakes(mistakes),
             // A program that cannot even be compiled inside the bounds.
@@ -191,18 +235,18 @@ impl Sandbox {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(jobs.len());
         while outcomes.len() < jobs.len() {
             let rest = &jobs[outcomes.len()..];
-            if self.rests(rest[0].0.key(), now) {
-                outcomes.push(Outcome::Stopped(Stop::Resting));
+            if let Some(stop) = self.rest_of(rest[0].0.key(), now) {
+                outcomes.push(Outcome::Stopped(stop));
                 continue;
             }
             // Up to the next program that rests.
-            let end = rest.iter().position(|(program, _)| self.rests(program.key(), now)).unwrap_or(rest.len());
-            if self.run_together(&mut pipeline, &rest[..end], &mut outcomes).await?.is_ok() {
+            let end = rest.iter().position(|(program, _)| self.rest_of(program.key(), now).is_some()).unwrap_or(rest.len());
+            if self.run_together(&mut pipeline, &rest[..end], &mut outcomes, now).await?.is_none() {
                 continue;
             }
             // Perhaps not this event's fault: a second time, alone, in a new child.
             let alone = &jobs[outcomes.len()..=outcomes.len()];
-            if let Err(stop) = self.run_together(&mut pipeline, alone, &mut outcomes).await? {
+            if let Some(stop) = self.run_together(&mut pipeline, alone, &mut outcomes, now).await? {
                 self.strike(alone[0].0.key(), now);
                 outcomes.push(Outcome::Stopped(stop));
             }
@@ -210,61 +254,82 @@ impl Sandbox {
         Ok(outcomes)
     }
 
-    /// Appends the outcomes until all jobs are done or the child is lost; then it is gone, and the job after the last outcome is
-    /// the one at which it happened.
+    /// Appends the outcomes until all jobs are done, a program has used its time, or the child was stopped; then it is gone, and the
+    /// job after the last outcome is the one at which it happened.
     async fn run_together(
         &self,
         pipeline: &mut Option<Child>,
         jobs: &[(&Program, &RawValue)],
         outcomes: &mut Vec<Outcome>,
-    ) -> Result<Result<(), Stop>, SandboxError> {
+        now: Timestamp,
+    ) -> Result<Option<Stop>, SandboxError> {
         let mut child = match pipeline.take() {
             Some(child) if child.programs.len() + jobs.len() <= PROGRAMS_MAX || knows_all(&child, jobs) => child,
             _ => Child::start(&self.executable).await?,
         };
-        let mut requests = Vec::with_capacity(jobs.len());
+        let (mut requests, mut keys) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         for (program, event) in jobs {
             let next = u32::try_from(child.programs.len()).unwrap_or(u32::MAX);
             let number = *child.programs.entry(program.key()).or_insert_with(|| {
                 requests.push(Request::Load { program: next, purpose: program.purpose, text: (&*program.text).into() });
+                // Whoever shares a child with a program that is stopped has to be compiled again, which is not their doing.
+                keys.push(None);
                 next
             });
             requests.push(Request::Run { program: number, event });
+            keys.push(Some(program.key()));
         }
         let mut replies = Vec::with_capacity(requests.len());
-        let exchanged = child.exchange(&requests, &mut replies).await;
+        let is_enough = |place: usize, took| keys[place].is_some_and(|key| self.has_spent(key, took, now));
+        let exchanged = child.exchange(&requests, &mut replies, is_enough).await;
         // What a load says was heard when the program was saved; if it is bad now, each of its runs says so.
         let answers = requests.iter().zip(replies).filter(|(request, _)| matches!(request, Request::Run { .. }));
         outcomes.extend(answers.map(|(_, reply)| outcome(reply)));
         match exchanged {
             Ok(()) => {
                 *pipeline = Some(child);
-                Ok(Ok(()))
+                Ok(None)
             }
-            Err(lost) => Ok(Err(lost.into())),
+            Err(lost) => Ok(stop(lost)),
         }
     }
 
-    fn rests(&self, key: Key, now: Timestamp) -> bool {
-        self.strikes().get(&key).is_some_and(|strikes| strikes.count >= STRIKES_MAX && now < strikes.until)
+    /// Why the program rests, if it does.
+    fn rest_of(&self, key: Key, now: Timestamp) -> Option<Stop> {
+        self.conducts().get(&key).and_then(|conduct| conduct.rest(now))
     }
 
     fn strike(&self, key: Key, now: Timestamp) {
-        let mut strikes = self.strikes();
-        if strikes.len() >= STRIKES_KEPT_MAX {
-            strikes.clear();
-        }
-        let known = strikes.entry(key).or_insert(Strikes { count: 0, until: now });
-        if now >= known.until {
-            *known = Strikes { count: 0, until: now.plus(STRIKES_PERIOD) };
-        }
-        known.count += 1;
+        conduct(&mut self.conducts(), key).strikes.add(1, STRIKES_PERIOD, now);
     }
 
-    fn strikes(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Strikes>> {
-        // Nothing panics while it is held.
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts what an answer took; whether the program has used its time with it.
+    fn has_spent(&self, key: Key, took: Duration, now: Timestamp) -> bool {
+        let beyond = took.saturating_sub(ANSWER_FREE);
+        if beyond.is_zero() {
+            return false;
+        }
+        let mut conducts = self.conducts();
+        let spent_us = &mut conduct(&mut conducts, key).spent_us;
+        spent_us.add(micros(beyond), TIME_PERIOD, now);
+        spent_us.is_full(micros(TIME_MAX), now)
     }
+
+    fn conducts(&self) -> MutexGuard<'_, HashMap<Key, Conduct>> {
+        // Nothing panics while it is held.
+        self.conducts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn conduct(conducts: &mut HashMap<Key, Conduct>, key: Key) -> &mut Conduct {
+    if conducts.len() >= CONDUCTS_MAX && !conducts.contains_key(&key) {
+        conducts.clear();
+    }
+    conducts.entry(key).or_default()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn knows_all(child: &Child, jobs: &[(&Program, &RawValue)]) -> bool {
@@ -281,11 +346,11 @@ fn outcome(reply: Reply) -> Outcome {
     }
 }
 
-impl From<Lost> for Stop {
-    fn from(lost: Lost) -> Stop {
-        match lost {
-            Lost::TimedOut => Stop::Time,
-            Lost::Ended => Stop::Crash,
-        }
+/// What it was stopped for, if that was for something that it did.
+fn stop(lost: Lost) -> Option<Stop> {
+    match lost {
+        Lost::TimedOut => Some(Stop::Time),
+        Lost::Ended => Some(Stop::Crash),
+        Lost::LeftOff => None,
     }
 }

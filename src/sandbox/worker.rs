@@ -5,11 +5,14 @@ use std::{
     io::{self, BufReader, BufWriter, Write as _},
 };
 
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::{
+    process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit},
+    time::{ClockId, Timespec, clock_gettime},
+};
 
 use super::{
     MEMORY_BYTES_MAX, frame,
-    frame::{Reply, Request},
+    frame::{Answer, Reply, Request},
     program::Compiled,
 };
 
@@ -24,15 +27,23 @@ pub fn run() -> io::Result<()> {
     let (mut requests, mut replies) = (BufReader::new(io::stdin().lock()), BufWriter::new(io::stdout().lock()));
     let (mut read, mut written) = (Vec::new(), Vec::new());
     let mut programs = HashMap::new();
-    frame::write_here(&mut replies, &mut written, &Reply::Ready)?;
+    frame::write_here(&mut replies, &mut written, &Answer { reply: Reply::Ready, took_us: 0 })?;
     replies.flush()?;
     while frame::read_here(&mut requests, &mut read)? {
+        let begun_us = time_used_us();
         let reply = answer(&mut programs, serde_json::from_slice(&read)?);
-        frame::write_here(&mut replies, &mut written, &reply)?;
+        let took_us = time_used_us().saturating_sub(begun_us);
+        frame::write_here(&mut replies, &mut written, &Answer { reply, took_us })?;
         // What was answered is said before anything can happen at the next request.
         replies.flush()?;
     }
     Ok(())
+}
+
+/// The processor time of this thread so far. What else the machine has to do is held against no program.
+fn time_used_us() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+    tv_sec.unsigned_abs() * 1_000_000 + tv_nsec.unsigned_abs() / 1_000
 }
 
 fn answer(programs: &mut HashMap<u32, Result<Compiled, Reply>>, request: Request<'_>) -> Reply {

@@ -112,7 +112,7 @@ async fn who_leaves_as_days_pass_leaves_however_many_events_of_others_come() {
         deputy.later(3 * DAY_S);
         for _ in 0..3 {
             space.send_only(json!([order("userId", "bob", 1)])).await;
-            rests(&deputy, "dedup").await;
+            rests(&deputy, "dedup of received").await;
             assert_ne!(step(&deputy, "profiles").await, Progress::Idle);
         }
         assert_eq!(space.traits("users", "user_id:bob").await, json!({"spent": 3}));

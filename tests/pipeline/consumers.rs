@@ -283,3 +283,23 @@ async fn what_nobody_had_by_the_rules_of_then_is_taken_in_and_what_was_taken_awa
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_consumer_that_waits_for_another_says_so() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        space.send(json!([visit("ada")])).await;
+        pause(&deputy, "profiles").await;
+        let regulation = json!({"regulation": "DELETE_ONLY", "user_ids": ["ada"]});
+        deputy.operate("POST", "/regulations", regulation).await.ok();
+        space.send(json!([visit("bob")])).await;
+        let waiting = shown(&deputy, "who").await;
+        assert_eq!(waiting["inputs"][0]["waits_for"], "profiles", "{waiting}");
+        assert_eq!(shown(&deputy, "risk").await["inputs"][0]["waits_for"], Value::Null, "the others go on");
+        resume(&deputy, "profiles").await;
+        space.settle().await;
+        let running = shown(&deputy, "who").await;
+        assert_eq!((&running["inputs"][0]["waits_for"], &running["inputs"][0]["lag"]), (&Value::Null, &json!(0)), "{running}");
+    })
+    .await;
+}

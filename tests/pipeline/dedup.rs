@@ -14,7 +14,7 @@ use deputy::{
     log::{Log, Record, disk::simulated::SimulatedDisk},
     outbound::{Outbound, OutboundPolicy},
     sandbox::Sandbox,
-    world::{EVENTS, Progress, RECEIVED, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
+    world::{EVENTS, FACTS, Progress, RECEIVED, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };
 use serde_json::{Value, json};
 
@@ -177,7 +177,7 @@ fn record_of(message_id: &str, said: &str, at: Timestamp) -> Record {
 /// Lets dedup work until there is nothing to do; `false` if the power failed meanwhile.
 async fn work_off(world: &World) -> bool {
     for _ in 0..100 {
-        match dedup::step(world, NOW).await {
+        match dedup::step(world, RECEIVED, NOW).await {
             Ok(Progress::Idle) => return true,
             Ok(Progress::Advanced | Progress::CaughtUp) => {}
             Err(_) => return false,
@@ -243,7 +243,7 @@ async fn stopped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option
 async fn work_until(world: &World, ids: &BTreeMap<String, usize>) {
     let working = async {
         while counted(&published(&*world.log).await).len() < ids.len() {
-            dedup::step(world, NOW).await.expect("nothing fails any longer");
+            dedup::step(world, RECEIVED, NOW).await.expect("nothing fails any longer");
         }
     };
     tokio::time::timeout(PATIENCE, working).await.expect("it comes to an end");
@@ -267,7 +267,7 @@ async fn wherever_a_worker_on_kafka_stops_each_event_is_published_once() {
             }
         };
         tokio::time::timeout(PATIENCE, claiming).await.expect("it gets its share");
-        let is_done = stopped_after(polls, dedup::step(&world, NOW)).await.is_some();
+        let is_done = stopped_after(polls, dedup::step(&world, RECEIVED, NOW)).await.is_some();
         let is_published = counted(&published(&*world.log).await).contains_key(&new[0]);
         machine.lose_power(world).await;
         if is_done && is_published {
@@ -335,7 +335,7 @@ async fn while_the_index_is_told_of_one_partition_the_others_go_on() {
     forget(&world).await;
     let (slow, quick) = (ids_of(0).nth(100).expect("they do not end"), ids_of(1).next().expect("they do not end"));
     world.log.append(RECEIVED, vec![record(&slow), record(&quick), record_of(&many[0], &much, NOW)]).await.expect("the disk works");
-    dedup::step(&world, NOW).await.expect("nothing fails");
+    dedup::step(&world, RECEIVED, NOW).await.expect("nothing fails");
     let counted_now = counted(&published(&*world.log).await);
     assert_eq!((counted_now.get(&quick), counted_now.get(&slow)), (Some(&1), None));
     assert!(work_off(&world).await);
@@ -368,6 +368,64 @@ async fn an_index_that_is_made_anew_is_told_of_its_window_only() {
     world.close().await;
 }
 
+/// A fact of ours that names this.
+fn fact(number: u8) -> Record {
+    let fact = Fact::ConsumerResumed { consumer: format!("fact {number}") };
+    let event = Event { id: Id::from_bytes([number; 16]), at: NOW, actor: Actor::Deputy, fact };
+    Record::new(b"facts", serde_json::to_vec(&event).expect("events serialise"), NOW)
+}
+
+/// What went on, customers' and ours, and how often.
+async fn counted_of_both(log: &dyn Log) -> BTreeMap<String, usize> {
+    let events = published(log).await;
+    let mut counted = counted(&events);
+    for event in events.iter().filter(|event| event["type"] == "consumer.resumed.v1") {
+        *counted.entry(event["data"]["consumer"].as_str().expect("text").to_owned()).or_default() += 1;
+    }
+    counted
+}
+
+/// Our own facts and customers' events are moved at the same time, while the index that both use is made anew under their hands.
+async fn both_stages_publish_everything_once(machine: &Machine) {
+    let world = machine.start().await.expect("it starts");
+    let (mut messages, mut facts, mut once) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut rounds = 0;
+    let working = async {
+        while rounds < 25 || counted_of_both(&*world.log).await.len() < once.len() {
+            if rounds < 25 {
+                messages.push(record(&format!("m{rounds}")));
+                facts.push(fact(rounds));
+                once.extend([(format!("m{rounds}"), 1), (format!("fact {rounds}"), 1)]);
+                rounds += 1;
+            }
+            // All that was sent before comes once more.
+            world.log.append(RECEIVED, messages.clone()).await.expect("it is taken");
+            world.log.append(FACTS, facts.clone()).await.expect("it is taken");
+            let both = async { tokio::join!(dedup::step(&world, FACTS, NOW), dedup::step(&world, RECEIVED, NOW)) };
+            let ((of_facts, of_received), ()) = tokio::join!(both, forget(&world));
+            of_facts.expect("nothing fails");
+            of_received.expect("nothing fails");
+        }
+        for topic in [FACTS, RECEIVED] {
+            while dedup::step(&world, topic, NOW).await.expect("nothing fails") != Progress::Idle {}
+        }
+    };
+    tokio::time::timeout(PATIENCE, working).await.expect("it comes to an end");
+    assert_eq!(counted_of_both(&*world.log).await, once);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn both_stages_publish_everything_once_whenever_the_index_is_made_anew() {
+    both_stages_publish_everything_once(&Machine::with("log_partitions = 2", 7)).await;
+}
+
+#[tokio::test]
+async fn both_stages_publish_everything_once_on_kafka_too() {
+    let log = format!("log = \"kafka://{}/{}\"", kafka::brokers(), kafka::prefix());
+    both_stages_publish_everything_once(&Machine::with(&log, 8)).await;
+}
+
 /// A log restored from an older copy: what the index knows beyond it was never published by this one.
 #[tokio::test]
 async fn an_index_that_is_ahead_of_the_log_is_made_anew() {
@@ -377,7 +435,7 @@ async fn an_index_that_is_ahead_of_the_log_is_made_anew() {
     deputy.settle().await;
     let world = deputy.world();
     let reached = world.seen.reached(1).expect("the index is readable");
-    world.seen.add(&[], 1, reached + 5).expect("the index is writable");
+    world.seen.add(&[], 1, reached, reached + 5).expect("the index is writable");
     send(&deputy, &shop, "m2", "2026-11-23T00:00:02Z", 1).await;
     send(&deputy, &shop, "m1", "2026-11-23T00:00:03Z", 1).await;
     deputy.settle().await;

@@ -174,7 +174,7 @@ async fn a_crash_between_any_two_batches_counts_everything_once() {
         for round in 0..4 {
             let body = json!({"batch": (0..5).map(|n| json!({"type": "track", "userId": "ada", "event": "Visit", "messageId": format!("m{round}-{n}")}))
                 .collect::<Vec<_>>(), "writeKey": token.0});
-            for stage in ["dedup", "profiles"] {
+            for stage in ["dedup of received", "profiles"] {
                 deputy.http.post(format!("{}/v1/batch", deputy.issuer)).body(body.to_string()).send().await.expect("it is taken");
                 step(&deputy, stage).await;
                 deputy.crash().await;

@@ -197,6 +197,27 @@ async fn a_program_that_keeps_crashing_rests_and_the_next_program_runs() {
     assert_eq!(outcomes.iter().map(told).collect::<Vec<_>>(), ["stopped: Crash", "[{\"n\":2}]"]);
 }
 
+/// Takes some hundredths of a second, far from every bound of one answer.
+pub const LONG_PROGRAM: &str = "items = split(\"a,\" * 100, \",\")\nn = 0\n\
+    for_each(items) -> |_i, _a| { for_each(items) -> |_j, _b| { n = n + 1 } }\n.properties.n = n";
+
+#[tokio::test]
+async fn a_program_that_takes_long_each_time_rests_and_the_next_program_runs() {
+    let (sandbox, sample) = (sandbox(), event("{}"));
+    let (long, good) = (program(1, Purpose::Transform, LONG_PROGRAM), program(2, Purpose::Transform, ".n = 2"));
+    let mut jobs = vec![(&long, &*sample); 2_000];
+    jobs.push((&good, &sample));
+    let outcomes: Vec<_> = sandbox.run(&jobs, NOW).await.expect("a child starts").iter().map(told).collect();
+    let made = outcomes.iter().take_while(|told| *told == "[{\"properties\":{\"n\":10201}}]").count();
+    assert!(made > 1, "{:?}", outcomes.first());
+    let spent = outcomes[made..].iter().take_while(|told| *told == "stopped: Spent").count();
+    assert_eq!((made + spent, outcomes[2_000].as_str()), (2_000, "[{\"n\":2}]"));
+    assert!(spent > 0, "it never rests");
+    // It has its time again when the period is over.
+    let outcomes = sandbox.run(&jobs[..1], NOW.plus(Duration::from_secs(11))).await.expect("a child starts");
+    assert_eq!(told(&outcomes[0]), "[{\"properties\":{\"n\":10201}}]");
+}
+
 #[tokio::test]
 async fn steps_are_counted_so_that_the_same_event_always_ends_alike() {
     let text = "items = split(\"a,\" * 2000, \",\")\nn = 0\nfor_each(items) -> |_i, _a| { for_each(items) -> |_j, _b| { n = n + 1 } }\n.n = n";

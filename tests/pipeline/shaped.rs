@@ -41,7 +41,12 @@ impl<'i> Sender<'i> {
         let source = self.id.parse().expect("it is an identifier");
         let batch: Vec<_> = messages.iter().map(|message| Received { source, message }).collect();
         let world = self.deputy.world();
-        apply(world, &batch, world.now()).await.expect("the sandbox can be had")
+        let mut shaped = Vec::with_capacity(batch.len());
+        // There may not be time for all of them at once.
+        while shaped.len() < batch.len() {
+            shaped.extend(apply(world, &batch[shaped.len()..], world.now()).await.expect("the sandbox can be had"));
+        }
+        shaped
     }
 
     /// All that came in from this source.

@@ -1,6 +1,9 @@
 //! A tracking plan over a source's events: what is not as planned goes on, is mended or is kept aside, and is told of as an event.
 
-use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError};
+use deputy::{
+    domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+    storage::{StorageError, tracking_plans},
+};
 use serde_json::{Value, json};
 
 use super::shaped::{Sender, asides, goes_on, value};
@@ -130,6 +133,35 @@ async fn a_plan_by_which_nothing_could_be_judged_is_not_saved() {
             let body = if method == "PATCH" { json!({}) } else { Value::Null };
             refused(deputy.operate(method, &path, body).await, 404, &ADMIN_NOT_FOUND, "");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_this_version_cannot_read_is_taken_from_its_source() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        let made = deputy.operate("POST", "/tracking-plans", plan(&shop, "allow", "allow")).await.ok().json();
+        let id = made["tracking_plan_id"].as_str().expect("text").to_owned();
+        let (path, id) = (format!("/tracking-plans/{id}"), id.parse().expect("it is an identifier"));
+        let spoil = deputy.world().storage.write(move |tx| {
+            Box::pin(async move {
+                let mut plan = tracking_plans::hold(tx, id).await?.expect("it was made just now");
+                plan.rules[0].schema = json!({"type": "of another release"});
+                tracking_plans::update(tx, &plan).await
+            })
+        });
+        spoil.await.map_err(|error: StorageError| error.to_string()).expect("storage answers");
+        deputy.world().forget_shapes();
+        let order = track("m-1", "Order Completed", json!({"total": 1}));
+        assert_eq!(asides(&shop.send(&[order]).await[0])[0].0, "plan.unreadable");
+
+        // The rules that are there are not judged again: only new ones are.
+        let bad = json!([{"call": "track", "name": "E", "schema": {"type": "none"}}]);
+        refused(deputy.operate("PATCH", &path, json!({"rules": bad})).await, 400, &ADMIN_VALUE, "The rule for track 'E'");
+        deputy.operate("PATCH", &path, json!({"sources": []})).await.ok();
+        let order = track("m-2", "Order Completed", json!({"total": 1}));
+        assert_eq!(goes_on(&shop.send(&[order]).await[0]), None, "it goes on as it came");
     })
     .await;
 }

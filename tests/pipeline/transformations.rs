@@ -1,9 +1,16 @@
 //! An operator's programs on a source's events: tried, saved, applied; and whatever goes wrong in one loses nothing.
 
-use deputy::domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError};
+use deputy::{
+    domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
+    server::STAGES,
+    world::{EVENTS, Progress},
+};
 use serde_json::{Value, json};
 
-use super::shaped::{Sender, asides, goes_on, published, value};
+use super::{
+    sandbox::LONG_PROGRAM,
+    shaped::{Sender, asides, goes_on, published, topic, value},
+};
 use crate::support::{Answer, Installation, each_engine};
 
 #[track_caller]
@@ -239,6 +246,43 @@ async fn a_program_that_could_not_be_applied_is_not_saved() {
             let body = if method == "PATCH" { json!({"program": ".a = 1"}) } else { Value::Null };
             refused(deputy.operate(method, &path, body).await, 404, &ADMIN_NOT_FOUND, "");
         }
+    })
+    .await;
+}
+
+async fn step(deputy: &Installation, name: &str) -> Progress {
+    let stage = STAGES.iter().find(|stage| stage.name == name).expect("there is such a stage");
+    (stage.step)(deputy.world(), deputy.world().now()).await.expect("nothing fails")
+}
+
+/// The types of what every consumer reads.
+async fn types(deputy: &Installation) -> Vec<String> {
+    let events = topic(deputy, EVENTS).await.into_iter();
+    events.filter_map(|text| Some(serde_json::from_str::<Value>(&text).ok()?["type"].as_str()?.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_long_program_holds_up_others_for_a_moment_and_our_own_facts_never() {
+    each_engine(async |deputy| {
+        let shop = Sender::new(&deputy).await;
+        save(&deputy, &shop.id, "transform", LONG_PROGRAM).await;
+        let orders: Vec<_> = (0..60).map(|number| order(&number.to_string(), json!(number))).collect();
+        let batch = json!({"writeKey": shop.write_key, "batch": orders});
+        Answer::of(deputy.http.post(format!("{}/v1/batch", deputy.issuer)).json(&batch)).await.ok();
+
+        assert_eq!(step(&deputy, "dedup of received").await, Progress::Advanced, "there was no time for all of them");
+        let done = types(&deputy).await.len();
+        assert!((1..60).contains(&done), "{done} of 60 are done, and stay so");
+        step(&deputy, "relay").await;
+        step(&deputy, "dedup of facts").await;
+        assert!(types(&deputy).await.contains(&"transformation.created.v1".to_owned()), "it does not wait for the others");
+
+        let published = published(&deputy).await;
+        let ids: std::collections::BTreeSet<_> = published.iter().map(|event| event["data"]["message_id"].to_string()).collect();
+        assert_eq!((published.len(), ids.len()), (60, 60), "each is done with once");
+        let rested = published.iter().filter(|event| event["type"] == "event.kept_aside.v1");
+        let told = "the program took more than 2 s of processor time within 10 s and rests";
+        assert!(rested.clone().all(|event| event["data"]["detail"] == told), "{:?}", rested.collect::<Vec<_>>());
     })
     .await;
 }

@@ -107,9 +107,10 @@ fn state(consumer: &Value, input: &Value) -> String {
     if let Some(since) = consumer["paused_at"].as_str() {
         return format!("paused since {since} by {}", consumer["paused_by"].as_str().unwrap_or("nobody"));
     }
-    match input["replay"]["until"].as_u64() {
-        Some(until) => format!("reads again, to {until}"),
-        None => "runs".to_owned(),
+    match (input["replay"]["until"].as_u64(), input["waits_for"].as_str()) {
+        (Some(until), _) => format!("reads again, to {until}"),
+        (None, Some(other)) => format!("waits for {other}"),
+        (None, None) => "runs".to_owned(),
     }
 }
 

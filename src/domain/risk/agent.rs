@@ -48,9 +48,9 @@ impl AgentRisk {
         kinds.filter_map(|kind| self.signals.add(Signal { kind, event, at, with: None })).collect()
     }
 
-    /// An operator has looked at it, or it is gone: what was before does not count any longer.
-    pub fn clear(&mut self) {
-        self.signals.forget(|_| true);
+    /// An operator has looked at it, or it is gone: what was before does not count any longer. What came since may be read first.
+    pub fn clear(&mut self, at: Timestamp) {
+        self.signals.forget(|signal| signal.at <= at);
     }
 
     /// Everything that speaks against it, in whole points.
@@ -63,12 +63,14 @@ impl AgentRisk {
         Risk::of(self.signals.proven(), now)
     }
 
-    /// What a suspension is decided by: what it did for itself, and for people but the two that weigh the most.
-    pub fn suspension(&self, now: Timestamp) -> Risk {
+    /// What a suspension is decided by: what it did for itself, and for people but the two that weigh the most. Where an operator has let
+    /// it act, only what it did since: they have looked at all that was before, also if some of that is read only now.
+    pub fn suspension(&self, now: Timestamp, let_act_at: Option<Timestamp>) -> Risk {
         // A replay is always somebody's, also where an early fact does not tell whose.
         let is_own = |signal: &&Signal<_>| signal.with.is_none() && signal.kind != SignalKind::RefreshReplayed;
+        let counting = || self.signals.proven().filter(|signal| Some(signal.at) > let_act_at);
         let mut accounts: Vec<(Option<Id<PersonKind>>, f64)> = Vec::new();
-        for signal in self.signals.proven().filter(|signal| !is_own(signal)) {
+        for signal in counting().filter(|signal| !is_own(signal)) {
             match accounts.iter_mut().find(|(person, _)| *person == signal.with) {
                 Some((_, weight)) => *weight += signal.worth(now),
                 None => accounts.push((signal.with, signal.worth(now))),
@@ -76,7 +78,7 @@ impl AgentRisk {
         }
         accounts.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         let counted: Vec<_> = accounts.into_iter().skip(LOUDEST_LEFT_OUT).map(|(person, _)| person).collect();
-        Risk::of(self.signals.proven().filter(|signal| is_own(signal) || counted.contains(&signal.with)), now)
+        Risk::of(counting().filter(|signal| is_own(signal) || counted.contains(&signal.with)), now)
     }
 }
 
@@ -108,7 +110,7 @@ mod tests {
             (vec![1, 2, 3, 4], 200, 100),
         ] {
             let risk = replayed(people.clone());
-            let found = (risk.proven(Timestamp(0)).score, risk.suspension(Timestamp(0)).score);
+            let found = (risk.proven(Timestamp(0)).score, risk.suspension(Timestamp(0), None).score);
             assert_eq!(found, (proven, suspension), "{people:?}");
         }
     }
@@ -117,12 +119,12 @@ mod tests {
     fn what_it_does_for_itself_is_its_own() {
         let mut risk = replayed([1, 2]);
         risk.signalled(event(100), Timestamp(0), SignalKind::RateJumped, None);
-        let suspension = risk.suspension(Timestamp(0));
+        let suspension = risk.suspension(Timestamp(0), None);
         assert_eq!((suspension.score, suspension.signals), (20, vec![(SignalKind::RateJumped, event(100))]));
         // A fact of an earlier release does not tell whose replay it was.
         risk.signalled(event(101), Timestamp(0), SignalKind::RefreshReplayed, None);
-        assert_eq!(risk.suspension(Timestamp(0)).score, 20 + 50);
-        assert_eq!(AgentRisk::default().suspension(Timestamp(0)).score, 0);
+        assert_eq!(risk.suspension(Timestamp(0), None).score, 20 + 50);
+        assert_eq!(AgentRisk::default().suspension(Timestamp(0), None).score, 0);
     }
 
     #[test]
@@ -133,11 +135,24 @@ mod tests {
                 "rate":{{"since_hour":5,"hour":6,"issued":7,"usual_thousandths":8}}}}"#
         );
         let mut risk: AgentRisk = serde_json::from_str(&text).expect("it is a state");
-        assert_eq!((risk.signals().len(), risk.proven(Timestamp(0)).score, risk.suspension(Timestamp(0)).score), (1, 50, 0));
+        assert_eq!((risk.signals().len(), risk.proven(Timestamp(0)).score, risk.suspension(Timestamp(0), None).score), (1, 50, 0));
         let again = serde_json::to_string(&risk).expect("states serialise");
         assert!(again.contains(r#""rate":{"since_hour":5,"hour":6,"issued":7,"usual_thousandths":8}"#), "{again}");
-        risk.clear();
+        risk.clear(Timestamp(0));
         assert_eq!(risk.score(Timestamp(0)), 0);
+    }
+
+    #[test]
+    fn what_was_before_an_operators_word_does_not_count_and_what_came_since_does() {
+        let mut risk = replayed([1, 2, 3, 4]);
+        let later = Timestamp(1_000);
+        for (number, who) in [(10, 1), (11, 2), (12, 3)] {
+            risk.signalled(event(number), later, SignalKind::RefreshReplayed, Some(person(who)));
+        }
+        let score = |risk: &AgentRisk, let_act_at| risk.suspension(later, let_act_at).score;
+        assert_eq!((score(&risk, None), score(&risk, Some(Timestamp(0))), score(&risk, Some(later))), (150, 50, 0));
+        risk.clear(Timestamp(0));
+        assert_eq!((risk.signals().len(), score(&risk, None)), (3, 50));
     }
 
     proptest! {
@@ -158,9 +173,9 @@ mod tests {
             }
             // The two add nothing: without them what others did is worth at least as much.
             let of_others = alone.proven(Timestamp(0)).score;
-            prop_assert!(risk.suspension(Timestamp(0)).score <= of_others);
+            prop_assert!(risk.suspension(Timestamp(0), None).score <= of_others);
             if bystanders.is_empty() {
-                prop_assert_eq!(risk.suspension(Timestamp(0)).score, 0);
+                prop_assert_eq!(risk.suspension(Timestamp(0), None).score, 0);
             }
         }
     }

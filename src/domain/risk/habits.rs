@@ -26,6 +26,9 @@ const DAYS_MAX: u16 = 56;
 /// Whoever comes from more networks is at home in none, and a new one says nothing.
 const NETWORKS_MAX: usize = 16;
 
+/// What comes late is not as late as this. So a last hour that is further ahead was told by a clock that was ahead, once.
+const LATE_HOURS_MAX: i64 = 24;
+
 /// How an agent gets its tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -65,6 +68,10 @@ impl Rate {
     /// Counts a token; whether it is the one that is too many for its hour.
     fn note(&mut self, at: Timestamp) -> bool {
         let hour = hour_of(at);
+        if was_ahead(self.hour, hour) {
+            // What was usual was lost on the way there, and is learned anew.
+            *self = Rate { hour, ..Rate::default() };
+        }
         let since_hour = *self.since_hour.get_or_insert(hour);
         if hour > self.hour {
             self.finish_hours(hour);
@@ -98,6 +105,9 @@ impl Hours {
     /// Counts an hour once; whether it is an unusual one.
     fn note(&mut self, at: Timestamp) -> bool {
         let hour = hour_of(at);
+        if was_ahead(self.hour, hour) {
+            self.hour = hour - 1;
+        }
         if hour <= self.hour {
             return false;
         }
@@ -131,7 +141,8 @@ impl Networks {
     /// Remembers a network; whether it is a new one for somebody whose networks are known.
     pub(super) fn note(&mut self, at: Timestamp, network: &Network) -> bool {
         let hour = hour_of(at);
-        let since_hour = *self.since_hour.get_or_insert(hour);
+        let since_hour = self.since_hour.filter(|since_hour| !was_ahead(*since_hour, hour)).unwrap_or(hour);
+        self.since_hour = Some(since_hour);
         if self.known.last() == Some(network) {
             return false;
         }
@@ -147,6 +158,11 @@ impl Networks {
 
 fn hour_of(at: Timestamp) -> i64 {
     at.seconds().div_euclid(3600)
+}
+
+/// Whether an hour that was noted lies so far beyond this one that it was not that hour.
+fn was_ahead(noted: i64, hour: i64) -> bool {
+    noted - hour > LATE_HOURS_MAX
 }
 
 #[cfg(test)]
@@ -192,6 +208,26 @@ mod tests {
             let at = at_hour((days + 1) * 24 + hour);
             assert_eq!(hours.note(at), is_off, "{hour} after {days} days of {usual:?}");
             assert!(!hours.note(at), "it is told once");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_once_is_forgotten() {
+        const YEAR_HOURS: i64 = 365 * 24;
+        let network = |name: &str| Network(name.to_owned());
+        for ahead_on in [1, 20] {
+            let mut habits = Habits::default();
+            let mut note = |hour: i64, from: &str| habits.note(at_hour(hour), Some(&network(from))).collect::<Vec<_>>();
+            for day in 1..=40 {
+                if day == ahead_on {
+                    note(day * 24 + YEAR_HOURS, "home");
+                }
+                note(day * 24 + 9, "home");
+            }
+            let evening = 42 * 24 + 21;
+            assert_eq!(note(evening, "abroad"), [SignalKind::OffHours, SignalKind::NewNetwork], "ahead on day {ahead_on}");
+            let jumped: Vec<_> = (0..500).flat_map(|_| note(evening, "abroad")).collect();
+            assert_eq!(jumped, [SignalKind::RateJumped], "ahead on day {ahead_on}");
         }
     }
 

@@ -67,14 +67,15 @@ impl PersonRisk {
         is_new.then(|| self.signalled(event, at, SignalKind::NewNetwork, None)).flatten()
     }
 
-    /// They have looked at what this agent may do and allowed it: what it did before does not count any longer.
-    pub fn approve(&mut self, agent: &ClientId) {
-        self.signals.forget(|signal| signal.with.as_ref() == Some(agent));
+    /// They have looked at what this agent may do and allowed it: what it did before does not count any longer. What it did since may be
+    /// read first.
+    pub fn approve(&mut self, agent: &ClientId, at: Timestamp) {
+        self.signals.forget(|signal| signal.with.as_ref() == Some(agent) && signal.at <= at);
     }
 
     /// An operator has looked at the account: what was before does not count any longer.
-    pub fn clear(&mut self) {
-        self.signals.forget(|_| true);
+    pub fn clear(&mut self, at: Timestamp) {
+        self.signals.forget(|signal| signal.at <= at);
     }
 
     /// Everything that is held against the account and whatever acts for it, in whole points.
@@ -114,9 +115,13 @@ mod tests {
         let of = |risk: &PersonRisk, agent: Option<&ClientId>| risk.proven_of(agent, later).score;
         assert_eq!((of(&risk, Some(&agent("one"))), of(&risk, Some(&agent("other"))), of(&risk, None)), (25, 25, 10));
         assert_eq!((risk.proven(later).score, risk.score(later)), (60, 61));
-        risk.approve(&agent("one"));
+        risk.approve(&agent("one"), Timestamp(-1));
+        assert_eq!(of(&risk, Some(&agent("one"))), 25, "what it did since stays");
+        risk.approve(&agent("one"), now);
         assert_eq!((of(&risk, Some(&agent("one"))), of(&risk, Some(&agent("other"))), of(&risk, None)), (0, 25, 10));
-        risk.clear();
+        risk.clear(now);
+        assert_eq!(of(&risk, None), 10, "what came since stays");
+        risk.clear(later);
         assert_eq!(risk.score(later), 0);
     }
 

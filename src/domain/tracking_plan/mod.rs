@@ -177,11 +177,21 @@ pub struct CompiledPlan {
 impl CompiledPlan {
     /// Prepares a plan, or says in a sentence what is wrong with it.
     pub fn new(plan: Arc<TrackingPlan>) -> Result<CompiledPlan, String> {
-        if plan.rules.len() > RULES_MAX {
+        let validators = CompiledPlan::validators(&plan.rules)?;
+        Ok(CompiledPlan { plan, validators })
+    }
+
+    /// Says in a sentence what is wrong with rules, if a plan that has them could not be prepared.
+    pub fn check(rules: &[Rule]) -> Result<(), String> {
+        CompiledPlan::validators(rules).map(|_| ())
+    }
+
+    fn validators(rules: &[Rule]) -> Result<HashMap<(Call, Option<String>), Validator>, String> {
+        if rules.len() > RULES_MAX {
             return Err(format!("A plan has at most {RULES_MAX} rules."));
         }
-        let mut validators = HashMap::with_capacity(plan.rules.len());
-        for rule in &plan.rules {
+        let mut validators = HashMap::with_capacity(rules.len());
+        for rule in rules {
             let named = rule.name.as_ref().map_or_else(String::new, |name| format!(" '{name}'"));
             let told = format!("{}{named}", rule.call.as_str());
             if rule.name.is_some() && rule.call.name_member().is_none() {
@@ -192,7 +202,7 @@ impl CompiledPlan {
                 return Err(format!("There is more than one rule for {told}."));
             }
         }
-        Ok(CompiledPlan { plan, validators })
+        Ok(validators)
     }
 
     /// Judges a message.

@@ -39,14 +39,16 @@ impl Judge {
         agent: &ClientId,
         signal: Signal<Id<PersonKind>>,
     ) -> Result<(), StorageError> {
+        let Signal { kind, event, at, with: person } = signal;
         let state = states.agent(tx, agent).await?;
-        let (score, risk) = (state.proven(signal.at).score, state.suspension(signal.at));
-        let Signal { kind, event, with: person, .. } = signal;
+        let (score, of_all) = (state.proven(at).score, state.suspension(at, None));
         self.record(tx, Fact::RiskSignalled { agent: agent.clone(), person, signal: kind, event, score }).await?;
-        let Some(threshold) = policy::suspends(&rule, &risk) else { return Ok(()) };
-        if clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
+        if policy::suspends(&rule, &of_all).is_none() || clients::hold(tx, agent).await?.is_none_or(|client| client.is_disabled()) {
             return Ok(());
         }
+        let let_act_at = clients::enabled_at(tx, agent).await?;
+        let risk = states.agent(tx, agent).await?.suspension(at, let_act_at);
+        let Some(threshold) = policy::suspends(&rule, &risk) else { return Ok(()) };
         clients::disable(tx, agent, self.now).await?;
         revocations::switch_off(tx, agent.as_str()).await?;
         let (signals, events) = risk.signals.into_iter().unzip();

@@ -116,14 +116,14 @@ impl Judge {
             (Seen::SignedIn(network) | Seen::Consented(network), agent, Some(person)) => {
                 let state = states.person(*person);
                 if let Some(agent) = agent {
-                    state.approve(agent);
+                    state.approve(agent, *at);
                 }
                 if let Some(signal) = network.as_ref().and_then(|network| state.came(*event, *at, network)) {
                     self.act_on_grants(tx, rule, states, *person, signal).await?;
                 }
             }
-            (Seen::AgentCleared, Some(agent), _) => states.agent(tx, agent).await?.clear(),
-            (Seen::PersonCleared, _, Some(person)) => states.person(*person).clear(),
+            (Seen::AgentCleared, Some(agent), _) => states.agent(tx, agent).await?.clear(*at),
+            (Seen::PersonCleared, _, Some(person)) => states.person(*person).clear(*at),
             _ => {}
         }
         Ok(())

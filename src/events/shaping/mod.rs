@@ -9,12 +9,21 @@
 //! of it together with having read the messages, so that each is shaped once, as far as anybody can see. The identifiers of what is
 //! made here are derived from the message's, so that a second shaping gives the same.
 //!
+//! Programs and plans may take long. When `SHAPING_TIME` is over, the messages that are left are for the next batch: what is done goes on,
+//! and whatever an operator changed meanwhile, such as a program that they disabled, holds for the rest.
+//!
 //! An error means that nothing can be said now; come again with the same messages.
 
 /// What a program made, as a message again.
 mod output;
 /// What a plan says of a message, as a message.
 mod violation;
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     domain::{
@@ -26,12 +35,19 @@ use crate::{
         tracking_plan::{CompiledPlan, Decision},
         warehouse,
     },
+    log::LogError,
     sandbox::{Outcome, Program},
     world::{StageError, World, shapes::Shape, shapes::Shapes},
 };
 
 /// Violations that are told of all that was made of one message.
 const VIOLATIONS_MAX: usize = 20;
+/// When no further message is begun: by the machine's own time, for it is the machine that is kept busy.
+const SHAPING_TIME: Duration = Duration::from_millis(250);
+/// How many messages are shaped before the time is looked at. Then twice as many as long as they are quick, and half as many where not.
+const SHARE_FIRST: usize = 16;
+/// A share that takes less than this part of the time is a quick one, as a divisor.
+const QUICK: u32 = 8;
 
 /// A message that came in, in the form that `events::ingest` gives it.
 #[derive(Debug, Clone, Copy)]
@@ -114,23 +130,29 @@ impl Reason {
     }
 }
 
-/// Shapes a batch; the answers are in the order of the messages.
+/// Shapes the messages of a batch that there is time for, at least one. The answers are in the order of the messages: where there are
+/// fewer answers, the other messages are untouched.
 pub async fn apply(world: &World, batch: &[Received<'_>], now: Timestamp) -> Result<Vec<Shaped>, StageError> {
     let shapes = world.shapes(now).await?;
-    let mut shaped = vec![Shaped::default(); batch.len()];
     if batch.iter().all(|received| shapes.of(received.source).is_none()) {
-        return Ok(shaped);
+        return Ok(vec![Shaped::default(); batch.len()]);
     }
-    filter(world, &shapes, batch, &mut shaped, now).await?;
-    transform(world, &shapes, batch, &mut shaped, now).await?;
-    for (received, shaped) in batch.iter().zip(&mut shaped) {
-        match shapes.of(received.source).and_then(|shape| shape.plan.as_ref()) {
-            Some(Ok(plan)) => follow(plan, *received, shaped),
-            Some(Err(wrong)) => shaped.keep_all_aside(*received, Reason::PlanUnreadable, wrong),
-            None => {}
-        }
+    let begun = Instant::now();
+    let (mut shaped, mut share) = (Vec::with_capacity(batch.len()), SHARE_FIRST);
+    while shaped.len() < batch.len() && (shaped.is_empty() || begun.elapsed() < SHAPING_TIME) {
+        let (share_begun, rest) = (Instant::now(), &batch[shaped.len()..]);
+        shaped.extend(apply_to_all(world, &shapes, &rest[..share.min(rest.len())], now).await?);
+        share = if share_begun.elapsed() * QUICK < SHAPING_TIME { share * 2 } else { (share / 2).max(1) };
     }
     shaped.iter().for_each(count);
+    Ok(shaped)
+}
+
+async fn apply_to_all(world: &World, shapes: &Shapes, batch: &[Received<'_>], now: Timestamp) -> Result<Vec<Shaped>, StageError> {
+    let mut shaped = vec![Shaped::default(); batch.len()];
+    filter(world, shapes, batch, &mut shaped, now).await?;
+    transform(world, shapes, batch, &mut shaped, now).await?;
+    judge(shapes, batch, &mut shaped).await?;
     Ok(shaped)
 }
 
@@ -220,10 +242,37 @@ async fn run(
     Ok(places.into_iter().zip(outcomes).collect())
 }
 
+/// Has the plans judge what goes on. Some schemas take long on some messages: not on a thread that serves requests.
+async fn judge(shapes: &Shapes, batch: &[Received<'_>], shaped: &mut [Shaped]) -> Result<(), StageError> {
+    let mut planned = Vec::new();
+    for (place, (received, shaped)) in batch.iter().zip(&mut *shaped).enumerate() {
+        match shapes.of(received.source).and_then(|shape| shape.plan.as_ref()) {
+            Some(Ok(plan)) => {
+                planned.push((place, Arc::clone(plan), received.source, received.message.clone(), mem::take(shaped)));
+            }
+            Some(Err(wrong)) => shaped.keep_all_aside(*received, Reason::PlanUnreadable, wrong),
+            None => {}
+        }
+    }
+    if planned.is_empty() {
+        return Ok(());
+    }
+    let judging = tokio::task::spawn_blocking(move || {
+        for (_, plan, source, message, shaped) in &mut planned {
+            follow(plan, Received { source: *source, message }, shaped);
+        }
+        planned
+    });
+    for (place, .., judged) in judging.await.map_err(|error| LogError::Unavailable(error.to_string()))? {
+        shaped[place] = judged;
+    }
+    Ok(())
+}
+
 /// Judges what goes on by the plan.
 fn follow(plan: &CompiledPlan, received: Received<'_>, shaped: &mut Shaped) {
     let is_itself = shaped.goes_on == GoesOn::Itself;
-    let messages = match std::mem::take(&mut shaped.goes_on) {
+    let messages = match mem::take(&mut shaped.goes_on) {
         GoesOn::Itself => vec![received.message.clone()],
         GoesOn::These(messages) => messages,
     };
@@ -268,7 +317,7 @@ impl Shaped {
 
     /// Nothing that came of the message goes on.
     fn keep_all_aside(&mut self, received: Received<'_>, reason: Reason, detail: &str) {
-        match std::mem::take(&mut self.goes_on) {
+        match mem::take(&mut self.goes_on) {
             GoesOn::Itself => self.keep_aside(received, reason, detail.to_owned()),
             GoesOn::These(messages) => {
                 self.goes_on = GoesOn::These(Vec::new());

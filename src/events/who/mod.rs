@@ -3,7 +3,8 @@
 //! One consumer reads the topic `events` in its order. What a batch finds and the consumer's cursor are one transaction: after a crash
 //! either all of it has happened or none. Nearly every event tells what is known already; that is noticed in memory, so only news
 //! costs a question to storage. At an intervention the consumer waits until profiles have carried it out: then it is known whose
-//! events are left out, and whoever was deleted is forgotten here too.
+//! events are left out, and whoever was deleted is forgotten here too. It cannot go on and forget afterwards: by then it would have
+//! taken in what is to be left out, and could not tell that from what somebody did since. The list of consumers says what it waits for.
 
 /// What an event says of whom.
 mod sighting;
@@ -18,7 +19,7 @@ use crate::{
     domain::{
         actor::{ActorKind, pace::Pace},
         client::ClientId,
-        event::{Actor, Event},
+        event::{Actor, Event, Fact},
         id::{Id, InterventionKind},
         intervention::Status,
         secret::Digest,
@@ -28,7 +29,7 @@ use crate::{
         profiles::forgotten::Forgotten,
         topic::{self, Stretch, Topic},
     },
-    log::{Claim, LogError},
+    log::{Claim, Entry, LogError},
     storage::{
         StorageError, Tx, actors, clients, consumers,
         interventions::{self, Place},
@@ -145,8 +146,7 @@ struct Met {
 /// Forgets whom the intervention has deleted, once it is carried out; where to go on, or `None` while it is not.
 async fn forget(world: &World, claim: &Claim, from: u64, met: Met) -> Result<Option<u64>, StageError> {
     let Met { intervention, offset } = met;
-    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, intervention).await })).await?;
-    if asked.is_some_and(|asked| matches!(asked.status, Status::Initialized | Status::Running)) {
+    if is_under_way(world, intervention).await? {
         return Ok(None);
     }
     let (input, next) = (claim.input.clone(), offset + 1);
@@ -160,6 +160,19 @@ async fn forget(world: &World, claim: &Claim, from: u64, met: Met) -> Result<Opt
         })
     });
     if write.await? { Ok(Some(next)) } else { Err(LogError::Fenced.into()) }
+}
+
+async fn is_under_way(world: &World, intervention: Id<InterventionKind>) -> Result<bool, StorageError> {
+    let asked = world.storage.read(move |tx| Box::pin(async move { interventions::find(tx, intervention).await })).await?;
+    Ok(asked.is_some_and(|asked| matches!(asked.status, Status::Initialized | Status::Running)))
+}
+
+/// Whether this is an intervention that profiles have not carried out yet: nothing is passed before they have.
+pub(super) async fn waits_at(world: &World, entry: &Entry) -> Result<bool, StorageError> {
+    match serde_json::from_slice(&entry.payload) {
+        Ok(Event { fact: Fact::InterventionRequested { intervention }, .. }) => is_under_way(world, intervention).await,
+        _ => Ok(false),
+    }
 }
 
 /// The sightings that bring something new, each with the digest of whom it is of. Nothing is decided yet: others may write meanwhile.

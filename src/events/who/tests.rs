@@ -8,13 +8,11 @@ use crate::{
     domain::{
         actor::evidence::ActorState,
         client::{AuthMethod, ClientId, GrantType, Origin},
-        event::Fact,
         grant::EndCause,
         id::{EventKind, OperatorKind, PersonKind, SourceKind},
         json::Json,
         scope::Scopes,
     },
-    log::Entry,
     storage::actors::StoredActor,
 };
 

@@ -112,7 +112,7 @@ fn record(client_id: ClientId, state: &AgentRisk, now: Timestamp) -> RiskRecord 
         client_id,
         score: state.score(now),
         proven_score: state.proven(now).score,
-        suspension_score: state.suspension(now).score,
+        suspension_score: state.suspension(now, None).score,
         signals: signals.collect(),
     }
 }

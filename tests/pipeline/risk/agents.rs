@@ -121,6 +121,37 @@ async fn an_agent_is_suspended_at_the_threshold_until_an_operator_lifts_it() {
 }
 
 #[tokio::test]
+async fn what_is_read_only_after_an_operator_let_the_agent_act_suspends_nobody() {
+    each_engine(async |deputy| {
+        deputy.resource().await;
+        set_rule(&deputy, json!({"suspend_at": 80})).await;
+        let agent = deputy.agent().await;
+        let risk = async |what: &str| {
+            assert_eq!(deputy.operate("POST", &format!("/consumers/risk/{what}"), Value::Null).await.status, 204);
+        };
+        risk("pause").await;
+        for _ in 0..5 {
+            replay(&deputy, &agent).await;
+        }
+        deputy.settle().await;
+        deputy.later(1);
+        for disabled in [true, false] {
+            deputy.operate("PATCH", &format!("/clients/{}", agent.client_id), json!({"disabled": disabled})).await.ok();
+        }
+        deputy.later(1);
+        // What it does since then counts, whatever is read first.
+        replay(&deputy, &agent).await;
+        risk("resume").await;
+        let told = risks(&deputy).await;
+        assert_eq!((&told[0]["client_id"], &told[0]["proven_score"]), (&json!(agent.client_id), &json!(50)));
+        assert_eq!(deputy.facts_of("risk.signalled.v1").await.len(), 6, "all of it is on record");
+        assert!(deputy.facts_of("risk.agent_suspended.v1").await.is_empty());
+        agent.authorize(&deputy.person("grace@example.com").await, "notes:read").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_rule_is_an_operators_and_off_by_default() {
     each_engine(async |deputy| {
         let rule = async || deputy.operate("GET", "/risk/rule", Value::Null).await.ok().json();

@@ -1,7 +1,8 @@
-//! From a signal to a refused token, with every stage running by itself: over HTTP, as it is outside of tests.
+//! From a signal to a refused token: by the stages' own clock; and over HTTP with every stage running by itself, as it is outside of tests.
 
 use std::time::{Duration, Instant};
 
+use deputy::server::STAGES;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -10,6 +11,40 @@ use crate::support::each_engine;
 
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Every stage's rest is a multiple of this.
+const TICK: Duration = Duration::from_millis(10);
+/// The stage that programs of customers may keep busy, for as long as they like.
+const BUSY: &str = "dedup of received";
+/// A signal has to have its effect within a second; what the machine takes for the work itself needs its part of that.
+const RESTS_MAX: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn between_a_signal_and_a_refused_token_stages_rest_far_less_than_a_second_whatever_customers_do() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        set_rule(&deputy, json!({"require_approval_at": 50})).await;
+        let (agent, ada) = (deputy.agent().await, deputy.person("ada@example.com").await);
+        let kept = agent.authorize(&ada, "notes:read").await;
+        let first = agent.authorize(&ada, "notes:read").await;
+        agent.refresh(first.refresh_token()).await.ok();
+        deputy.settle().await;
+        deputy.later(61);
+        agent.refresh(first.refresh_token()).await.refused(400, "invalid_grant");
+
+        assert!(STAGES.iter().any(|stage| stage.name == BUSY), "it has a stage of its own");
+        let mut rested = Duration::ZERO;
+        while deputy.is_active(&resource, &kept.access_token).await {
+            rested += TICK;
+            assert!(rested <= RESTS_MAX, "the token is good after {RESTS_MAX:?}");
+            let is_due = |rest: Duration| rested.as_millis().is_multiple_of(rest.as_millis());
+            for stage in STAGES.iter().filter(|stage| stage.name != BUSY && is_due(stage.rest)) {
+                (stage.step)(deputy.world(), deputy.world().now()).await.expect("nothing fails");
+            }
+        }
+        assert!(rested > Duration::ZERO, "the signal itself does nothing");
+    })
+    .await;
+}
 
 #[tokio::test]
 #[expect(
