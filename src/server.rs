@@ -1,12 +1,13 @@
 //! The process: a socket, background stages, and a stop that finishes what is in flight.
 
+/// The background stages, and what runs them.
+pub mod stages;
 /// The wait for a request's head.
 mod head_timer;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::connect_info::ConnectInfo};
-use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use tokio::{
@@ -17,20 +18,18 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use self::head_timer::HeadTimer;
+use self::{
+    head_timer::HeadTimer,
+    stages::{STAGES, Stage, Stages},
+};
 use crate::{
     config::Settings,
-    domain::time::Timestamp,
-    events::{consumers::unless_paused, dedup, ingest::warehouse, profiles, relay, risk, who},
     http,
     protocol::{
-        administration::{
-            operators::{self, FirstOperatorError},
-            upkeep,
-        },
+        administration::operators::{self, FirstOperatorError},
         refusals,
     },
-    world::{FACTS, Progress, RECEIVED, StageError, World, open::OpenError},
+    world::{World, open::OpenError},
 };
 
 /// How long a client may take to send its request's head.
@@ -41,8 +40,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(7);
 /// Connections that are open at once; whoever comes then waits in the listener's queue.
 const CONNECTIONS_MAX: usize = 8192;
-/// How long a stage rests at most when its trouble lasts: it goes on so soon after the trouble is over.
-const TROUBLE_REST_MAX: Duration = Duration::from_secs(2);
 /// How long accepting pauses when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,27 +48,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum ServerError {
     #[error("{address} cannot be listened on: {source}; choose another address by the setting `listen`, or stop what uses it")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("the threads of the background stages cannot be started: {0}")]
+    Stages(io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Operator(#[from] FirstOperatorError),
-}
-
-/// A background stage: what it is called, its step, how long it rests when there is nothing to do, and what a stop means to it.
-pub struct Stage {
-    pub name: &'static str,
-    pub step: for<'w> fn(&'w World, Timestamp) -> BoxFuture<'w, Result<Progress, StageError>>,
-    pub rest: Duration,
-    pub at_stop: AtStop,
-}
-
-/// What a stage does when the server is told to stop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum AtStop {
-    /// Goes on after the last request until there is nothing left to do.
-    Finishes,
-    /// Ends with the step that it is in: the next start finds the rest where it is.
-    Leaves,
 }
 
 /// How far a stop has come.
@@ -84,77 +66,13 @@ enum Stopping {
     Answered,
 }
 
-/// All stages. Tests and the simulator step them by hand.
-pub const STAGES: &[Stage] = &[
-    Stage {
-        name: "relay",
-        step: |world, now| Box::pin(relay::step(world, now)),
-        rest: Duration::from_millis(50),
-        at_stop: AtStop::Finishes,
-    },
-    Stage {
-        name: "warehouses",
-        step: |world, now| Box::pin(warehouse::step(world, now)),
-        rest: Duration::from_secs(1),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "dedup of facts",
-        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, FACTS, now))),
-        rest: Duration::from_millis(20),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "dedup of received",
-        step: |world, now| Box::pin(unless_paused(world, dedup::CONSUMER, dedup::step(world, RECEIVED, now))),
-        rest: Duration::from_millis(20),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "profiles",
-        step: |world, now| Box::pin(unless_paused(world, profiles::CONSUMER, profiles::step(world, now))),
-        rest: Duration::from_millis(20),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "risk",
-        step: |world, now| Box::pin(unless_paused(world, risk::CONSUMER, risk::step(world, now))),
-        rest: Duration::from_millis(20),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "who",
-        step: |world, now| Box::pin(unless_paused(world, who::CONSUMER, who::step(world, now))),
-        rest: Duration::from_millis(20),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "forgetting",
-        step: |world, now| Box::pin(profiles::forgetting::step(world, now)),
-        rest: Duration::from_millis(200),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "predictions",
-        step: |world, now| Box::pin(profiles::predictions::step(world, now)),
-        rest: Duration::from_secs(1),
-        at_stop: AtStop::Leaves,
-    },
-    Stage {
-        name: "upkeep",
-        step: |world, now| Box::pin(upkeep::step(world, now)),
-        rest: Duration::from_secs(30),
-        at_stop: AtStop::Leaves,
-    },
-];
-
 /// A server that runs.
 pub struct Server {
     pub world: Arc<World>,
     pub address: SocketAddr,
     stop: watch::Sender<Stopping>,
     accepting: JoinHandle<()>,
-    stages: Vec<JoinHandle<()>>,
+    stages: Stages,
 }
 
 /// Runs a server until the process is told to stop.
@@ -197,21 +115,21 @@ impl Server {
         operators::first(&world).await?;
         let (stop, stopped) = watch::channel(Stopping::NotYet);
         let accepting = tokio::spawn(accept(listener, http::router(&world), stopped.clone()));
-        let stages = stages.iter().map(|stage| tokio::spawn(run_stage(stage, Arc::clone(&world), stopped.clone()))).collect();
+        let stages = Stages::start(stages, &world, &stopped).map_err(ServerError::Stages)?;
         Ok(Server { world, address, stop, accepting, stages })
     }
 
     /// Finishes requests in flight, then what they have left for the log, and closes the world. Whatever waits to be worked on waits
     /// for the next start.
     pub async fn stop(self) {
-        let Server { world, stop, accepting, stages, .. } = self;
+        let Server { world, stop, accepting, mut stages, .. } = self;
         let deadline = Instant::now() + STOP_TIMEOUT;
         stop.send_replace(Stopping::Begun);
         // Their requests never finish by themselves.
         world.memory.viewers.close();
         end(accepting, deadline).await;
         stop.send_replace(Stopping::Answered);
-        for stage in stages {
+        for stage in stages.tasks() {
             end(stage, deadline).await;
         }
         if let Err(error) = refusals::tell_left_out(&world, world.now()).await {
@@ -291,56 +209,4 @@ fn connection(
         .timer(HeadTimer::new(HEAD_TIMEOUT))
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-}
-
-async fn run_stage(stage: &'static Stage, world: Arc<World>, mut stop: watch::Receiver<Stopping>) {
-    let last = match stage.at_stop {
-        AtStop::Finishes => Stopping::Answered,
-        AtStop::Leaves => Stopping::Begun,
-    };
-    let mut trouble = Trouble::default();
-    loop {
-        // Looked at before the step: whoever finishes takes one more look at what there is to do.
-        let is_time = *stop.borrow() >= last;
-        if is_time && stage.at_stop == AtStop::Leaves {
-            return;
-        }
-        let (progress, rest) = match (stage.step)(&world, world.now()).await {
-            Ok(progress) => {
-                trouble = Trouble::default();
-                (progress, stage.rest)
-            }
-            Err(error) => (Progress::Idle, trouble.met(stage, &error)),
-        };
-        if progress == Progress::Advanced {
-            continue;
-        }
-        if is_time {
-            return;
-        }
-        tokio::select! {
-            _ = tokio::time::sleep(rest) => {}
-            _ = stop.wait_for(|stopping| *stopping >= last) => {}
-        }
-    }
-}
-
-/// Trouble of a stage that lasts: it is said once, and tried again more seldom the longer it lasts.
-#[derive(Default)]
-struct Trouble {
-    said: String,
-    rest: Duration,
-}
-
-impl Trouble {
-    /// One more failed step; how long to rest after it.
-    fn met(&mut self, stage: &Stage, error: &StageError) -> Duration {
-        let what = error.to_string();
-        if what != self.said {
-            tracing::warn!(stage = stage.name, error = what, "a background stage stands still and will try again");
-            self.said = what;
-        }
-        self.rest = (self.rest * 2).clamp(stage.rest, TROUBLE_REST_MAX.max(stage.rest));
-        self.rest
-    }
 }

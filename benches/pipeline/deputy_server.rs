@@ -10,7 +10,7 @@ use deputy::{
     events::{dedup, profiles, risk, who},
     keys::secrets::Purpose,
     log::Cursor,
-    server::{Server, Stage},
+    server::{Server, stages::Stage},
     storage::{StorageError, consumers, sources},
     telemetry::Telemetry,
     world::{EVENTS, RECEIVED, World},

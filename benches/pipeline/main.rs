@@ -73,7 +73,7 @@ enum Role {
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.role {
-        Some(Role::Deputy { folder }) => deputy_server::serve(folder, deputy::server::STAGES),
+        Some(Role::Deputy { folder }) => deputy_server::serve(folder, deputy::server::stages::STAGES),
         Some(Role::Intake { folder }) => deputy_server::serve(folder, &[]),
         Some(Role::Fill { folder, profiles }) => profile_api::fill(folder, *profiles),
         Some(Role::Limit { folder }) => limit::serve(folder),

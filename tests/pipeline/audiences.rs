@@ -7,7 +7,7 @@ use deputy::{
         audience::Audience,
         id::{AudienceKind, Id},
     },
-    server::STAGES,
+    server::stages::STAGES,
     storage::{StorageError, audience_walk, definitions, profile_states},
     world::Progress,
 };

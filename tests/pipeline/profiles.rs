@@ -3,7 +3,7 @@
 use deputy::{
     events::profiles,
     log::Record,
-    server::STAGES,
+    server::stages::STAGES,
     storage::{StorageError, Tx, profile_states},
     world::EVENTS,
 };

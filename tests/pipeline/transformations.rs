@@ -2,7 +2,7 @@
 
 use deputy::{
     domain::refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
-    server::STAGES,
+    server::stages::STAGES,
     world::{EVENTS, Progress},
 };
 use serde_json::{Value, json};

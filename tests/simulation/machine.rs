@@ -15,7 +15,7 @@ use deputy::{
     outbound::{Outbound, OutboundPolicy},
     protocol::administration::operators,
     sandbox::Sandbox,
-    server::{STAGES, Stage},
+    server::stages::{STAGES, Stage},
     storage::StorageError,
     world::{Progress, StageError, World, clock::SimulatedClock, entropy::SeededEntropy, open::Outside},
 };

@@ -10,7 +10,10 @@ use deputy::{
     log::disk::RealDisk,
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
     sandbox::Sandbox,
-    server::{STAGES, Server, Stage},
+    server::{
+        Server,
+        stages::{STAGES, Stage},
+    },
     storage::{Database, MIGRATIONS, Storage},
     world::{
         FACTS, Progress, World,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use deputy::server::STAGES;
+use deputy::server::stages::STAGES;
 use serde_json::json;
 use tokio::time::timeout;
 

@@ -18,7 +18,7 @@ use deputy::{
     domain::event::{Event, Fact},
     events::{dedup, profiles as profiles_stage, profiles::read},
     log::{Cursor, Entry},
-    server::{STAGES, Stage},
+    server::stages::{STAGES, Stage},
     storage::{StorageError, consumers, profile_states},
     world::{EVENTS, FACTS, RECEIVED, World},
 };

@@ -1,7 +1,7 @@
 //! The same events once more: whatever befell the consumers, their effect is that of an undisturbed run over the same log.
 
 use deputy::{
-    server::STAGES,
+    server::stages::STAGES,
     storage::StorageError,
     world::{Progress, World},
 };
