@@ -5,7 +5,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     domain::{
         call::Call,
-        event::{Event, Fact, Head, Received},
+        event::{Actor, Event, Fact, Head, Received},
         id::{Id, InterventionKind},
         identity::{
             fact,
@@ -63,7 +63,7 @@ impl Taken {
         definitions: &Definitions,
     ) -> Option<Taken> {
         let message = &received.message;
-        let subjects = message.subjects(rules);
+        let subjects = message.subjects(rules, Actor::client_in(head.actor).as_ref());
         if subjects.is_empty() {
             return None;
         }
