@@ -248,7 +248,11 @@ pub enum Fact {
     #[serde(rename = "audience.deleted.v1")]
     AudienceDeleted { audience: Id<AudienceKind> },
     #[serde(rename = "identity_rules.changed.v1")]
-    IdentityRulesChanged {},
+    IdentityRulesChanged {
+        /// By which they are in force from where this stands among the events. Absent in facts of early versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        intervention: Option<Id<InterventionKind>>,
+    },
     #[serde(rename = "profile_token.issued.v1")]
     ProfileTokenIssued { profile_token: Id<ProfileTokenKind>, name: String },
     #[serde(rename = "profile_token.removed.v1")]
@@ -437,7 +441,7 @@ impl Fact {
                 profile_token.to_string()
             }
             // Of one subject, so that they keep the order in which they were asked for.
-            Fact::InterventionRequested { .. } => "interventions".to_owned(),
+            Fact::InterventionRequested { .. } | Fact::IdentityRulesChanged { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
             Fact::PersonRiskSignalled { person, .. } | Fact::MeasureTaken { person, .. } => person.to_string(),
@@ -447,10 +451,7 @@ impl Fact {
             Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } | Fact::ConsumerReplayed { consumer, .. } => {
                 consumer.clone()
             }
-            Fact::RiskRuleChanged { .. }
-            | Fact::IdentityRulesChanged {}
-            | Fact::PersonInvited { .. }
-            | Fact::InitialAccessTokenIssued { .. } => String::new(),
+            Fact::RiskRuleChanged { .. } | Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }
 }

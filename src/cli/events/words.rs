@@ -153,7 +153,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::ComputedTraitDeleted { computed_trait } => short(&computed_trait.to_string()),
         Fact::AudienceCreated { audience, key } => format!("{} “{key}”", short(&audience.to_string())),
         Fact::AudienceDeleted { audience } => short(&audience.to_string()),
-        Fact::IdentityRulesChanged {} => String::new(),
+        Fact::IdentityRulesChanged { intervention } => intervention.as_ref().map(|id| short(id)).unwrap_or_default(),
         Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
         Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
         Fact::InterventionRequested { intervention } => short(&intervention.to_string()),

@@ -66,7 +66,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::ComputedTraitDeleted { .. }
         | Fact::AudienceCreated { .. }
         | Fact::AudienceDeleted { .. }
-        | Fact::IdentityRulesChanged {}
+        | Fact::IdentityRulesChanged { .. }
         | Fact::ProfileTokenIssued { .. }
         | Fact::ProfileTokenRemoved { .. }
         | Fact::InterventionRequested { .. }
