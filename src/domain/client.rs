@@ -49,6 +49,11 @@ impl ClientId {
     }
 }
 
+/// The SHA-256 thumbprint of a public key ([RFC 7638](https://www.rfc-editor.org/rfc/rfc7638)), in base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyThumbprint(pub String);
+
 impl From<Id<ClientKind>> for ClientId {
     fn from(id: Id<ClientKind>) -> ClientId {
         ClientId(id.to_string().into())

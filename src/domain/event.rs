@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     actor::{ActorId, ActorKind, evidence::Evidence},
-    client::{AuthMethod, ClientId, GrantType, Origin},
+    client::{AuthMethod, ClientId, GrantType, KeyThumbprint, Origin},
     grant::EndCause,
     id::{
         AudienceKind, ComputedTraitKind, EventKind, GrantKind, Id, InterventionKind, KeyKind, OperatorKind, PersonKind,
@@ -57,6 +57,21 @@ pub enum Actor {
     Deputy,
 }
 
+impl Actor {
+    /// The client that it is, if it is one.
+    pub fn client(&self) -> Option<&ClientId> {
+        if let Actor::Client(client) = self { Some(client) } else { None }
+    }
+
+    /// As `client`, of an actor as it is written: most are none, and are not read.
+    pub fn client_in(written: &RawValue) -> Option<ClientId> {
+        if !written.get().starts_with("{\"client\"") {
+            return None;
+        }
+        serde_json::from_str::<Actor>(written.get()).ok()?.client().cloned()
+    }
+}
+
 /// What happened. The names are a promise to whoever reads them: a changed meaning is a new version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -79,6 +94,18 @@ pub enum Fact {
     },
     #[serde(rename = "token.revoked.v1")]
     TokenRevoked { jti: Id<TokenKind>, grant: Id<GrantKind>, client: ClientId },
+    /// A live access token was used: a remark, made at the first use of each place.
+    #[serde(rename = "token.used.v1")]
+    TokenUsed {
+        jti: Id<TokenKind>,
+        grant: Id<GrantKind>,
+        client: ClientId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<Id<PersonKind>>,
+        /// The resource that asked about it; absent if it was used at our own userinfo endpoint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<ResourceIdentifier>,
+    },
     /// A request was refused, at whichever endpoint.
     #[serde(rename = "request.refused.v1")]
     RequestRefused {
@@ -134,6 +161,9 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         auth_method: Option<AuthMethod>,
     },
+    /// A client proved to be itself with this key: a remark.
+    #[serde(rename = "client.key_used.v1")]
+    ClientKeyUsed { client: ClientId, jkt: KeyThumbprint },
     #[serde(rename = "client.changed.v1")]
     ClientChanged { client: ClientId, change: String },
     #[serde(rename = "client.deleted.v1")]
@@ -218,7 +248,11 @@ pub enum Fact {
     #[serde(rename = "audience.deleted.v1")]
     AudienceDeleted { audience: Id<AudienceKind> },
     #[serde(rename = "identity_rules.changed.v1")]
-    IdentityRulesChanged {},
+    IdentityRulesChanged {
+        /// By which they are in force from where this stands among the events. Absent in facts of early versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        intervention: Option<Id<InterventionKind>>,
+    },
     #[serde(rename = "profile_token.issued.v1")]
     ProfileTokenIssued { profile_token: Id<ProfileTokenKind>, name: String },
     #[serde(rename = "profile_token.removed.v1")]
@@ -358,6 +392,9 @@ impl Fact {
         match self {
             // A token leaves when its issuance is in the log, so whatever ends it comes after.
             Fact::TokenIssued { jti, .. } | Fact::TokenRevoked { jti, .. } => jti.to_string(),
+            // What is remarked takes a way of its own.
+            Fact::TokenUsed { jti, .. } => format!("{jti}/use"),
+            Fact::ClientKeyUsed { client, .. } => format!("{client}/key"),
             Fact::GrantStarted { grant, .. } | Fact::GrantEnded { grant, .. } => grant.to_string(),
             // Nothing proves which client it was.
             Fact::RequestRefused { route, .. } => route.clone(),
@@ -404,7 +441,7 @@ impl Fact {
                 profile_token.to_string()
             }
             // Of one subject, so that they keep the order in which they were asked for.
-            Fact::InterventionRequested { .. } => "interventions".to_owned(),
+            Fact::InterventionRequested { .. } | Fact::IdentityRulesChanged { .. } => "interventions".to_owned(),
             Fact::AudienceEntered { profile, .. } | Fact::AudienceLeft { profile, .. } => profile.to_string(),
             Fact::RiskSignalled { agent, .. } | Fact::AgentSuspended { agent, .. } => agent.to_string(),
             Fact::PersonRiskSignalled { person, .. } | Fact::MeasureTaken { person, .. } => person.to_string(),
@@ -414,10 +451,7 @@ impl Fact {
             Fact::ConsumerPaused { consumer } | Fact::ConsumerResumed { consumer } | Fact::ConsumerReplayed { consumer, .. } => {
                 consumer.clone()
             }
-            Fact::RiskRuleChanged { .. }
-            | Fact::IdentityRulesChanged {}
-            | Fact::PersonInvited { .. }
-            | Fact::InitialAccessTokenIssued { .. } => String::new(),
+            Fact::RiskRuleChanged { .. } | Fact::PersonInvited { .. } | Fact::InitialAccessTokenIssued { .. } => String::new(),
         }
     }
 }

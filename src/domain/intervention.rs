@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    identity::external_id::{ExternalId, ExternalIdType},
+    identity::{
+        external_id::{ExternalId, ExternalIdType},
+        rules::RuleSettings,
+    },
     profile::Collection,
 };
 
@@ -24,6 +27,8 @@ pub enum Intervention {
     TakeAway(NamedId),
     /// What a person, or the law for them, demands.
     Regulate { regulation: Regulation, user_ids: Vec<String> },
+    /// These are the rules of identity from here on.
+    SetRules(RuleSettings),
     /// It was carried out, and those whom it named are forgotten.
     Forgotten { regulation: Regulation },
 }

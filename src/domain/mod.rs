@@ -30,6 +30,7 @@
 //! - **sighting**: a message at a step of its way, as somebody sees it who looks on.
 //! - **consumer**: a stage that reads the log from a cursor of its own; a **replay** has it read a part again.
 //! - **fact**: what happened, past tense; an **event** is a fact with an id, a time and an actor.
+//! - **remark**: a fact that no decision depends on: nothing waits for it, and it may be missing or come twice.
 //! - **refusal**: an error of ours with a public code and a private, stable reason.
 
 pub mod time;

@@ -76,6 +76,11 @@ impl AccessTokenClaims {
             auth_time: authorization.identity.as_ref().map(|identity| identity.authenticated_at.seconds()),
         }
     }
+
+    /// For whom the client acts; `None` if it acts for itself.
+    pub fn person(&self) -> Option<Id<PersonKind>> {
+        if self.sub == self.client_id.as_str() { None } else { self.sub.parse().ok() }
+    }
 }
 
 /// An access token whose signature was found to be ours, with all that can be made of it once.

@@ -1,4 +1,4 @@
-//! The outbox relay: moves facts from the database to the log, each once.
+//! The outbox relay: moves facts from the database to the log, each once; and behind them what this process remarked.
 //!
 //! A batch of rows is labelled with the log's number and a number of its own, appended together with the latter as the relay's cursor
 //! (one atomic commit of the log), then forgotten. A crash before the append finds the same batch again; a crash after it finds its
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::{
     domain::time::Timestamp,
-    log::LogError,
+    log::{LogError, Record},
     storage::{StorageError, leases, outbox},
     world::{FACTS, Progress, StageError, World, record},
 };
@@ -30,6 +30,30 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// Moves the oldest facts.
 pub async fn step(world: &World, now: Timestamp) -> Result<Progress, StageError> {
+    // Taken first: what was issued before it was used is moved before that is told.
+    let (remarks, are_more) = world.memory.remarks.take();
+    let records = remarks.iter().map(record).collect();
+    match move_and_tell(world, records, now).await {
+        Ok(Progress::CaughtUp) if are_more => Ok(Progress::Advanced),
+        Ok(progress) => Ok(progress),
+        // What was told after all, dedup knows again by its id.
+        Err(error) => {
+            world.memory.remarks.put_back(remarks);
+            Err(error)
+        }
+    }
+}
+
+async fn move_and_tell(world: &World, remarks: Vec<Record>, now: Timestamp) -> Result<Progress, StageError> {
+    let moved = move_oldest(world, now).await?;
+    if remarks.is_empty() {
+        return Ok(moved);
+    }
+    world.log.append(FACTS, remarks).await?;
+    Ok(if moved == Progress::Idle { Progress::CaughtUp } else { moved })
+}
+
+async fn move_oldest(world: &World, now: Timestamp) -> Result<Progress, StageError> {
     let is_waiting = world.storage.read(|tx| Box::pin(async move { outbox::is_any(tx).await })).await?;
     if !is_waiting {
         return Ok(Progress::Idle);

@@ -226,7 +226,7 @@ impl Past {
         if source_of(&event) != Some(source) {
             return None;
         }
-        let subjects = Message::of(message.as_str()).subjects(rules);
+        let subjects = Message::of(message.as_str()).subjects(rules, event.actor.client());
         let ids = subjects.into_iter().flat_map(|subject| subject.ids).collect();
         let place = Place { offset: entry.offset, at: event.at };
         Some(Past { sighting: Sighting::of(event, Stage::Published)?, ids, place })

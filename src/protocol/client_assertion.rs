@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, ThumbprintHash},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing::Instrument as _;
@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::{
     domain::{
-        client::{Client, ClientId},
+        client::{Client, ClientId, KeyThumbprint},
         refusal::{
             BUSY, CLIENT_ASSERTION_ALGORITHM, CLIENT_ASSERTION_AUDIENCE, CLIENT_ASSERTION_EXPIRED, CLIENT_ASSERTION_ISSUER,
             CLIENT_ASSERTION_MALFORMED, CLIENT_ASSERTION_SIGNATURE, CLIENT_ASSERTION_TOO_LONG, CLIENT_ASSERTION_TYPE,
@@ -26,7 +26,7 @@ use crate::{
     },
     keys::secrets::Purpose,
     outbound::{Limits, Outbound},
-    protocol::parameters::Parameters,
+    protocol::{parameters::Parameters, remarks},
     storage::{StorageError, Tx, one_time},
     world::{
         World,
@@ -116,12 +116,15 @@ pub async fn verify(world: &World, client: &Client, assertion: &str, now: Timest
         return Err(CLIENT_ASSERTION_ALGORITHM);
     }
     let verify = |keys: &JwkSet| verify_signature(keys, header.alg, header.kid.as_deref(), assertion);
-    let claims = match verify(&*keys(world, client, KEYS_KEPT, now).await?) {
+    let (claims, jkt) = match verify(&*keys(world, client, KEYS_KEPT, now).await?) {
         // The client may have rotated its keys since we asked for them.
         Err(refusal) if refusal == CLIENT_ASSERTION_SIGNATURE => verify(&*keys(world, client, KEYS_ASKED_AGAIN, now).await?)?,
         verified => verified?,
     };
     check(&claims, client, world.settings.issuer.as_str(), now)?;
+    if let Some(jkt) = jkt {
+        remarks::key_used(world, &client.id, &jkt, now);
+    }
     let digest = world.secrets.digest(Purpose::ClientAssertionId, &format!("{}\n{}", client.id, claims.jti));
     Ok(AssertionId { digest, noted_until: claims.exp.plus(AHEAD_MAX) })
 }
@@ -236,17 +239,23 @@ fn key_set(document: &serde_json::Value) -> JwkSet {
     JwkSet { keys: keys.filter_map(|key| serde_json::from_value(key.clone()).ok()).collect() }
 }
 
-fn verify_signature(keys: &JwkSet, algorithm: Algorithm, kid: Option<&str>, assertion: &str) -> Result<Claims, OAuthError> {
+/// The claims, and which key has signed them.
+fn verify_signature(
+    keys: &JwkSet,
+    algorithm: Algorithm,
+    kid: Option<&str>,
+    assertion: &str,
+) -> Result<(Claims, Option<KeyThumbprint>), OAuthError> {
     let mut validation = Validation::new(algorithm);
     // Time and audience are checked below, against the clock of the world.
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let candidates = keys.keys.iter().filter(|key| fits(key, algorithm) && (kid.is_none() || key.common.key_id.as_deref() == kid));
-    for key in candidates.take(16) {
-        let Ok(key) = DecodingKey::from_jwk(key) else { continue };
+    for jwk in candidates.take(16) {
+        let Ok(key) = DecodingKey::from_jwk(jwk) else { continue };
         match jsonwebtoken::decode::<Claims>(assertion, &key, &validation) {
-            Ok(data) => return Ok(data.claims),
+            Ok(data) => return Ok((data.claims, jwk.thumbprint(ThumbprintHash::SHA256).ok().map(KeyThumbprint))),
             Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::InvalidSignature) => {}
             Err(_) => return Err(CLIENT_ASSERTION_MALFORMED),
         }

@@ -2,7 +2,7 @@
 //!
 //! The caller is the resource that a token is for, or the client that it was issued to; anybody else hears `active: false`, as
 //! for a token that is no good. A refresh token is for its client alone. A signature is verified once and remembered by the token's hash; time, audience and revocation
-//! are judged anew each time.
+//! are judged anew each time. That a resource asks about a live token is a use of it, and remarked.
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::{
     protocol::{
         client_authentication::{self, Authenticated, SpentProof, UnspentProof},
         parameters::Parameters,
+        remarks,
         token::refresh_token,
     },
     world::World,
@@ -52,7 +53,13 @@ pub async fn respond(world: &World, authorization: Option<&[u8]>, body: &[u8], n
     };
     let text = parameters.require("token")?;
     let told = match (live_token(world, text, now).await?.filter(is_theirs), &caller) {
-        (Some(token), _) => Some(token.introspection.clone()),
+        (Some(token), caller) => {
+            // Who asks about a token of their own does not use it.
+            if let Caller::Resource(resource) = caller {
+                remarks::token_used(world, &token.claims, Some(resource), now);
+            }
+            Some(token.introspection.clone())
+        }
         // The hint saves other servers a look-up; ours are told apart by their form.
         (None, Caller::Client(client)) => {
             refresh_token::peek(world, client, text, now).await?.map(|grant| tell_refresh(world, &grant))

@@ -17,6 +17,7 @@
 //! | `userinfo` | [OpenID Connect Core §5.3](https://openid.net/specs/openid-connect-core-1_0.html#UserInfo) |
 //! | `tracking_api` | [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) at our own tracking API |
 //! | `refusals` | ours: refusals on record |
+//! | `remarks` | ours: what is remarked of those who come |
 //! | `people` | [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html), [OpenID Connect Core §3.1.2.3](https://openid.net/specs/openid-connect-core-1_0.html#Authenticates): the person's side |
 //! | `administration` | ours: what operators do through `/admin/v1` |
 //!
@@ -39,6 +40,7 @@ pub mod tracking_api;
 pub mod people;
 pub mod administration;
 pub mod refusals;
+mod remarks;
 mod trouble;
 mod witness;
 

@@ -9,7 +9,7 @@ use crate::{
         scope,
         time::Timestamp,
     },
-    protocol::{bearer, introspection},
+    protocol::{bearer, introspection, remarks},
     storage::people,
     world::World,
 };
@@ -40,6 +40,7 @@ pub async fn respond(world: &World, authorization: Option<&[u8]>, now: Timestamp
     let id: Id<PersonKind> = claims.sub.parse().map_err(|_| TOKEN_INVALID)?;
     let person = world.storage.read(move |tx| Box::pin(async move { people::find(tx, id).await })).await?;
     let person = person.filter(|person| !person.is_locked()).ok_or(TOKEN_INVALID)?;
+    remarks::token_used(world, claims, None, now);
     let (has_profile, has_email) = (claims.scope.contains(scope::PROFILE), claims.scope.contains(scope::EMAIL));
     let email = person.email().filter(|_| has_email).map(str::to_owned);
     Ok(Response {

@@ -18,6 +18,11 @@ const COMPUTED_TRAIT: &str = "computed_trait";
 const AUDIENCE: &str = "audience";
 const PREDICTED_TRAIT: &str = "predicted_trait";
 
+/// The rules of identity by which profiles are made.
+const IN_FORCE: i64 = 1;
+/// Those that an operator set last; no row, if none did since rules have their place in the log.
+const AS_SET: i64 = 2;
+
 /// All of them, in the order in which they were made.
 pub async fn all(tx: &mut Tx) -> Result<Definitions, StorageError> {
     let sql = "SELECT kind, definition, counted_from FROM definitions ORDER BY id";
@@ -73,17 +78,38 @@ pub async fn count_from(tx: &mut Tx, offset: u64) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The rules of identity that are in force.
+/// The rules of identity that are in force where profiles are.
 pub async fn rules(tx: &mut Tx) -> Result<Rules, StorageError> {
-    let settings = tx.row("SELECT settings FROM identity_rules WHERE id = 1", &[], |row| row.json::<RuleSettings>(0)).await?;
-    Rules::new(settings.unwrap_or_default()).map_err(|error| unreadable(&error.to_string()))
+    let settings = rules_at(tx, IN_FORCE).await?.unwrap_or_default();
+    Rules::new(settings).map_err(|error| unreadable(&error.to_string()))
 }
 
-/// Puts these rules in force for what comes from now on.
+/// The rules of identity as they were last set, in force or on their way to it.
+pub async fn rules_as_set(tx: &mut Tx) -> Result<RuleSettings, StorageError> {
+    match rules_at(tx, AS_SET).await? {
+        Some(settings) => Ok(settings),
+        None => Ok(rules_at(tx, IN_FORCE).await?.unwrap_or_default()),
+    }
+}
+
+async fn rules_at(tx: &mut Tx, id: i64) -> Result<Option<RuleSettings>, StorageError> {
+    tx.row("SELECT settings FROM identity_rules WHERE id = $1", &[id.into()], |row| row.json::<RuleSettings>(0)).await
+}
+
+/// Puts these rules in force: the stage that makes profiles does, at their place in the log.
+pub async fn put_rules_in_force(tx: &mut Tx, rules: &Rules) -> Result<(), StorageError> {
+    put_rules(tx, IN_FORCE, rules).await
+}
+
+/// Notes that these rules were set; they are in force when profiles have come to the place in the log.
 pub async fn set_rules(tx: &mut Tx, rules: &Rules) -> Result<(), StorageError> {
+    put_rules(tx, AS_SET, rules).await
+}
+
+async fn put_rules(tx: &mut Tx, id: i64, rules: &Rules) -> Result<(), StorageError> {
     let sql =
-        "INSERT INTO identity_rules (id, settings) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET settings = excluded.settings";
-    tx.exec(sql, &[(&to_json(rules)).into()]).await?;
+        "INSERT INTO identity_rules (id, settings) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET settings = excluded.settings";
+    tx.exec(sql, &[id.into(), (&to_json(rules)).into()]).await?;
     Ok(())
 }
 

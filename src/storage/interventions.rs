@@ -34,11 +34,19 @@ pub struct Asked {
     pub ended_at: Option<Timestamp>,
 }
 
+impl Asked {
+    /// An intervention that is asked for now.
+    pub fn new(id: Id<InterventionKind>, intervention: Intervention, profile: Option<ProfileId>, now: Timestamp) -> Asked {
+        Asked { id, intervention, profile, status: Status::Initialized, done: 0, error: None, created_at: now, ended_at: None }
+    }
+}
+
 /// Notes that an intervention was asked for.
 pub async fn insert(tx: &mut Tx, asked: &Asked) -> Result<(), StorageError> {
     let kind = match asked.intervention {
         Intervention::Regulate { .. } | Intervention::Forgotten { .. } => "regulation",
         Intervention::Unmerge { .. } | Intervention::TakeAway(_) => "correction",
+        Intervention::SetRules(_) => "rules",
     };
     let sql = "INSERT INTO interventions (id, kind, detail, profile, status, done, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)";
     let (id, detail) = (asked.id.to_string(), to_json(&asked.intervention));

@@ -19,7 +19,9 @@ use crate::{
         time::Timestamp,
         token::VerifiedToken,
     },
-    world::{lately::Lately, refusals::RefusalsOnRecord, shapes::KnownShapes, sources::KnownSources, viewers::Viewers},
+    world::{
+        lately::Lately, refusals::RefusalsOnRecord, remarks::Remarks, shapes::KnownShapes, sources::KnownSources, viewers::Viewers,
+    },
 };
 
 /// Tokens whose signature was verified already, at about a kilobyte each.
@@ -63,6 +65,7 @@ pub struct Memory {
     /// Metadata documents that turn out to have changed when their clients ask for tokens.
     pub document_changes: governor::DefaultDirectRateLimiter,
     pub refusals: RefusalsOnRecord,
+    pub remarks: Remarks,
     /// Passwords that are hashed at once: each takes 19 MiB and a core. Held by the hashing itself, which goes on when whoever
     /// asked for it goes away.
     pub password_permits: Arc<Semaphore>,
@@ -171,6 +174,7 @@ impl Memory {
                 settings.registrations_per_minute_max,
             ))),
             refusals: RefusalsOnRecord::new(settings.recorded_refusals_per_second_max),
+            remarks: Remarks::default(),
             password_permits: Arc::new(Semaphore::new(cores)),
             password_places: Semaphore::new(cores + PASSWORDS_WAITING_MAX),
             client_keys_asked: moka::sync::Cache::new(CLIENT_KEYS_MAX),

@@ -6,6 +6,7 @@ pub mod entropy;
 pub mod lately;
 pub mod memory;
 pub mod refusals;
+pub mod remarks;
 pub mod seen;
 pub mod profiles;
 pub mod actors;

@@ -10,7 +10,8 @@
 //! - `SECRET_CLIENT_ID`, `SECRET_CLIENT_SECRET`, `KEY_CLIENT_ID`, `KEY_CLIENT_PEM`, `PUBLIC_CLIENT_ID`: clients that an operator made:
 //!   with a secret, with a key, with neither;
 //! - `CALLBACK_PORT`: a port that is free, for those that must be told one; `CHROMIUM`: the browser;
-//! - `INVITATION_SCRIPTED`, `INVITATION_UNSCRIPTED`: links for new people.
+//! - `INVITATION_SCRIPTED`, `INVITATION_UNSCRIPTED`: links for new people; `RESET_SCRIPTED`, `RESET_UNSCRIPTED`: for such as lost their
+//!   password; `OPERATOR_TOKEN`: what operators have.
 
 /// Processes, and what they need of this machine.
 pub mod processes;
@@ -66,4 +67,9 @@ async fn authlib_with_eddsa() {
 #[tokio::test]
 async fn pages_in_chromium() {
     Surroundings::start().await.run("pages.mjs").await;
+}
+
+#[tokio::test]
+async fn consents_in_chromium() {
+    Surroundings::start().await.run("consents.mjs").await;
 }

@@ -1,232 +1,29 @@
-// The pages in a real browser: every one of them reached by clicking and typing, at the sizes and in the colours that people have,
-// with JavaScript and without; axe-core finds nothing, nothing breaks our own policy, and nothing is fetched from elsewhere.
+// The pages in a real browser, every one of them reached by clicking and typing; `consents.mjs` has the other shapes of the question.
 
-import { createServer } from "node:http";
-import { mkdir, readFile } from "node:fs/promises";
-import { createHash } from "node:crypto";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { check, environment, run, same, step } from "./steps.mjs";
+import { ONWARD, SCRIPTED, bothWays } from "./window.mjs";
 
-const { ISSUER, RESOURCE, LOGIN, PASSWORD, PUBLIC_CLIENT_ID, INVITATION_SCRIPTED, INVITATION_UNSCRIPTED, CHROMIUM } = environment(
-  "ISSUER",
-  "RESOURCE",
+const { LOGIN, PASSWORD, INVITATION_SCRIPTED, INVITATION_UNSCRIPTED, RESET_SCRIPTED, RESET_UNSCRIPTED } = environment(
   "LOGIN",
   "PASSWORD",
-  "PUBLIC_CLIENT_ID",
   "INVITATION_SCRIPTED",
   "INVITATION_UNSCRIPTED",
-  "CHROMIUM",
+  "RESET_SCRIPTED",
+  "RESET_UNSCRIPTED",
 );
-/** A folder for a picture of every page, if somebody wants to look at them. */
-const { PICTURES } = process.env;
-
-const SIZES = { phone: { width: 360, height: 740 }, desktop: { width: 1280, height: 900 } };
-/** How each walk sees every page; both walks together see all four. */
-const LOOKS = {
-  "with JavaScript": [
-    ["phone", "light"],
-    ["desktop", "dark"],
-  ],
-  "without JavaScript": [
-    ["phone", "dark"],
-    ["desktop", "light"],
-  ],
+/** Each link is good once. */
+const LINKS = {
+  scripted: { invitation: INVITATION_SCRIPTED, reset: RESET_SCRIPTED },
+  unscripted: { invitation: INVITATION_UNSCRIPTED, reset: RESET_UNSCRIPTED },
 };
-// WCAG 2.2 AA and below, and axe's own advice.
-const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-const PATIENCE_MS = 30_000;
-const VERIFIER = "a.verifier~of-the_unreserved.alphabet~0123456789";
-/** The `state` of a person whom the agent sends on, and the scheme of its app. */
-const ONWARD = "onward";
-const APP = "com.example.agent";
 const OTHER_PASSWORD = "quite another long password";
-
-const axe = await readFile(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
-
-/** Answers on loopback, and tells its port. */
-async function listen(answer) {
-  const server = createServer(answer);
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return server.address().port;
-}
-
-/** The agent's end of the redirect: says hello to whoever is sent there, or sends them on by another origin into its own app. */
-async function agent() {
-  let leave;
-  const left = new Promise((resolve) => (leave = resolve));
-  const relay = await listen((_, response) => {
-    response.writeHead(302, { location: `${APP}:/done` }).end();
-    leave();
-  });
-  const elsewhere = `http://localhost:${relay}`;
-  const port = await listen((request, response) =>
-    new URL(request.url, ISSUER).searchParams.get("state") === ONWARD
-      ? response.writeHead(302, { location: elsewhere }).end()
-      : response.setHeader("content-type", "text/html").end("<!doctype html><title>The agent</title>Back at the agent."),
-  );
-  return { redirectUri: `http://127.0.0.1:${port}/callback`, elsewhere, left };
-}
-
-/** One browser window, and the walk through our pages in it. */
-class Window {
-  #page;
-  #inspector;
-  #kind;
-  #agent;
-
-  constructor(page, inspector, kind, agent) {
-    this.#page = page;
-    this.#inspector = inspector;
-    this.#kind = kind;
-    this.#agent = agent;
-    page.setDefaultTimeout(PATIENCE_MS);
-    const broken = (what) => (this.broken ??= `${what} at ${page.url()}`);
-    page.on("pageerror", (error) => broken(`script error: ${error}`));
-    // The status of a refusal is shown there too; what the page itself did wrong is what counts.
-    page.on(
-      "console",
-      (message) =>
-        message.type() === "error" &&
-        !/Failed to load resource: the server responded with a status of 4/.test(message.text()) &&
-        broken(message.text()),
-    );
-    page.on("request", (request) => {
-      const allowed = [ISSUER, new URL(agent.redirectUri).origin, agent.elsewhere, `${APP}:`, "data:"];
-      if (!allowed.some((origin) => request.url().startsWith(origin))) broken(`a request to ${request.url()}`);
-    });
-  }
-
-  open(path) {
-    return this.#page.goto(new URL(path, ISSUER).href);
-  }
-
-  /** Judges the page at hand. */
-  async inspect(name) {
-    for (const [size, colorScheme] of LOOKS[this.#kind]) {
-      await this.#page.setViewportSize(SIZES[size]);
-      await this.#page.emulateMedia({ colorScheme });
-      const place = `${name}, ${size}, ${colorScheme}, ${this.#kind}`;
-      const { wide, titled } = await this.#page.evaluate(() => ({
-        wide: document.documentElement.scrollWidth > innerWidth,
-        titled: document.title.length > 8 && document.documentElement.lang === "en",
-      }));
-      check(!wide, `${place}: no sideways scrolling`);
-      check(titled, `${place}: the page has a title and a language`);
-      const found = await this.#violations();
-      check(found.length === 0, `${place}: axe finds nothing; it found\n${found.join("\n")}`);
-      if (PICTURES)
-        await this.#page.screenshot({ path: join(PICTURES, `${place.replaceAll(/[^a-z]+/gi, "-")}.png`), fullPage: true });
-    }
-    check(!this.broken, `${name}, ${this.#kind}: nothing breaks; ${this.broken}`);
-    step(`${this.#kind}: ${name}`);
-  }
-
-  /** What axe finds. It needs scripts to run: where they must not, they may until it is done, which wakes none of the page's own. */
-  async #violations() {
-    const allow = (value) => this.#inspector.send("Emulation.setScriptExecutionDisabled", { value: !value });
-    await allow(true);
-    await this.#page.evaluate(`globalThis.axe ?? (() => { ${axe} })()`);
-    const { violations, passes } = await this.#page.evaluate(
-      (rules) => axe.run({ resultTypes: ["violations"], runOnly: { type: "tag", values: rules } }),
-      RULES,
-    );
-    check(passes.length > 5, "axe looked");
-    await allow(this.#kind === "with JavaScript");
-    return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id} (${help}): ${node.html}`));
-  }
-
-  async heading() {
-    return (await this.#page.locator("h1").textContent()).trim();
-  }
-
-  fill(field, text) {
-    return this.#page.locator(`input[name="${field}"]`).fill(text);
-  }
-
-  untick(scope) {
-    return this.#page.locator(`input[name="scope"][value="${scope}"]`).uncheck();
-  }
-
-  count(selector) {
-    return this.#page.locator(selector).count();
-  }
-
-  /** Presses a button, by its text, and waits for the page that comes. */
-  async press(text, within = "main") {
-    await Promise.all([
-      this.#page.waitForEvent("framenavigated"),
-      this.#page.locator(within).getByRole("button", { name: text, exact: true }).first().click(),
-    ]);
-    await this.#page.waitForLoadState();
-  }
-
-  /** Allows what leads the person out of this browser, into the agent's app. */
-  async allowIntoTheApp() {
-    const arrival = this.#page.waitForEvent("request", (request) => request.url().startsWith(`${APP}:`));
-    await this.#page.locator("main").getByRole("button", { name: "Allow", exact: true }).click({ noWaitAfter: true });
-    await Promise.all([this.#agent.left, arrival]);
-    check(!this.broken, `the way into the app is free; ${this.broken}`);
-  }
-
-  async follow(link) {
-    await Promise.all([
-      this.#page.waitForEvent("framenavigated"),
-      this.#page.getByRole("link", { name: link, exact: true }).click(),
-    ]);
-    await this.#page.waitForLoadState();
-  }
-
-  async signIn(password) {
-    await this.fill("login", LOGIN);
-    await this.fill("password", password);
-    await this.press("Sign in");
-  }
-
-  /** The agent's question. */
-  ask(scope, state = "s") {
-    const challenge = createHash("sha256").update(VERIFIER).digest("base64url");
-    const parameters = {
-      response_type: "code",
-      client_id: PUBLIC_CLIENT_ID,
-      redirect_uri: this.#agent.redirectUri,
-      scope,
-      resource: RESOURCE,
-      state,
-      code_challenge: challenge,
-      code_challenge_method: "S256",
-    };
-    return this.open(`/authorize?${new URLSearchParams(parameters)}`);
-  }
-
-  /** What the agent heard. */
-  heard() {
-    const url = new URL(this.#page.url());
-    same(url.origin + url.pathname, this.#agent.redirectUri, "where the person arrives");
-    return url.searchParams;
-  }
-
-  /** The scopes that the code gives: the agent redeems it. */
-  async granted() {
-    const code = this.heard().get("code");
-    check(code, `the agent hears a code: ${this.heard()}`);
-    const form = new URLSearchParams({
-      grant_type: "authorization_code",
-      client_id: PUBLIC_CLIENT_ID,
-      code,
-      redirect_uri: this.#agent.redirectUri,
-      code_verifier: VERIFIER,
-      resource: RESOURCE,
-    });
-    const answer = await (await fetch(`${ISSUER}/token`, { method: "POST", body: form })).json();
-    check(answer.access_token, `the code is good: ${JSON.stringify(answer)}`);
-    return answer.scope.split(" ").sort();
-  }
-}
+/** Long enough for the browser, and no password for whoever is called so. */
+const WEAK = "hopper@navy.example";
 
 /** Everything that a person can do here, once. */
-async function journey(window, other, invitation, scripted) {
+async function journey(kind, open) {
+  const [window, other, scripted] = [await open(), await open(), kind === SCRIPTED];
+  const { invitation, reset } = scripted ? LINKS.scripted : LINKS.unscripted;
   await window.open("/");
   await window.inspect("home");
   await window.open("/authorize?client_id=nobody&response_type=code");
@@ -265,7 +62,7 @@ async function journey(window, other, invitation, scripted) {
   same(await other.heading(), "Sign in", "what the other browser sees");
   step("the other session has ended");
 
-  await other.ask("notes:read notes:write offline_access", ONWARD);
+  await other.ask("notes:read notes:write offline_access", { state: ONWARD });
   await other.signIn(PASSWORD);
   await other.allowIntoTheApp();
   step("an agent that redirects on is reached");
@@ -287,6 +84,10 @@ async function journey(window, other, invitation, scripted) {
 
   await window.open("/sign-up");
   await window.inspect("sign-up");
+  await signUp(window, LOGIN, OTHER_PASSWORD);
+  await window.inspect("sign-up, with a name that is taken");
+  await signUp(window, WEAK, WEAK);
+  await window.inspect("sign-up, with a weak password");
   await window.open(invitation);
   await window.inspect("invitation");
   await window.fill("display_name", "A Guest");
@@ -296,6 +97,25 @@ async function journey(window, other, invitation, scripted) {
   check(await window.count('form[action$="/sign-out"]'), "the invited person is signed in");
   await window.open(invitation);
   await window.inspect("invitation, used up");
+
+  await window.open(reset);
+  await window.inspect("password reset");
+  await window.fill("password", await window.value("login"));
+  await window.press("Change password");
+  await window.inspect("password reset, refused");
+  await window.fill("password", OTHER_PASSWORD);
+  await window.press("Change password");
+  same(await window.heading(), "Connected apps", "where a new password leads");
+  await window.open(reset);
+  await window.inspect("password reset, used up");
+}
+
+async function signUp(window, login, password) {
+  await window.fill("login", login);
+  await window.fill("display_name", "A Guest");
+  await window.fill("password", password);
+  await window.press("Make the account");
+  check(await window.count("#problems"), `nobody gets an account as ${login}`);
 }
 
 async function changePassword(window, current, next) {
@@ -304,24 +124,4 @@ async function changePassword(window, current, next) {
   await window.press("Change password");
 }
 
-run(async () => {
-  if (PICTURES) await mkdir(PICTURES, { recursive: true });
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-  try {
-    for (const [kind, invitation] of [
-      ["with JavaScript", INVITATION_SCRIPTED],
-      ["without JavaScript", INVITATION_UNSCRIPTED],
-    ]) {
-      const open = async () => {
-        const context = await browser.newContext();
-        const page = await context.newPage();
-        const inspector = await context.newCDPSession(page);
-        await inspector.send("Emulation.setScriptExecutionDisabled", { value: kind !== "with JavaScript" });
-        return new Window(page, inspector, kind, await agent());
-      };
-      await journey(await open(), await open(), invitation, kind === "with JavaScript");
-    }
-  } finally {
-    await browser.close();
-  }
-});
+run(() => bothWays(journey));

@@ -33,6 +33,7 @@ pub struct Surroundings {
     pub key_client: PreRegistered,
     public_client: String,
     invitations: [String; 2],
+    resets: [String; 2],
     folder: TempDir,
     server: Process,
     // Both end when they are dropped.
@@ -71,10 +72,11 @@ impl Surroundings {
 
         let operator = Operator { folder: &folder, issuer: &issuer };
         operator.create_resource(&resource).await;
-        operator.create_person().await;
+        operator.create_person(LOGIN).await;
         let (secret_client, key_client) = (operator.create_secret_client().await, operator.create_key_client().await);
         let public_client = operator.create_public_client().await;
         let invitations = [operator.invite("grace@example.com").await, operator.invite("edsger@example.com").await];
+        let resets = [operator.reset("barbara.liskov@example.com").await, operator.reset("alan.turing@example.com").await];
         let documents_url = documents.announcement.clone();
         Surroundings {
             issuer,
@@ -84,6 +86,7 @@ impl Surroundings {
             key_client,
             public_client,
             invitations,
+            resets,
             folder,
             server,
             _beside: [documents, mcp],
@@ -107,6 +110,11 @@ impl Surroundings {
         ended.unwrap_or_else(|failure| panic!("{failure}\nthe server said:\n{}", self.server.said()))
     }
 
+    fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.folder.path().join("data/operator.token"));
+        token.expect("the first start wrote it").trim().to_owned()
+    }
+
     fn script(&self, name: &str) -> Command {
         let [callback_port] = free_ports();
         let mut command = processes::script(name);
@@ -125,6 +133,9 @@ impl Surroundings {
             .env("CHROMIUM", processes::chromium())
             .env("INVITATION_SCRIPTED", &self.invitations[0])
             .env("INVITATION_UNSCRIPTED", &self.invitations[1])
+            .env("RESET_SCRIPTED", &self.resets[0])
+            .env("RESET_UNSCRIPTED", &self.resets[1])
+            .env("OPERATOR_TOKEN", self.operator_token())
             .env("TMPDIR", self.folder.path());
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(proxy);
@@ -164,8 +175,8 @@ impl Operator<'_> {
         self.tell(&[&["resources", "create", identifier, "--name", "Notes"], &scopes[..]].concat(), "").await;
     }
 
-    async fn create_person(&self) {
-        let arguments = ["people", "create", LOGIN, "--display-name", "Ada Lovelace", "--password-stdin"];
+    async fn create_person(&self, login: &str) {
+        let arguments = ["people", "create", login, "--display-name", "Ada Lovelace", "--password-stdin"];
         self.tell(&arguments, &format!("{PASSWORD}\n")).await;
     }
 
@@ -195,6 +206,12 @@ impl Operator<'_> {
         arguments.extend(["--redirect-uri", "http://127.0.0.1/callback"]);
         arguments.extend(["authorization_code", "refresh_token"].iter().flat_map(|grant| ["--grant-type", grant]));
         text(&self.tell(&arguments, "").await, "client_id")
+    }
+
+    /// Of a person with an account, who lost their password.
+    async fn reset(&self, login: &str) -> String {
+        self.create_person(login).await;
+        text(&self.tell(&["people", "reset-password", login], "").await, "url")
     }
 
     async fn invite(&self, login: &str) -> String {

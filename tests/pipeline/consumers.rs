@@ -272,6 +272,7 @@ async fn what_nobody_had_by_the_rules_of_then_is_taken_in_and_what_was_taken_awa
         let expected = whole(&space, "user_id:ada").await;
         assert_eq!(expected["events"], json!(["Looked", "Looked", "identify", "Visit"]));
         deputy.operate("PUT", "/identity-rules", json!({"blocked_values": []})).await.ok();
+        space.settle().await;
         for _ in 0..2 {
             replay(&deputy, json!({"from_offset": 0})).await;
             assert_eq!(space.events("users", "user_id:anonymous").await, ["Visit"]);

@@ -24,6 +24,8 @@ mod tracking_plan;
 mod risk;
 /// Who is who.
 mod who;
+/// What nobody waits for.
+mod remarks;
 /// Other services call us.
 mod webhooks;
 /// A database is asked.

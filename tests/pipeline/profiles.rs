@@ -228,6 +228,35 @@ async fn links_to_the_parts_of_one_person_are_told_as_one_and_hide_nobody() {
     .await;
 }
 
+#[tokio::test]
+async fn rules_of_identity_change_at_a_place_in_the_log_however_far_profiles_have_come() {
+    each_engine(async |deputy| {
+        let space = Space::of(&deputy).await;
+        let seen = async |who: &str| space.ask("users", who, "traits").await.status == 200;
+        let visit = |who: &str| json!([{"type": "track", "userId": who, "event": "Visit"}]);
+        deputy.operate("POST", "/consumers/profiles/pause", Value::Null).await.ok();
+        space.send(visit("anonymous")).await;
+        for (blocked, who) in [(json!(["nobody"]), "null"), (json!(["someone"]), "nobody"), (json!(["nobody"]), "someone")] {
+            deputy.operate("PUT", "/identity-rules", json!({"blocked_values": blocked})).await.ok();
+            assert_eq!(deputy.operate("GET", "/identity-rules", Value::Null).await.ok().json()["blocked_values"], blocked);
+            space.settle().await;
+            space.send(visit(who)).await;
+        }
+        space.send(visit("nobody")).await;
+        assert!(!seen("user_id:null").await);
+        deputy.operate("POST", "/consumers/profiles/resume", Value::Null).await.ok();
+        space.settle().await;
+        assert!(!seen("user_id:anonymous").await, "it named nobody when it came");
+        for who in ["user_id:null", "user_id:nobody", "user_id:someone"] {
+            assert!(seen(who).await, "{who}");
+        }
+        assert_eq!(space.events("users", "user_id:nobody").await, ["Visit"], "the second came when it named nobody again");
+        let told = deputy.operate("GET", "/identity-rules", Value::Null).await.ok().json();
+        assert_eq!(told["blocked_values"], json!(["nobody"]));
+    })
+    .await;
+}
+
 async fn step(deputy: &Installation, name: &str) {
     let stage = STAGES.iter().find(|stage| stage.name == name).expect("there is such a stage");
     (stage.step)(deputy.world(), deputy.world().now()).await.expect("it steps");

@@ -18,13 +18,13 @@ fn path_of(actor: &str) -> String {
     format!("/actors/{}", actor.replace('%', "%25").replace('/', "%2F").replace('?', "%3F"))
 }
 
-async fn actor(deputy: &Installation, actor: &str) -> Value {
+pub(super) async fn actor(deputy: &Installation, actor: &str) -> Value {
     deputy.settle().await;
     deputy.operate("GET", &path_of(actor), Value::Null).await.ok().json()
 }
 
 /// What was found of an actor, in order.
-async fn evidence(deputy: &Installation, id: &str) -> Vec<String> {
+pub(super) async fn evidence(deputy: &Installation, id: &str) -> Vec<String> {
     let history = actor(deputy, id).await["history"].clone();
     let word = |finding: &Value| finding["evidence"].as_str().expect("text").to_owned();
     history.as_array().expect("a list").iter().map(word).collect()

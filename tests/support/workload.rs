@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
@@ -38,6 +39,13 @@ impl Signer {
         let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
         json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
+    }
+
+    /// Its thumbprint ([RFC 7638 §3](https://www.rfc-editor.org/rfc/rfc7638#section-3)).
+    pub fn thumbprint(&self) -> String {
+        let jwk = self.jwk();
+        let members = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
     }
 
     pub fn jwks(&self) -> Value {

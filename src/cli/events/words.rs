@@ -84,10 +84,13 @@ fn by_whom(actor: &Actor) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "the catalogue of facts in words, a line for each, which is read by searching it")]
 fn in_words(fact: &Fact) -> String {
     let short = |id: &dyn std::fmt::Display| short(&id.to_string());
     match fact {
         Fact::TokenIssued { grant, scope, .. } => format!("{scope}, under {}", short(grant)),
+        Fact::TokenUsed { jti, resource: Some(resource), .. } => format!("{} at {}", short(jti), resource.as_str()),
+        Fact::TokenUsed { jti, resource: None, .. } => format!("{} at userinfo", short(jti)),
         Fact::TokenRevoked { jti, grant, .. } => format!("{} of {}", short(jti), short(grant)),
         Fact::RequestRefused { route, client: Some(client), reason, .. } => format!("{reason} at {route}, as {}", short(client)),
         Fact::RequestRefused { route, client: None, reason, .. } => format!("{reason} at {route}"),
@@ -101,6 +104,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::GrantStarted { grant, person: None, scope, .. } => format!("{} for itself: {scope}", short(grant)),
         Fact::GrantEnded { grant, cause, .. } => format!("{}: {}", short(grant), why(*cause)),
         Fact::ClientRegistered { client, origin, name, .. } => format!("{} “{name}”, {}", short(client), whence(*origin)),
+        Fact::ClientKeyUsed { client, jkt } => format!("{} with key {}", short(client), short(&jkt.0)),
         Fact::ClientChanged { client, change } => format!("{}: {change}", short(client)),
         Fact::ClientDeleted { client } => short(client),
         Fact::ResourceRegistered { resource, identifier } | Fact::ResourceDeleted { resource, identifier } => {
@@ -149,7 +153,7 @@ fn in_words(fact: &Fact) -> String {
         Fact::ComputedTraitDeleted { computed_trait } => short(&computed_trait.to_string()),
         Fact::AudienceCreated { audience, key } => format!("{} “{key}”", short(&audience.to_string())),
         Fact::AudienceDeleted { audience } => short(&audience.to_string()),
-        Fact::IdentityRulesChanged {} => String::new(),
+        Fact::IdentityRulesChanged { intervention } => intervention.as_ref().map(|id| short(id)).unwrap_or_default(),
         Fact::ProfileTokenIssued { profile_token, name } => format!("{} “{name}”", short(&profile_token.to_string())),
         Fact::ProfileTokenRemoved { profile_token } => short(&profile_token.to_string()),
         Fact::InterventionRequested { intervention } => short(&intervention.to_string()),

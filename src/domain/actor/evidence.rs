@@ -41,6 +41,8 @@ pub enum Evidence {
     RegisteredItself,
     /// It got a token.
     GotToken,
+    /// It used a token, at a resource that asked about it or at userinfo; the last time.
+    UsedToken,
     /// It got a token for which it signed with a key of its own.
     ProvedOwnKey,
     /// It sent events, with an access token of its own.
@@ -65,6 +67,8 @@ pub enum Evidence {
     SignInRefused,
     /// An agent got a token to act for this person.
     ActedFor,
+    /// An agent used a token to act for this person; the last time.
+    UsedFor,
     /// The person consented faster than anybody reads.
     ConsentedUnread,
     /// A source names the person by a user id.
@@ -96,6 +100,7 @@ impl Evidence {
             Evidence::ConsentedUnread => Kept::First(UNREAD_OF_BOT),
             // Anybody can cause them, so more of them say nothing more.
             Evidence::ConsentRefused | Evidence::RequestRefused | Evidence::SignInRefused => Kept::First(5),
+            Evidence::UsedToken | Evidence::UsedFor => Kept::Last(1),
             Evidence::Replayed => Kept::Last(REPLAYS_OF_ROGUE),
             Evidence::Suspended | Evidence::Enabled => Kept::Last(5),
             Evidence::OperatorSaid | Evidence::OperatorLifted => Kept::Last(20),
@@ -110,6 +115,7 @@ impl Evidence {
             Evidence::VouchedByHost => "vouched_by_host",
             Evidence::RegisteredItself => "registered_itself",
             Evidence::GotToken => "got_token",
+            Evidence::UsedToken => "used_token",
             Evidence::ProvedOwnKey => "proved_own_key",
             Evidence::SentEvents => "sent_events",
             Evidence::Consented => "consented",
@@ -122,6 +128,7 @@ impl Evidence {
             Evidence::SignedIn => "signed_in",
             Evidence::SignInRefused => "sign_in_refused",
             Evidence::ActedFor => "acted_for",
+            Evidence::UsedFor => "used_for",
             Evidence::ConsentedUnread => "consented_unread",
             Evidence::Named => "named",
             Evidence::Visited => "visited",

@@ -7,7 +7,7 @@ use super::{
     rules::Rules,
 };
 use crate::domain::{
-    client::ClientId,
+    client::{ClientId, KeyThumbprint},
     event::{Event, Fact},
     id::{Id, PersonKind},
     profile::Collection,
@@ -16,10 +16,11 @@ use crate::domain::{
 /// Everybody whom the event names: the person first, then the account or the agent. The place in the list is the subject's ordinal.
 pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
     match &event.fact {
-        Fact::EventReceived { message, .. } => Message::of(message.as_str()).subjects(rules),
-        Fact::TokenIssued { client, person, .. } | Fact::GrantStarted { client, person, .. } => {
-            named(Weight::Binding, *person, Some(client))
-        }
+        Fact::EventReceived { message, .. } => Message::of(message.as_str()).subjects(rules, event.actor.client()),
+        Fact::TokenIssued { client, person, .. }
+        | Fact::TokenUsed { client, person, .. }
+        | Fact::GrantStarted { client, person, .. } => named(Weight::Binding, *person, Some(client)),
+        Fact::ClientKeyUsed { client, jkt } => vec![with_key(client, jkt)],
         Fact::ConsentGiven { client, person, .. } | Fact::ConsentRefused { client, person } => {
             named(Weight::Binding, Some(*person), Some(client))
         }
@@ -65,7 +66,7 @@ pub fn subjects(event: &Event, rules: &Rules) -> Vec<Subject> {
         | Fact::ComputedTraitDeleted { .. }
         | Fact::AudienceCreated { .. }
         | Fact::AudienceDeleted { .. }
-        | Fact::IdentityRulesChanged {}
+        | Fact::IdentityRulesChanged { .. }
         | Fact::ProfileTokenIssued { .. }
         | Fact::ProfileTokenRemoved { .. }
         | Fact::InterventionRequested { .. }
@@ -90,6 +91,13 @@ fn named(weight: Weight, person: Option<Id<PersonKind>>, client: Option<&ClientI
     let person = person.and_then(|id| ExternalId::new(Collection::Users, ExternalIdType::USER_ID, &id.to_string()));
     let agent = client.and_then(|id| ExternalId::new(Collection::Agents, ExternalIdType::CLIENT_ID, id.as_str()));
     person.into_iter().chain(agent).map(|id| Subject { ids: vec![id], weight }).collect()
+}
+
+/// An agent that showed its key. Two agents with one key stay two: no profile has a second client unless an operator says so.
+fn with_key(client: &ClientId, KeyThumbprint(jkt): &KeyThumbprint) -> Subject {
+    let ids = [(ExternalIdType::CLIENT_ID, client.as_str()), (ExternalIdType::JKT, jkt)];
+    let ids = ids.into_iter().filter_map(|(id_type, value)| ExternalId::new(Collection::Agents, id_type, value)).collect();
+    Subject { ids, weight: Weight::Binding }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Which external ids a customer's event carries
 //! ([Segment: identity resolution](https://segment.com/docs/unify/identity-resolution/externalids/)).
 //!
-//! A field that does not hold what it should names nobody; it never makes the event unreadable. A customer's event cannot name an
-//! agent: what agents are, Deputy's own facts say.
+//! A field that does not hold what it should names nobody; it never makes the event unreadable. What agents are, Deputy's own facts
+//! say: a customer's event names one only if the agent itself sent it, with an access token of its own, and says which instance it is.
+//! Nobody has another agent's name so, and a key's thumbprint comes from proofs alone.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -14,7 +15,7 @@ use super::{
     resolve::{Subject, Weight},
     rules::Rules,
 };
-use crate::domain::{call::Call, profile::Collection, time::Timestamp};
+use crate::domain::{call::Call, client::ClientId, profile::Collection, time::Timestamp};
 
 /// Entries of `context.externalIds` that are read; nobody has more names than this.
 const EXTERNAL_IDS_MAX: usize = 50;
@@ -76,8 +77,9 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The person and the account that it speaks of, as far as it names them; each with the ids in the order of the fields.
-    pub fn subjects(&self, rules: &Rules) -> Vec<Subject> {
+    /// The person and the account that it speaks of, as far as it names them; each with the ids in the order of the fields. And the
+    /// client that sent it, if one did and says which instance of it.
+    pub fn subjects(&self, rules: &Rules, sender: Option<&ClientId>) -> Vec<Subject> {
         let context: Context<'_> = object(self.context);
         let mut found = Found::default();
         found.add(Collection::Users, ExternalIdType::USER_ID, self.user_id);
@@ -104,7 +106,14 @@ impl<'a> Message<'a> {
             );
         }
         found.add_listed(context.external_ids);
-        let named = [found.users, found.accounts].into_iter().filter(|ids| !ids.is_empty());
+        let agents = match sender {
+            Some(client) if !found.agents.is_empty() => {
+                let client = ExternalId::new(Collection::Agents, ExternalIdType::CLIENT_ID, client.as_str());
+                client.into_iter().chain(found.agents).collect()
+            }
+            _ => Vec::new(),
+        };
+        let named = [found.users, found.accounts, agents].into_iter().filter(|ids| !ids.is_empty());
         named.map(|ids| Subject { ids, weight: Weight::Binding }).collect()
     }
 }
@@ -190,12 +199,18 @@ struct Listed<'a> {
 struct Found {
     users: Vec<ExternalId>,
     accounts: Vec<ExternalId>,
+    /// The instances that an agent says it is.
+    agents: Vec<ExternalId>,
 }
 
 impl Found {
     fn add(&mut self, collection: Collection, id_type: ExternalIdType, raw: Raw<'_>) {
         let Some(id) = scalar(raw).and_then(|text| ExternalId::new(collection, id_type, &text)) else { return };
-        let ids = if collection == Collection::Users { &mut self.users } else { &mut self.accounts };
+        let ids = match collection {
+            Collection::Users => &mut self.users,
+            Collection::Accounts => &mut self.accounts,
+            Collection::Agents => &mut self.agents,
+        };
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -242,10 +257,13 @@ impl Found {
             let collection = match scalar(entry.collection).as_deref() {
                 None | Some("users") => Collection::Users,
                 Some("accounts") => Collection::Accounts,
+                Some("agents") => Collection::Agents,
                 Some(_) => continue,
             };
             let is_plain = scalar(entry.encoding).is_none_or(|encoding| encoding == "none");
-            if let Some(id_type) = scalar(entry.id_type).and_then(|text| ExternalIdType::parse(&text)).filter(|_| is_plain) {
+            let is_allowed = |id_type: &ExternalIdType| collection != Collection::Agents || *id_type == ExternalIdType::AGENT_ID;
+            let id_type = scalar(entry.id_type).and_then(|text| ExternalIdType::parse(&text)).filter(is_allowed);
+            if let Some(id_type) = id_type.filter(|_| is_plain) {
                 self.add(collection, id_type, entry.id);
             }
         }
@@ -279,9 +297,14 @@ mod tests {
     use crate::domain::identity::rules::RuleSettings;
 
     fn found(message: &str) -> Vec<String> {
+        found_from(None, message)
+    }
+
+    fn found_from(sender: Option<&str>, message: &str) -> Vec<String> {
+        let sender = sender.and_then(ClientId::parse);
         let promoted = ["crm_id"].iter().filter_map(|name| ExternalIdType::parse(name)).collect();
         let rules = Rules::new(RuleSettings { promoted, ..RuleSettings::default() }).expect("valid");
-        let subjects = Message::of(message).subjects(&rules);
+        let subjects = Message::of(message).subjects(&rules, sender.as_ref());
         let ids = subjects.iter().flat_map(|subject| &subject.ids);
         ids.map(|id| format!("{}/{id}", id.collection().as_str())).collect()
     }
@@ -339,6 +362,19 @@ mod tests {
     fn an_alias_names_the_visitor_that_was() {
         assert_eq!(found(r#"{"type": "alias", "userId": "u", "previousId": "a"}"#), ["users/user_id:u", "users/anonymous_id:a"]);
         assert_eq!(found(r#"{"type": "track", "userId": "u", "previousId": "a"}"#), ["users/user_id:u"]);
+    }
+
+    #[test]
+    fn an_agent_says_which_instance_it_is_and_nobody_else_does() {
+        let listed = r#"[{"id": "laptop", "type": "agent_id", "collection": "agents"},
+            {"id": "cli_2", "type": "client_id", "collection": "agents"}, {"id": "k", "type": "jkt", "collection": "agents"},
+            {"id": "desk", "type": "agent_id"}, {"id": "u", "type": "user_id", "collection": "agents"}]"#;
+        let message = format!(r#"{{"type": "track", "userId": "ada", "context": {{"externalIds": {listed}}}}}"#);
+        assert_eq!(found(&message), ["users/user_id:ada"]);
+        let expected = ["users/user_id:ada", "agents/client_id:cli_1", "agents/agent_id:laptop"];
+        assert_eq!(found_from(Some("cli_1"), &message), expected);
+        let silent = r#"{"type": "track", "userId": "ada"}"#;
+        assert_eq!(found_from(Some("cli_1"), silent), ["users/user_id:ada"], "a back end speaks of people, and not of itself");
     }
 
     #[test]

@@ -76,10 +76,19 @@ impl Window {
 impl Default for RuleSettings {
     fn default() -> RuleSettings {
         let one = Limit { values_max: 1, window: Window::Ever };
+        // An agent runs in many places, and changes its keys now and then.
+        let of_agents = [
+            (ExternalIdType::AGENT_ID, Limit { values_max: 100, window: Window::Monthly }),
+            (ExternalIdType::JKT, Limit { values_max: 12, window: Window::Annually }),
+        ];
         RuleSettings {
             blocked_values: ["-1", "null", "anonymous"].map(str::to_owned).to_vec(),
             blocked_patterns: vec!["^[0-]*$".to_owned()],
-            limits: [ExternalIdType::USER_ID, ExternalIdType::CLIENT_ID, ExternalIdType::GROUP_ID].map(|name| (name, one)).into(),
+            limits: [ExternalIdType::USER_ID, ExternalIdType::CLIENT_ID, ExternalIdType::GROUP_ID]
+                .map(|name| (name, one))
+                .into_iter()
+                .chain(of_agents)
+                .collect(),
             other_limit: Limit { values_max: 5, window: Window::Ever },
             priority: vec![ExternalIdType::USER_ID, ExternalIdType::CLIENT_ID, ExternalIdType::GROUP_ID, ExternalIdType::EMAIL],
             promoted: Vec::new(),

@@ -13,6 +13,7 @@ use crate::{
         identity::{
             external_id::{ExternalId, ExternalIdType},
             graph::{Cause, Change, Graph, ProfileId},
+            rules::Rules,
             split::{self, Merge, SplitError},
         },
         intervention::{Intervention, NamedId, Regulation, Status, USER_IDS_MAX},
@@ -23,7 +24,7 @@ use crate::{
     keys::secrets::Secrets,
     log::{Claim, LogError},
     storage::{
-        StorageError, Tx, consumers, identities,
+        StorageError, Tx, consumers, definitions, identities,
         interventions::{self, Asked, Place},
         outbox, profile_records, profile_states,
     },
@@ -136,8 +137,7 @@ async fn request(
     now: Timestamp,
 ) -> Result<Asked, StorageError> {
     let id: Id<InterventionKind> = world.id(now);
-    let (status, created_at) = (Status::Initialized, now);
-    let asked = Asked { id, intervention, profile, status, done: 0, error: None, created_at, ended_at: None };
+    let asked = Asked::new(id, intervention, profile, now);
     let (event, written) = (world.event(now, actor, Fact::InterventionRequested { intervention: id }), asked.clone());
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
@@ -183,6 +183,11 @@ pub(super) async fn carry_out(
     if write.await? { Ok(()) } else { Err(LogError::Fenced.into()) }
 }
 
+/// As the operator reads it.
+fn told(done: Result<(), SplitError>) -> Result<(), String> {
+    done.map_err(|error| error.to_string())
+}
+
 /// What carrying out needs to know.
 struct Work {
     secrets: Arc<Secrets>,
@@ -192,9 +197,15 @@ struct Work {
 
 impl Work {
     async fn go_on(&self, tx: &mut Tx, asked: &mut Asked) -> Result<(), StorageError> {
-        let split = match asked.intervention.clone() {
-            Intervention::Unmerge { edge_offset, id } => self.unmerge(tx, asked.profile, edge_offset, &id.external_id()).await?,
-            Intervention::TakeAway(id) => self.take_away(tx, &id.external_id()).await?,
+        let done = match asked.intervention.clone() {
+            Intervention::Unmerge { edge_offset, id } => {
+                told(self.unmerge(tx, asked.profile, edge_offset, &id.external_id()).await?)
+            }
+            Intervention::TakeAway(id) => told(self.take_away(tx, &id.external_id()).await?),
+            Intervention::SetRules(settings) => match Rules::new(settings) {
+                Ok(rules) => Ok(definitions::put_rules_in_force(tx, &rules).await?),
+                Err(error) => Err(error.to_string()),
+            },
             Intervention::Regulate { regulation, user_ids } => {
                 for user_id in user_ids.iter().skip(asked.done).take(SHARE) {
                     self.regulate(tx, regulation, user_id).await?;
@@ -210,8 +221,8 @@ impl Work {
             // In a replay: what it leaves out is on record in offsets, and so is still left out.
             Intervention::Forgotten { .. } => Ok(()),
         };
-        asked.status = if split.is_ok() { Status::Finished } else { Status::Failed };
-        asked.error = split.err().map(|error| error.to_string());
+        asked.status = if done.is_ok() { Status::Finished } else { Status::Failed };
+        asked.error = done.err();
         asked.ended_at = Some(self.now);
         Ok(())
     }

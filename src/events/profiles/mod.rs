@@ -3,6 +3,9 @@
 //! One consumer reads the topic `events` in its order. A batch is resolved in memory, on the part of the identity graph that it
 //! touches, and everything that it changes is written in one transaction with the consumer's cursor: after a crash either all of a
 //! batch has had its effect or none of it. The cursor moves by compare and swap, so whoever wakes up late changes nothing.
+//!
+//! The rules of identity are those of the place in the log: a change of them is an intervention, carried out where its fact stands. So
+//! what becomes of an event does not depend on how far this stage had come when an operator changed them.
 
 /// An event as this stage takes it in.
 mod taken;
@@ -170,7 +173,7 @@ struct Stretch {
     /// What it is part of, if it is read again.
     replay: Option<Replay>,
     taken: Vec<Taken>,
-    /// As they were when it was read.
+    /// As they are at its beginning, and to its end: where they change, it ends.
     rules: Arc<Rules>,
     definitions: Arc<Definitions>,
 }

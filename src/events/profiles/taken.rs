@@ -5,7 +5,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     domain::{
         call::Call,
-        event::{Event, Fact, Head, Received},
+        event::{Actor, Event, Fact, Head, Received},
         id::{Id, InterventionKind},
         identity::{
             fact,
@@ -63,7 +63,7 @@ impl Taken {
         definitions: &Definitions,
     ) -> Option<Taken> {
         let message = &received.message;
-        let subjects = message.subjects(rules);
+        let subjects = message.subjects(rules, Actor::client_in(head.actor).as_ref());
         if subjects.is_empty() {
             return None;
         }
@@ -89,7 +89,9 @@ impl Taken {
     fn own(entry: &Entry, head: &Head<'_, Message<'_>>, rules: &Rules, definitions: &Definitions) -> Option<Taken> {
         let event: Event = serde_json::from_slice(&entry.payload).ok()?;
         let cause = Cause { offset: entry.offset, at: event.at, source: OWN_SOURCE.to_owned(), message_id: head.id.to_owned() };
-        if let Fact::InterventionRequested { intervention } = &event.fact {
+        if let Fact::InterventionRequested { intervention } | Fact::IdentityRulesChanged { intervention: Some(intervention) } =
+            &event.fact
+        {
             let intervention = Some(*intervention);
             return Some(Taken { intervention, ..Taken::nothing(cause, event.at) });
         }

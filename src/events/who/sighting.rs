@@ -113,6 +113,11 @@ fn told_by(event: Event) -> Vec<(ActorId, Observed)> {
             let person = person.map(|person| (ActorId::account(person), Observed::Shown(Evidence::ActedFor)));
             std::iter::once((ActorId::agent(&client), Observed::TokenIssued)).chain(person).collect()
         }
+        Fact::TokenUsed { client, person, .. } => {
+            let person = person.map(|person| (ActorId::account(person), Observed::Shown(Evidence::UsedFor)));
+            let agent = (ActorId::agent(&client), Observed::Shown(Evidence::UsedToken));
+            std::iter::once(agent).chain(person).collect()
+        }
         Fact::ConsentGiven { client, person, .. } => {
             vec![(ActorId::agent(&client), Observed::ConsentedTo { person }), (ActorId::account(person), Observed::GaveConsent)]
         }
@@ -210,12 +215,8 @@ impl<'e> Received<'e> {
 
     /// The client whose token it was sent with, if there was one and it is new that it sends.
     fn client(&self, known: &mut KnownActors) -> Option<Sighting> {
-        // Most come with a write key, and their actors are not read.
-        if !self.actor.get().starts_with("{\"client\"") {
-            return None;
-        }
-        let Ok(Actor::Client(client)) = serde_json::from_str(self.actor.get()) else { return None };
-        let actor = ActorId::agent(&client);
+        // Most come with a write key.
+        let actor = ActorId::agent(&Actor::client_in(self.actor)?);
         let key = known.key(actor.external_id().id_type().as_str(), actor.external_id().value());
         if known.settle(key, Evidence::SentEvents) {
             return None;

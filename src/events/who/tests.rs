@@ -107,6 +107,13 @@ fn fact() -> impl Strategy<Value = Fact> {
             expires_at: Timestamp(0),
             network: None,
         }),
+        4 => (some.clone(), some.clone()).prop_map(|(agent, owner)| Fact::TokenUsed {
+            jti: Id::from_bytes([2; 16]),
+            grant: Id::from_bytes([1; 16]),
+            client: client(agent),
+            person: Some(person(owner)),
+            resource: None,
+        }),
         4 => (some.clone(), some.clone()).prop_map(|(agent, owner)| Fact::ConsentGiven {
             client: client(agent), person: person(owner), resource: None, scope: Scopes::default(), network: None }),
         3 => some.clone().prop_map(|owner| Fact::SessionStarted { session: Id::from_bytes([3; 16]), person: person(owner), network: None }),

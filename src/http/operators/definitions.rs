@@ -81,16 +81,16 @@ pub(super) async fn delete_audience(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Shows the rules of identity.
+/// Shows the rules of identity, as they were last set.
 #[utoipa::path(get, path = "/admin/v1/identity-rules", tag = "profiles",
-    responses((status = 200, description = "The rules in force", body = Definition)))]
+    responses((status = 200, description = "The rules", body = Definition)))]
 pub(super) async fn show_rules(_: Operator, State(world): State<Arc<World>>) -> Result<Response, OAuthError> {
     Ok(answer(StatusCode::OK, &definitions::rules(&world).await?))
 }
 
-/// Puts rules in force for what comes from now on; what is left out is as in the default.
+/// Sets rules for what comes from now on; what is left out is as in the default. They are in force from their place in the log.
 #[utoipa::path(put, path = "/admin/v1/identity-rules", tag = "profiles", request_body = Definition,
-    responses((status = 200, description = "The rules in force", body = Definition)))]
+    responses((status = 200, description = "The rules", body = Definition)))]
 pub(super) async fn put_rules(
     Operator(operator): Operator,
     State(world): State<Arc<World>>,

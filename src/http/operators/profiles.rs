@@ -311,7 +311,7 @@ async fn external_id(world: &World, profile: Id<ProfileKind>, text: &str) -> Res
 fn intervention(asked: Asked) -> InterventionRecord {
     let regulation = match asked.intervention {
         Intervention::Regulate { regulation, .. } | Intervention::Forgotten { regulation } => Some(regulation),
-        Intervention::Unmerge { .. } | Intervention::TakeAway(_) => None,
+        Intervention::Unmerge { .. } | Intervention::TakeAway(_) | Intervention::SetRules(_) => None,
     };
     InterventionRecord {
         intervention_id: asked.id,

@@ -54,76 +54,30 @@ fn hostile_consent(returns_to: ReturnsTo, vouching: Vouching, stay: Stay) -> Con
     }
 }
 
+type Rendered = (&'static str, String);
+
+fn rendered(name: &'static str, page: &impl Template) -> Rendered {
+    (name, page.render().expect("the pages of these tests render"))
+}
+
 /// Every page in every shape, rendered.
-fn every_page() -> Vec<(&'static str, String)> {
-    fn rendered(name: &'static str, page: &impl Template) -> (&'static str, String) {
-        (name, page.render().expect("the pages of these tests render"))
-    }
-    let document = || Vouching::MetadataDocument { url: hostile(), host: hostile() };
+fn every_page() -> Vec<Rendered> {
+    let discovery = vec!["http://127.0.0.1:9400/.well-known/oauth-authorization-server".into()];
+    let of_all = [
+        rendered("home", &Home { site: site(), discovery }),
+        rendered("refusal", &Refusal::for_obstacle(site(), Obstacle::UnknownClient, hostile(), hostile())),
+    ];
+    [of_all.into(), ways_in(), consents(), account_pages()].concat()
+}
+
+/// The pages of somebody who is not signed in.
+fn ways_in() -> Vec<Rendered> {
     let sign_in = |asking, problem, sign_up| SignIn { site: site(), seal: hostile(), login: hostile(), asking, problem, sign_up };
     let asking = AskingApp { name: hostile(), host: hostile() };
-    let apps = [Vouching::Operator, document(), Vouching::Dynamic].map(|vouching| ConnectedApp {
-        client: hostile(),
-        at: hostile(),
-        agent: hostile_agent(vouching),
-        resource: Some(hostile_resource()),
-        scopes: vec![hostile(); 30],
-        connected: moment(),
-        last_used: Some(moment()),
-        ends: Some(moment()),
-    });
-    let sessions = [SessionStanding::This, SessionStanding::Other].map(|standing| SessionLine {
-        id: hostile(),
-        device: hostile(),
-        started: moment(),
-        last_seen: moment(),
-        standing,
-    });
     let (login, display_name) = (hostile(), hostile());
     vec![
-        rendered(
-            "home",
-            &Home { site: site(), discovery: vec!["http://127.0.0.1:9400/.well-known/oauth-authorization-server".into()] },
-        ),
         rendered("sign-in", &sign_in(None, None, SignUpDoor::ByInvitation)),
         rendered("sign-in for an app", &sign_in(Some(asking), problems(&[]).0.pop(), SignUpDoor::Open { resume: Some(hostile()) })),
-        rendered("consent, web", &hostile_consent(ReturnsTo::Web { host: hostile() }, document(), Stay::Until(moment()))),
-        rendered(
-            "consent, loopback",
-            &hostile_consent(ReturnsTo::ThisComputer { host: hostile() }, Vouching::Dynamic, Stay::OneAccess),
-        ),
-        rendered(
-            "consent, own scheme",
-            &hostile_consent(ReturnsTo::InstalledApp { scheme: hostile() }, Vouching::Operator, Stay::Until(moment())),
-        ),
-        rendered(
-            "consent, nothing asked",
-            &Consent {
-                scopes: Vec::new(),
-                resource: None,
-                ..hostile_consent(ReturnsTo::Web { host: hostile() }, Vouching::Operator, Stay::OneAccess)
-            },
-        ),
-        rendered(
-            "apps",
-            &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), apps: apps.into() },
-        ),
-        rendered("no apps", &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: None, apps: Vec::new() }),
-        rendered(
-            "sessions",
-            &Sessions { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), sessions: sessions.into() },
-        ),
-        rendered(
-            "password",
-            &Password {
-                site: site(),
-                person: hostile(),
-                seal: hostile(),
-                notice: None,
-                login: hostile(),
-                problems: problems(&["current_password", "new_password"]),
-            },
-        ),
         rendered(
             "invitation",
             &Invitation {
@@ -151,7 +105,74 @@ fn every_page() -> Vec<(&'static str, String)> {
             },
         ),
         rendered("signed out", &SignedOut { site: site() }),
-        rendered("refusal", &Refusal::for_obstacle(site(), Obstacle::UnknownClient, hostile(), hostile())),
+    ]
+}
+
+/// The agent's question, from whomever and wherever the answer goes.
+fn consents() -> Vec<Rendered> {
+    let document = Vouching::MetadataDocument { url: hostile(), host: hostile() };
+    vec![
+        rendered("consent, web", &hostile_consent(ReturnsTo::Web { host: hostile() }, document, Stay::Until(moment()))),
+        rendered(
+            "consent, loopback",
+            &hostile_consent(ReturnsTo::ThisComputer { host: hostile() }, Vouching::Dynamic, Stay::OneAccess),
+        ),
+        rendered(
+            "consent, own scheme",
+            &hostile_consent(ReturnsTo::InstalledApp { scheme: hostile() }, Vouching::Operator, Stay::Until(moment())),
+        ),
+        rendered(
+            "consent, nothing asked",
+            &Consent {
+                scopes: Vec::new(),
+                resource: None,
+                ..hostile_consent(ReturnsTo::Web { host: hostile() }, Vouching::Operator, Stay::OneAccess)
+            },
+        ),
+    ]
+}
+
+/// The pages of somebody's account.
+fn account_pages() -> Vec<Rendered> {
+    let document = Vouching::MetadataDocument { url: hostile(), host: hostile() };
+    let apps = [Vouching::Operator, document, Vouching::Dynamic].map(|vouching| ConnectedApp {
+        client: hostile(),
+        at: hostile(),
+        agent: hostile_agent(vouching),
+        resource: Some(hostile_resource()),
+        scopes: vec![hostile(); 30],
+        connected: moment(),
+        last_used: Some(moment()),
+        ends: Some(moment()),
+    });
+    let sessions = [SessionStanding::This, SessionStanding::Other].map(|standing| SessionLine {
+        id: hostile(),
+        device: hostile(),
+        started: moment(),
+        last_seen: moment(),
+        standing,
+    });
+    vec![
+        rendered(
+            "apps",
+            &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), apps: apps.into() },
+        ),
+        rendered("no apps", &ConnectedApps { site: site(), person: hostile(), seal: hostile(), notice: None, apps: Vec::new() }),
+        rendered(
+            "sessions",
+            &Sessions { site: site(), person: hostile(), seal: hostile(), notice: Some(hostile()), sessions: sessions.into() },
+        ),
+        rendered(
+            "password",
+            &Password {
+                site: site(),
+                person: hostile(),
+                seal: hostile(),
+                notice: None,
+                login: hostile(),
+                problems: problems(&["current_password", "new_password"]),
+            },
+        ),
     ]
 }
 

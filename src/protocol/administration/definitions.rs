@@ -10,11 +10,16 @@ use crate::{
         event::{Actor, Fact},
         id::{AudienceKind, ComputedTraitKind, Id, OperatorKind},
         identity::rules::{RuleSettings, Rules},
+        intervention::Intervention,
         refusal::{ADMIN_CONFLICT, ADMIN_NOT_FOUND, ADMIN_VALUE, OAuthError},
         time::Timestamp,
     },
     protocol::witness::Witness,
-    storage::{audience_walk, definitions, leases},
+    storage::{
+        audience_walk, definitions,
+        interventions::{self, Asked},
+        leases,
+    },
     world::World,
 };
 
@@ -121,13 +126,13 @@ pub async fn delete_audience(
     delete(world, operator, id.to_string(), Fact::AudienceDeleted { audience: id }, now).await
 }
 
-/// The rules of identity that are in force.
+/// The rules of identity, as they were last set.
 pub async fn rules(world: &World) -> Result<RuleSettings, OAuthError> {
-    let rules = world.storage.read(|tx| Box::pin(async move { definitions::rules(tx).await })).await?;
-    Ok(rules.into())
+    Ok(world.storage.read(|tx| Box::pin(async move { definitions::rules_as_set(tx).await })).await?)
 }
 
-/// Puts rules in force for what comes from now on; what is left out is as in the default.
+/// Has rules come in force for what comes from now on: from the place in the log at which this is told. What is left out is as in the
+/// default.
 pub async fn set_rules(
     world: &World,
     operator: Id<OperatorKind>,
@@ -137,11 +142,13 @@ pub async fn set_rules(
     let settings: RuleSettings = serde_json::from_value(Value::Object(settings)).map_err(|error| wrong(&error))?;
     let rules = Rules::new(settings).map_err(|error| ADMIN_VALUE.because(format!("{error}.")))?;
     let told = rules.settings().clone();
+    let asked = Asked::new(world.id(now), Intervention::SetRules(told.clone()), None, now);
     let witness = Witness::new(world, Actor::Operator(operator), now);
     let write = world.storage.write(move |tx| {
         Box::pin(async move {
             definitions::set_rules(tx, &rules).await?;
-            witness.record(tx, Fact::IdentityRulesChanged {}).await
+            interventions::insert(tx, &asked).await?;
+            witness.record(tx, Fact::IdentityRulesChanged { intervention: Some(asked.id) }).await
         })
     });
     write.await?;

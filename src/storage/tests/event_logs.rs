@@ -36,7 +36,12 @@ async fn old_rows(tx: &mut Tx, model: Id<PredictedTraitKind>) -> Result<(), Stor
 }
 
 fn fact(id: u8) -> Event {
-    Event { id: Id::from_bytes([id; 16]), at: Timestamp(1), actor: Actor::Deputy, fact: Fact::IdentityRulesChanged {} }
+    Event {
+        id: Id::from_bytes([id; 16]),
+        at: Timestamp(1),
+        actor: Actor::Deputy,
+        fact: Fact::IdentityRulesChanged { intervention: None },
+    }
 }
 
 async fn adopt(tx: &mut Tx, log: i64, end: u64) -> Result<(Adopted, u64), StorageError> {
