@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, StatusCode};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -100,6 +102,10 @@ impl TraceId {
     }
 }
 
+/// That a request's work ended in a panic, which is told already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
 tokio::task_local! {
     /// The trace of the request that this task works on, for its lines.
     static CURRENT: TraceId;
@@ -139,9 +145,16 @@ impl RequestTrace {
         RequestTrace { trace_id, span, method: known_method(method) }
     }
 
-    /// Runs the request's work, so that each of its lines carries the trace id.
-    pub fn cover<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(self.trace_id, work.instrument(self.span.clone()))
+    /// Runs the request's work, so that each of its lines carries the trace id. A panic ends the work and nothing else: what it says
+    /// stands where the process writes panics, and one line tells whose it was.
+    pub fn cover<F: Future>(&self, work: F) -> impl Future<Output = Result<F::Output, Panicked>> + use<F> {
+        let told = async move {
+            AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+                tracing::error!("a request ended in a panic");
+                Panicked
+            })
+        };
+        CURRENT.scope(self.trace_id, told.instrument(self.span.clone()))
     }
 
     /// Ends it with what came of it. `route` is the pattern that matched, never the path, so that metrics stay bounded.
@@ -329,8 +342,6 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::{Arc, Mutex};
 
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -355,13 +366,17 @@ mod tests {
     }
 
     fn lines_of_a_request(configuration: &str, headers: &HeaderMap) -> (String, String) {
+        lines_of_work(configuration, headers, || tracing::warn!(target: "deputy::http", "seen"))
+    }
+
+    fn lines_of_work(configuration: &str, headers: &HeaderMap, work: impl FnOnce()) -> (String, String) {
         let settings = Settings::parse("test", configuration).expect("a right configuration");
         let lines = Lines::default();
         let writer = lines.clone();
         let trace_id = tracing::subscriber::with_default(subscriber(&settings, move || writer.clone(), Ink::Plain, None), || {
             let request = RequestTrace::begin(&Method::GET, headers);
             assert!(request.span.is_disabled(), "no collector asks for it");
-            let _ = request.cover(async { tracing::warn!(target: "deputy::http", "seen") }).now_or_never();
+            let _ = request.cover(async move { work() }).now_or_never();
             request.trace_id.to_string()
         });
         let text = String::from_utf8(lines.0.lock().expect("no test panics while writing").clone()).expect("lines are UTF-8");
@@ -375,6 +390,14 @@ mod tests {
             assert_eq!(trace_id, TRACE_ID);
             assert!(text.contains("seen") && text.contains(TRACE_ID) && text.lines().count() == 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_its_request_and_ends_nothing_else() {
+        let (trace_id, text) = lines_of_work("", &headers(), || panic!("a secret"));
+        assert_eq!(trace_id, TRACE_ID);
+        assert!(text.contains("panic") && text.contains(TRACE_ID) && text.lines().count() == 1, "{text}");
+        assert!(!text.contains("a secret"), "{text}");
     }
 
     #[test]

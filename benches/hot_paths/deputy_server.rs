@@ -171,7 +171,7 @@ fn grant(world: &World, client: &ClientId) -> Result<Grant, Failure> {
         used_at: now,
         ended: None,
         authenticated_at: Some(Timestamp::from_seconds(now.seconds())),
-        refresh: Some(RefreshFamily { generation: 0, rotated_at: now, expires_at: now.plus(GRANT_TTL) }),
+        refresh: Some(RefreshFamily { generation: 0, rotated_at: now, rotated_before_at: None, expires_at: now.plus(GRANT_TTL) }),
     })
 }
 

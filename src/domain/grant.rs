@@ -1,5 +1,7 @@
 //! Authorizations, grants and consents: who may do what, for whom, until when.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -61,7 +63,22 @@ pub struct Grant {
 pub struct RefreshFamily {
     pub generation: u32,
     pub rotated_at: Timestamp,
+    /// When the rotation before that one was, if there was one on record.
+    pub rotated_before_at: Option<Timestamp>,
     pub expires_at: Timestamp,
+}
+
+impl RefreshFamily {
+    /// Whether the token of this generation was the live one until lately. Each has a grace of its own, from when it was rotated
+    /// away: of two requests at once the slower may come when the other's successor has been rotated too.
+    pub fn is_in_grace(&self, generation: u32, now: Timestamp, grace: Duration) -> bool {
+        let rotated_away_at = match self.generation.checked_sub(generation) {
+            Some(1) => Some(self.rotated_at),
+            Some(2) => self.rotated_before_at,
+            _ => None,
+        };
+        rotated_away_at.is_some_and(|at| now.since(at) <= grace)
+    }
 }
 
 /// That a grant was ended, and why.
@@ -126,4 +143,32 @@ pub struct Consent {
     pub client_hash: String,
     /// Why it counts for nothing until the person consents again.
     pub doubt: Option<Doubt>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_of_a_family_has_its_own_grace() {
+        let family = |rotated_before_at: Option<i64>| RefreshFamily {
+            generation: 3,
+            rotated_at: Timestamp(50_000),
+            rotated_before_at: rotated_before_at.map(Timestamp),
+            expires_at: Timestamp(i64::MAX),
+        };
+        for (rotated_before_at, generation, now, expected) in [
+            (Some(20_000), 2, 80_000, true),
+            (Some(20_000), 2, 80_001, false),
+            (Some(20_000), 1, 50_000, true),
+            (Some(20_000), 1, 50_001, false),
+            (None, 1, 50_000, false),
+            (Some(50_000), 0, 50_000, false),
+            (Some(50_000), 3, 50_000, false),
+            (Some(50_000), 4, 50_000, false),
+        ] {
+            let is_in_grace = family(rotated_before_at).is_in_grace(generation, Timestamp(now), Duration::from_secs(30));
+            assert_eq!(is_in_grace, expected, "{rotated_before_at:?} {generation} {now}");
+        }
+    }
 }

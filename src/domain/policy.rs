@@ -63,16 +63,17 @@ pub fn own_scopes(client: &Client, resource: &Resource, requested: &Scopes) -> R
     if is_registered { Ok(requested.clone()) } else { Err(SCOPE_UNREGISTERED) }
 }
 
-/// The scopes of a refreshed token: those of the grant that registration and consent still allow, or fewer if the client asks
-/// for fewer ([RFC 6749 §6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
-pub fn refreshed_scopes(
+/// The scopes of a token that is minted for a person, by a code or at a refresh: those that were granted and that the resource still
+/// has and registration and consent still allow, or fewer if the client asks for fewer
+/// ([RFC 6749 §6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
+pub fn minted_scopes(
     client: &Client,
     resource: Option<&Resource>,
     consent: &Consent,
     granted: &Scopes,
     requested: &Scopes,
 ) -> Result<Scopes, OAuthError> {
-    // At a refresh only `invalid_grant` has clients begin anew.
+    // Only `invalid_grant` has clients begin anew.
     check_resource(client, resource).map_err(|_| GRANT_RESOURCE)?;
     let closure = |scopes: &Scopes| resource.map_or_else(|| scopes.clone(), |resource| resource.closure(scopes));
     let mut allowed = granted.intersection(&closure(&consent.scopes));

@@ -1,8 +1,8 @@
 //! Every refusal: a public code from the registry, a stable private reason, and a sentence that says what to do.
 //!
-//! The codes are those of the [OAuth error registry](https://www.iana.org/assignments/oauth-parameters). Status and headers
-//! are derived from the code in `http/error.rs`. `invalid_grant` makes clients throw tokens away, and `invalid_client`
-//! their registration, so neither is ever used for trouble that passes (promise 12).
+//! The codes are those of the [OAuth error registry](https://www.iana.org/assignments/oauth-parameters), and at our own APIs some
+//! words of ours beside them. Status and headers are derived from the code in `http/error.rs`. `invalid_grant` makes clients throw
+//! tokens away, and `invalid_client` their registration, so neither is ever used for trouble that passes (promise 12).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -97,6 +97,14 @@ impl OAuthError {
         OAuthError { retry_after: Some(wait), ..self }
     }
 
+    /// The same refusal for a client of OAuth, which knows the codes of the registry and none of our own.
+    pub fn in_words_of_the_registry(self) -> OAuthError {
+        match self.code {
+            Code::PayloadTooLarge | Code::UnsupportedMediaType => OAuthError { code: Code::InvalidRequest, ..self },
+            _ => self,
+        }
+    }
+
     /// The same refusal with a sentence that names what was met. Only characters that
     /// [RFC 6749 §5.2](https://www.rfc-editor.org/rfc/rfc6749#section-5.2) allows are kept.
     pub fn because(self, description: impl Into<String>) -> OAuthError {
@@ -120,7 +128,7 @@ pub const REQUEST_MALFORMED: OAuthError = OAuthError::new(
     "The request body is not application/x-www-form-urlencoded text in UTF-8.",
 );
 pub const REQUEST_MEDIA_TYPE: OAuthError = OAuthError::new(
-    Code::UnsupportedMediaType,
+    Code::InvalidRequest,
     "request.media_type",
     "Send the body with Content-Type: application/x-www-form-urlencoded.",
 );
@@ -354,6 +362,8 @@ pub const RESOURCE_MISSING: OAuthError =
     OAuthError::new(Code::InvalidTarget, "resource.missing", "Name the resource (RFC 8707) that the token is for.");
 pub const RESOURCE_WIDENED: OAuthError =
     OAuthError::new(Code::InvalidTarget, "resource.widened", "The grant is for another resource.");
+pub const RESOURCE_REPEATED: OAuthError =
+    OAuthError::new(Code::InvalidTarget, "resource.repeated", "A token of this server is for one resource; send resource once.");
 pub const RESOURCE_UNREGISTERED: OAuthError =
     OAuthError::new(Code::InvalidTarget, "resource.unregistered", "This client is not registered for this resource.");
 
@@ -592,6 +602,7 @@ pub const ALL: &[&OAuthError] = &[
     &RESOURCE_UNKNOWN,
     &RESOURCE_MISSING,
     &RESOURCE_WIDENED,
+    &RESOURCE_REPEATED,
     &RESOURCE_UNREGISTERED,
     &GRANT_TYPE_UNKNOWN,
     &CODE_INVALID,

@@ -25,12 +25,12 @@ pub(crate) const BODY_BYTES_MAX_KNOWN: usize = 1024 * 1024;
 /// How long a sender may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The bytes of a form.
+/// The bytes of a client's form.
 pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Bytes, OAuthError> {
     if !is_media_type(headers, "application/x-www-form-urlencoded") {
         return Err(REQUEST_MEDIA_TYPE);
     }
-    read(body, BODY_BYTES_MAX).await
+    read(body, BODY_BYTES_MAX).await.map_err(OAuthError::in_words_of_the_registry)
 }
 
 /// A JSON document. The refusal names what is wrong with it.

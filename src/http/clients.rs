@@ -78,7 +78,7 @@ async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, OAuthError> {
-    let bytes = body::json_bytes(&headers, body, REGISTRATION_BYTES_MAX).await?;
+    let bytes = body::json_bytes(&headers, body, REGISTRATION_BYTES_MAX).await.map_err(OAuthError::in_words_of_the_registry)?;
     let request = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
         Category::Data => REGISTRATION_METADATA.because(format!("The client metadata is not acceptable: {error}.")),
         Category::Io | Category::Syntax | Category::Eof => REQUEST_JSON,

@@ -22,9 +22,9 @@ use tower::{Layer, Service};
 
 use super::{address, arriving::Arrivals, error::Refused, people, probes, producers};
 use crate::{
-    domain::refusal::OVERLOADED,
+    domain::refusal::{INTERNAL, OAuthError, OVERLOADED},
     protocol::refusals::{self, RefusedRequest},
-    telemetry::{RequestTrace, TraceId},
+    telemetry::{Panicked, RequestTrace, TraceId},
     world::World,
 };
 
@@ -86,20 +86,23 @@ where
                 return Either::Right(Box::pin(self.inner.call(request)));
             }
             metrics::counter!("deputy_refusals_total", "reason" => OVERLOADED.reason).increment(1);
-            return Either::Left(ready(Ok(turn_away(&self.admission.world, &request))));
+            return Either::Left(ready(Ok(Asker::of(&request).told(&self.admission.world, OVERLOADED))));
         }
         let started = Instant::now();
         let trace = RequestTrace::begin(request.method(), request.headers());
         request.extensions_mut().insert(RequestId(trace.trace_id));
-        let route = request.extensions().get::<MatchedPath>().cloned();
+        let asker = Asker::of(&request);
         let address = address::of(request.extensions(), request.headers(), &self.admission.world.settings);
         let request = request.map(|body| self.admission.arrivals.counted(body, address));
         let answering = trace.cover(self.inner.call(request));
         let world = Arc::clone(&self.admission.world);
         Either::Right(Box::pin(async move {
             let _place = place;
-            let response = answering.await?;
-            let route = route.as_ref().map(MatchedPath::as_str);
+            let response = match answering.await {
+                Ok(answered) => answered?,
+                Err(Panicked) => asker.told(&world, INTERNAL),
+            };
+            let route = asker.route();
             if let Some(refused) = response.extensions().get::<Refused>() {
                 put_on_record(&world, refused, route, address).await;
             }
@@ -109,16 +112,36 @@ where
     }
 }
 
-/// Tells whoever finds no place to come again, in the words that they understand.
-fn turn_away(world: &World, request: &Request) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    if route.is_some_and(|route| people::is_theirs(route.strip_prefix(world.settings.issuer.path()).unwrap_or(route))) {
-        return people::unheard(world, &OVERLOADED);
+/// Who asks, as far as it decides in which words they are told of what has nothing to do with them.
+struct Asker {
+    route: Option<MatchedPath>,
+    request_id: Option<RequestId>,
+    is_in_browser: bool,
+}
+
+impl Asker {
+    fn of(request: &Request) -> Asker {
+        Asker {
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            request_id: request.extensions().get::<RequestId>().copied(),
+            is_in_browser: request.headers().contains_key(header::ORIGIN),
+        }
     }
-    let is_producer = route.is_some_and(producers::is_theirs);
-    let told = if is_producer { producers::refusal(world, OVERLOADED) } else { OVERLOADED.into_response() };
-    // Nothing in it is about anybody, so it may be read from any origin.
-    if request.headers().contains_key(header::ORIGIN) { expose(told) } else { told }
+
+    fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(MatchedPath::as_str)
+    }
+
+    fn told(&self, world: &World, refusal: OAuthError) -> Response {
+        let route = self.route();
+        if route.is_some_and(|route| people::is_theirs(route.strip_prefix(world.settings.issuer.path()).unwrap_or(route))) {
+            return people::unheard(world, &refusal, self.request_id);
+        }
+        let is_producer = route.is_some_and(producers::is_theirs);
+        let told = if is_producer { producers::refusal(world, refusal) } else { refusal.into_response() };
+        // Nothing in it is about anybody, so it may be read from any origin.
+        if self.is_in_browser { expose(told) } else { told }
+    }
 }
 
 async fn put_on_record(world: &World, refused: &Refused, route: Option<&str>, address: IpAddr) {

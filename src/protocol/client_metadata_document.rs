@@ -129,7 +129,7 @@ async fn read_at(outbound: &Outbound, id: &ClientId, url: &Url, now: Timestamp) 
     let fetched = fetch(outbound, id, url).await?;
     let metadata = read(id, &fetched.body)?;
     check_address(outbound, metadata.jwks_uri.as_ref()).map_err(invalid)?;
-    let fresh_for = match fetched.kept_for() {
+    let fresh_for = match fetched.kept_for(now) {
         KeptFor::NotSaid => FRESH_DEFAULT,
         KeptFor::Nothing => Duration::ZERO,
         KeptFor::Time(time) => time.clamp(FRESH_MIN, FRESH_MAX),

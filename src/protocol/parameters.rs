@@ -1,6 +1,7 @@
 //! Request parameters: [RFC 6749 §3.1, §3.2 and Appendix B](https://www.rfc-editor.org/rfc/rfc6749#section-3.1).
 //!
-//! Unknown parameters are ignored, an empty one counts as absent, a repeated one is refused.
+//! Unknown parameters are ignored, an empty one counts as absent, a repeated one is refused. Only `resource` may be repeated as far as
+//! the form is concerned ([RFC 8707 §2](https://www.rfc-editor.org/rfc/rfc8707#section-2)): what that asks for is judged elsewhere.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use crate::domain::refusal::{
 /// The longest parameter that is read, in bytes; nothing legitimate comes near it.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 const COUNT_MAX: usize = 64;
+const REPEATABLE: &str = "resource";
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ impl<'r> Parameters<'r> {
             if value.contains('\u{fffd}') || name.contains('\u{fffd}') {
                 return Err(REQUEST_MALFORMED);
             }
-            if parameters.iter().any(|(known, _)| *known == name) {
+            if name != REPEATABLE && parameters.iter().any(|(known, _)| *known == name) {
                 return Err(
                     REQUEST_PARAMETER_REPEATED.because(format!("The parameter {name} was sent more than once; send it once."))
                 );
@@ -42,9 +44,14 @@ impl<'r> Parameters<'r> {
         Ok(Parameters(parameters))
     }
 
-    /// The value of a parameter that is there and not empty.
+    /// The value of a parameter that is there and not empty; of one that is repeated, the first.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
+        self.all(name).next()
+    }
+
+    /// The values of a parameter that are not empty.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
     }
 
     /// The value of a parameter that must be there.
@@ -90,6 +97,8 @@ mod tests {
         let parameters = Parameters::parse(b"a=&b=1+2%2B3&zzz=9").expect("well-formed");
         assert_eq!((parameters.get("a"), parameters.get("b"), parameters.get("c")), (None, Some("1 2+3"), None));
         assert_eq!(parameters.require("a").map_err(|refusal| refusal.reason), Err("request.parameter_missing"));
+        let parameters = Parameters::parse(b"resource=&resource=1&resource=2").expect("that one may be repeated");
+        assert_eq!((parameters.get("resource"), parameters.all("resource").count()), (Some("1"), 2));
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        refusal::{OAuthError, RESOURCE_MISSING, RESOURCE_UNKNOWN, RESOURCE_WIDENED},
+        refusal::{OAuthError, RESOURCE_MISSING, RESOURCE_REPEATED, RESOURCE_UNKNOWN, RESOURCE_WIDENED},
         resource::{Resource, ResourceIdentifier},
         scope::{self, Scopes},
     },
@@ -16,7 +16,7 @@ use crate::{
 /// scopes about the person, our own userinfo endpoint (`None`).
 pub async fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) -> Result<Option<Arc<Resource>>, OAuthError> {
     let resources = world.storage.resources().await?;
-    if let Some(text) = parameters.get("resource") {
+    if let Some(text) = named(parameters)? {
         // Most clients spell it as the resource does, and then there is nothing to parse.
         if let Some(resource) = resources.find_spelled(text) {
             return Ok(Some(Arc::clone(resource)));
@@ -36,10 +36,19 @@ pub async fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scop
 /// Refuses a request that names another resource than the one that was granted. Asked before a code or a refresh token is used
 /// up, so that the request can be made again.
 pub fn check_granted(granted: Option<&ResourceIdentifier>, parameters: &Parameters<'_>) -> Result<(), OAuthError> {
-    let Some(text) = parameters.get("resource") else { return Ok(()) };
+    let Some(text) = named(parameters)? else { return Ok(()) };
     let requested = ResourceIdentifier::parse(text)?;
     match granted {
         Some(granted) if granted.canonical() == requested.canonical() => Ok(()),
         _ => Err(RESOURCE_WIDENED),
+    }
+}
+
+/// The one resource that a request names, if it names any.
+pub fn named<'p>(parameters: &'p Parameters<'_>) -> Result<Option<&'p str>, OAuthError> {
+    let mut values = parameters.all("resource");
+    match (values.next(), values.next()) {
+        (Some(_), Some(_)) => Err(RESOURCE_REPEATED),
+        (only, _) => Ok(only),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         secret::Digest,
         time::Timestamp,
     },
-    protocol::{bearer, introspection, parameters::Parameters},
+    protocol::{bearer, introspection, parameters::Parameters, resource_indicators},
     world::World,
 };
 
@@ -25,14 +25,14 @@ use crate::{
 const PATH: &str = "/v1";
 
 /// The tracking API, where a request for a client's own token is for it: it names it, or asks for its scope and names none.
-pub fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) -> Option<Arc<Resource>> {
-    let is_meant = match parameters.get("resource") {
+pub fn requested(world: &World, parameters: &Parameters<'_>, scopes: &Scopes) -> Result<Option<Arc<Resource>>, OAuthError> {
+    let is_meant = match resource_indicators::named(parameters)? {
         // Of others, which most are, nothing need be parsed.
         Some(named) if !named.trim_end_matches('/').ends_with(PATH) => false,
         Some(named) => ResourceIdentifier::parse(named).is_ok_and(|named| named.canonical() == identifier(world).canonical()),
         None => !scopes.is_empty() && scopes.is_subset(&Scopes::of([TRACKING_WRITE])),
     };
-    is_meant.then(|| Arc::new(resource(world)))
+    Ok(is_meant.then(|| Arc::new(resource(world))))
 }
 
 /// What names the tracking API; the audience of its tokens.

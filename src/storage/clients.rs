@@ -131,7 +131,6 @@ pub async fn set_secret(tx: &mut Tx, id: &ClientId, digest: &Digest) -> Result<b
 /// Removes a client. `false` if there is no such client.
 pub async fn delete(tx: &mut Tx, id: &ClientId) -> Result<bool, StorageError> {
     let removed = tx.exec("DELETE FROM clients WHERE id = $1", &[id.as_str().into()]).await?;
-    tx.exec("DELETE FROM consents WHERE client = $1", &[id.as_str().into()]).await?;
     tx.forget_client(id);
     Ok(removed == 1)
 }

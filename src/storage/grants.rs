@@ -20,7 +20,7 @@ pub type Parties = (ClientId, Option<Id<PersonKind>>);
 /// The grant of this identifier, ended or not.
 pub async fn find(tx: &mut Tx, id: Id<GrantKind>) -> Result<Option<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
-                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants WHERE id = $1";
+                      refresh_generation, refresh_rotated_at, refresh_expires_at, refresh_rotated_before_at FROM grants WHERE id = $1";
     tx.row(sql, &[(&id.to_string()).into()], read).await
 }
 
@@ -34,7 +34,7 @@ pub async fn find_own(
     lasts_until: Timestamp,
 ) -> Result<Option<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
-                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at, refresh_rotated_before_at FROM grants \
                WHERE person IS NULL AND client = $1 AND resource = $2 AND scopes = $3 AND ended_at IS NULL AND expires_at >= $4 \
                ORDER BY id DESC LIMIT 1";
     let scopes = scopes.to_string();
@@ -51,7 +51,7 @@ pub async fn live_of_person(
     limit: usize,
 ) -> Result<Vec<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
-                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at, refresh_rotated_before_at FROM grants \
                WHERE person = $1 AND ($2 = '' OR client = $2) AND id > $3 AND ended_at IS NULL AND expires_at > $4 \
                ORDER BY id LIMIT $5";
     let (person, client) = (person.to_string(), client.map_or("", ClientId::as_str));
@@ -139,7 +139,7 @@ pub async fn live_of_app(
 /// A page of grants in the order of their identifiers, after `after`, of one person or client if named ('' names none).
 pub async fn list(tx: &mut Tx, person: &str, client: &str, after: &str, limit: i64) -> Result<Vec<Grant>, StorageError> {
     let sql = "SELECT id, client, person, resource, scopes, created_at, expires_at, used_at, ended_at, end_cause, authenticated_at, \
-                      refresh_generation, refresh_rotated_at, refresh_expires_at FROM grants \
+                      refresh_generation, refresh_rotated_at, refresh_expires_at, refresh_rotated_before_at FROM grants \
                WHERE id > $3 AND ($1 = '' OR person = $1) AND ($2 = '' OR client = $2) ORDER BY id LIMIT $4";
     tx.rows(sql, &[person.into(), client.into(), after.into(), limit.into()], read).await
 }
@@ -184,7 +184,8 @@ pub async fn rotate(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<bool, StorageError> {
-    let sql = "UPDATE grants SET refresh_generation = refresh_generation + 1, refresh_rotated_at = $3, refresh_expires_at = $4, used_at = $3 \
+    let sql = "UPDATE grants SET refresh_generation = refresh_generation + 1, refresh_rotated_before_at = refresh_rotated_at, \
+                                refresh_rotated_at = $3, refresh_expires_at = $4, used_at = $3 \
                WHERE id = $1 AND refresh_generation = $2 AND refresh_expires_at > $3 AND ended_at IS NULL";
     Ok(tx.exec(sql, &[(&id.to_string()).into(), i64::from(generation).into(), now.0.into(), expires_at.0.into()]).await? == 1)
 }
@@ -305,6 +306,13 @@ pub async fn delete_consents(
     tx.exec(sql, &[(&person.to_string()).into(), client.map_or("", ClientId::as_str).into(), given_until.0.into()]).await
 }
 
+/// Forgets what anybody allowed this client. Whoever redeems a code holds the consent behind it: what began before is there to be ended
+/// after this, and nothing begins any more.
+pub async fn delete_consents_of_client(tx: &mut Tx, client: &ClientId) -> Result<(), StorageError> {
+    tx.exec("DELETE FROM consents WHERE client = $1", &[client.as_str().into()]).await?;
+    Ok(())
+}
+
 fn read_consent(row: &Row<'_>) -> Result<Consent, StorageError> {
     let doubt = row.json_or_null(3)?;
     Ok(Consent { scopes: row.scopes(0)?, given_at: row.timestamp(1)?, client_hash: row.text(2)?, doubt })
@@ -316,7 +324,9 @@ fn read(row: &Row<'_>) -> Result<Grant, StorageError> {
         _ => None,
     };
     let refresh = match (row.u32_or_null(11)?, row.timestamp_or_null(12)?, row.timestamp_or_null(13)?) {
-        (Some(generation), Some(rotated_at), Some(expires_at)) => Some(RefreshFamily { generation, rotated_at, expires_at }),
+        (Some(generation), Some(rotated_at), Some(expires_at)) => {
+            Some(RefreshFamily { generation, rotated_at, rotated_before_at: row.timestamp_or_null(14)?, expires_at })
+        }
         _ => None,
     };
     Ok(Grant {

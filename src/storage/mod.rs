@@ -95,6 +95,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 16, name: "enabled_clients", sql: include_str!("../../migrations/0016_enabled_clients.sql") },
     Migration { number: 17, name: "audience_walk", sql: include_str!("../../migrations/0017_audience_walk.sql") },
     Migration { number: 18, name: "seen_clients", sql: include_str!("../../migrations/0018_seen_clients.sql") },
+    Migration { number: 19, name: "earlier_rotations", sql: include_str!("../../migrations/0019_earlier_rotations.sql") },
 ];
 
 /// Where the state is kept.

@@ -227,7 +227,7 @@ async fn cve_2026_9704_a_subject_token_that_cannot_be_read_is_no_other_request()
         let (long, endless) = ("a".repeat(20_000), "a".repeat(65_536));
         repels(&deputy, service.token(&exchange("", &[]), &[]), 400, "unsupported_grant_type", "grant_type.unknown").await;
         repels(&deputy, service.token(&exchange(&long, &[]), &[]), 400, "invalid_request", "request.parameter_too_long").await;
-        repels(&deputy, service.token(&exchange(&endless, &[]), &[]), 413, "payload_too_large", "request.too_large").await;
+        repels(&deputy, service.token(&exchange(&endless, &[]), &[]), 400, "invalid_request", "request.too_large").await;
         let twice = exchange("x", &[("subject_token", "y")]);
         repels(&deputy, service.token(&twice, &[]), 400, "invalid_request", "request.parameter_repeated").await;
         // Nor does an unreadable parameter beside client_credentials become a token.

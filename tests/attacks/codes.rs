@@ -291,11 +291,11 @@ async fn token_endpoint_a_wrong_resource_costs_no_code() {
             Answer::of(request.body(body))
         };
         let media_type = "application/x-www-form-urlencoded";
-        repels(&deputy, post(twice, media_type), 400, "invalid_request", "request.parameter_repeated").await;
-        repels(&deputy, post(form.clone(), "application/json"), 415, "unsupported_media_type", "request.media_type").await;
+        repels(&deputy, post(twice, media_type), 400, "invalid_target", "resource.repeated").await;
+        repels(&deputy, post(form.clone(), "application/json"), 400, "invalid_request", "request.media_type").await;
         let doubled = deputy.http.post(format!("{}/token", deputy.issuer)).header("content-type", media_type);
         let doubled = Answer::of(doubled.header("content-type", "text/plain").body(form.clone()));
-        repels(&deputy, doubled, 415, "unsupported_media_type", "request.media_type").await;
+        repels(&deputy, doubled, 400, "invalid_request", "request.media_type").await;
         let empty = [("grant_type", "authorization_code"), ("code", ""), ("client_id", &agent.client_id)];
         repels(&deputy, deputy.post("/token", &empty), 400, "invalid_request", "request.parameter_missing").await;
         post(form + "&resource=&unknown=", media_type).await.ok();

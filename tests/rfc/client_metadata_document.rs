@@ -165,18 +165,19 @@ async fn cimd_4_4_http_says_how_long_a_document_is_fresh() {
             Person::new(&deputy, "nobody", "").open(&agent.authorization_url("notes:read", &[])).await.page();
             deputy.web.calls().len() > before
         };
-        for (caching, fresh_s) in [("max-age=600", 600), ("public, max-age=1", 60), ("max-age=9999999", 86_400), ("private", 3600)]
-        {
+        for (caching, fresh_s) in [("max-age=600", 600), ("public, max-age=1", 60), ("max-age=9999999", 86_400), ("public", 3600)] {
             serve_with(&deputy, StatusCode::OK, caching, &document(json!({})));
             assert!(fetched(90_000).await, "{caching}");
             assert!(!fetched(fresh_s - 1).await, "{caching}");
             assert!(fetched(1).await, "{caching}");
         }
-        serve_with(&deputy, StatusCode::OK, "no-store", &document(json!({})));
-        assert!(
-            fetched(90_000).await && !fetched(9).await && fetched(1).await,
-            "whoever sends strangers here has us ask now and then"
-        );
+        for caching in ["no-store", "private"] {
+            serve_with(&deputy, StatusCode::OK, caching, &document(json!({})));
+            assert!(
+                fetched(90_000).await && !fetched(9).await && fetched(1).await,
+                "whoever sends strangers here has us ask now and then"
+            );
+        }
     })
     .await;
 }
@@ -318,6 +319,66 @@ async fn cimd_5_a_document_with_keys_authenticates_by_them() {
         agent.redeem(&code, &[("client_assertion_type", ASSERTION_TYPE), ("client_assertion", &assertion)]).await.ok();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_deleted_client_of_a_document_may_come_back_in_the_same_second() {
+    each_engine(async |deputy| {
+        let resource = deputy.resource().await;
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let old = agent.authorize(&ada, "notes:read").await;
+        deputy.operate("DELETE", &format!("/clients/{}", ID.replace('/', "%2F")), Value::Null).await.ok();
+        assert!(!deputy.is_active(&resource, &old.access_token).await);
+        // Tokens tell whole seconds: all of this comes within one.
+        let new = agent.authorize(&ada, "notes:read").await;
+        assert_eq!(new.claims()["iat"], old.claims()["iat"]);
+        assert!(deputy.is_active(&resource, &new.access_token).await && !deputy.is_active(&resource, &old.access_token).await);
+        agent.refresh(old.refresh_token()).await.refused(400, "invalid_grant");
+        assert_eq!(deputy.last_reason().await, "refresh.ended");
+    })
+    .await;
+}
+
+/// Whoever is first: nothing that a code begins beside the deletion outlives it.
+#[tokio::test]
+async fn a_redemption_beside_the_deletion_of_its_client() {
+    for is_redeemed_first in [true, false] {
+        let deputy = Installation::start_on_postgres("").await;
+        let resource = deputy.resource().await;
+        serve(&deputy, outbound::Answer::json(&document(json!({}))));
+        let (ada, agent) = (deputy.person("ada@example.com").await, Agent::known(&deputy, ID));
+        let code = agent.code(&ada, "notes:read").await;
+        let (redeemed, deleted) = if is_redeemed_first { (1, 2) } else { (2, 1) };
+        // Both have decided, and wait to put it on record.
+        let held = deputy.database().hold_rows("LOCK TABLE outbox IN SHARE MODE").await;
+        let in_turn = async |turn: i64| {
+            if turn > 1 {
+                deputy.database().until_waiting(turn - 1).await;
+            }
+        };
+        let redeem = async {
+            in_turn(redeemed).await;
+            agent.redeem(&code, &[]).await
+        };
+        let delete = async {
+            in_turn(deleted).await;
+            deputy.operate("DELETE", &format!("/clients/{}", ID.replace('/', "%2F")), Value::Null).await.ok();
+        };
+        let release = async {
+            deputy.database().until_waiting(2).await;
+            held.release().await;
+        };
+        let (answer, (), ()) = tokio::join!(redeem, delete, release);
+        if is_redeemed_first {
+            let tokens = Tokens::of(answer);
+            assert!(!deputy.is_active(&resource, &tokens.access_token).await);
+            assert_eq!(deputy.facts_of("grant.ended.v1").await[0]["cause"], "client_deleted");
+        } else {
+            answer.refused(400, "invalid_grant");
+            assert_eq!(deputy.last_reason().await, "grant.consent");
+        }
+    }
 }
 
 #[tokio::test]

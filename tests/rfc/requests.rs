@@ -3,7 +3,7 @@
 
 use reqwest::{Method, header::CONTENT_TYPE};
 
-use crate::support::{Answer, Installation};
+use crate::support::{Answer, Installation, RESOURCE};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -52,14 +52,12 @@ async fn rfc6749_3_2_a_body_of_another_media_type_is_refused() {
     let deputy = Installation::start().await;
     for path in ["/token", "/introspect", "/revoke"] {
         for media_type in ["application/json", "text/plain", ""] {
-            send(&deputy, Method::POST, path, media_type, "grant_type=client_credentials")
-                .await
-                .refused(415, "unsupported_media_type");
+            send(&deputy, Method::POST, path, media_type, "grant_type=client_credentials").await.refused(400, "invalid_request");
             assert_eq!(deputy.last_reason().await, "request.media_type", "{path} {media_type}");
         }
     }
-    let control = send(&deputy, Method::POST, "/token", "Application/X-WWW-Form-Urlencoded; charset=utf-8", "grant_type=x").await;
-    assert_ne!(control.status, 415, "{control:?}");
+    let media_type = "Application/X-WWW-Form-Urlencoded; charset=utf-8";
+    send(&deputy, Method::POST, "/token", media_type, "grant_type=x").await.refused(400, "unsupported_grant_type");
 }
 
 #[tokio::test]
@@ -69,6 +67,31 @@ async fn rfc6749_3_2_a_parameter_occurs_once() {
         send(&deputy, Method::POST, path, FORM, "token=a&client_id=b&token=a").await.refused(400, "invalid_request");
         assert_eq!(deputy.last_reason().await, "request.parameter_repeated", "{path}");
     }
+}
+
+#[tokio::test]
+async fn rfc8707_2_a_token_is_for_one_resource() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    deputy.resource_at("https://files.example/mcp").await;
+    let (ada, agent, service) = (deputy.person("ada@example.com").await, deputy.agent().await, deputy.service("notes:read").await);
+    let both = [("resource", RESOURCE), ("resource", "https://files.example/mcp")];
+    let tokens = agent.authorize(&ada, "notes:read").await;
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh_token())];
+    service.token(&[&both[..], &[("grant_type", "client_credentials")]].concat(), &[]).await.refused(400, "invalid_target");
+    assert_eq!(deputy.last_reason().await, "resource.repeated");
+    let tracking_api = format!("{}/v1", deputy.issuer);
+    let with_ours = [("resource", tracking_api.as_str()), ("resource", RESOURCE), ("grant_type", "client_credentials")];
+    service.token(&with_ours, &[]).await.refused(400, "invalid_target");
+    assert_eq!(deputy.last_reason().await, "resource.repeated");
+    agent.token(&[&both[..], &refresh].concat(), &[]).await.refused(400, "invalid_target");
+    assert_eq!(deputy.last_reason().await, "resource.repeated");
+    // The client is told, as of everything that it asks for wrongly.
+    let url = format!("{}&resource=https://files.example/mcp", agent.authorization_url("notes:read", &[]));
+    assert_eq!(ada.open(&url).await.parameter("error").as_deref(), Some("invalid_target"));
+    assert_eq!(deputy.last_reason().await, "resource.repeated");
+    // Nothing is used up by it.
+    agent.refresh(tokens.refresh_token()).await.ok();
 }
 
 #[tokio::test]
@@ -100,7 +123,7 @@ async fn a_request_has_its_bounds() {
         assert_eq!(deputy.last_reason().await, "request.parameter_too_long", "{path}");
 
         let large = format!("token={}", "a".repeat(64 * 1024));
-        send(&deputy, Method::POST, path, FORM, &large).await.refused(413, "payload_too_large");
+        send(&deputy, Method::POST, path, FORM, &large).await.refused(400, "invalid_request");
         assert_eq!(deputy.last_reason().await, "request.too_large", "{path}");
     }
 }
@@ -108,7 +131,7 @@ async fn a_request_has_its_bounds() {
 #[tokio::test]
 async fn rfc7591_3_1_a_registration_is_json() {
     let deputy = Installation::start().await;
-    send(&deputy, Method::POST, "/register", FORM, "client_name=x").await.refused(415, "unsupported_media_type");
+    send(&deputy, Method::POST, "/register", FORM, "client_name=x").await.refused(400, "invalid_request");
     assert_eq!(deputy.last_reason().await, "request.json_media_type");
     for body in ["", "{", "[]", "null", "\"text\""] {
         send(&deputy, Method::POST, "/register", "application/json", body).await.refused(400, "invalid_request");
@@ -118,7 +141,8 @@ async fn rfc7591_3_1_a_registration_is_json() {
     wrong.refused(400, "invalid_redirect_uri");
     assert_eq!(deputy.last_reason().await, "registration.redirect_uri");
     let large = format!("{{\"client_name\": \"{}\"}}", "a".repeat(16 * 1024));
-    send(&deputy, Method::POST, "/register", "application/json", &large).await.refused(413, "payload_too_large");
+    send(&deputy, Method::POST, "/register", "application/json", &large).await.refused(400, "invalid_request");
+    assert_eq!(deputy.last_reason().await, "request.too_large");
 }
 
 #[tokio::test]

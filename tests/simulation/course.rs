@@ -170,7 +170,7 @@ impl Simulation {
         Ok(index)
     }
 
-    /// A family has one token of each generation, and a token of each generation one successor.
+    /// A family has one token of each generation, and whatever may be presented is answered with the live one.
     fn learn_refresh_token(&mut self, grant: usize, body: &Value, presented: Option<u32>) -> Checked {
         let text = body["refresh_token"].as_str();
         let id = self.model.grants[grant].id;
@@ -178,7 +178,9 @@ impl Simulation {
             return ensure(text.is_none(), || format!("the grant {id} has no family, and got a refresh token"));
         };
         let text = text.ok_or_else(|| format!("no refresh token for the family of {id}"))?;
-        let generation = presented.map_or(0, |presented| presented + 1);
+        let generation = presented.map_or(0, |_| family.live);
+        let is_next = presented.is_none_or(|presented| (presented + 1..=presented + 2).contains(&family.live));
+        ensure(is_next, || format!("the family of {id} is at {}, and {presented:?} was presented", family.live))?;
         let known = family.tokens.entry(generation).or_insert_with(|| text.to_owned());
         ensure(known == text, || format!("the family of {id} has two tokens of generation {generation}"))?;
         let is_elsewhere = family.tokens.iter().any(|(other, known)| *other != generation && known == text);

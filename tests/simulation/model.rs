@@ -131,6 +131,8 @@ pub struct Grant {
 pub struct Family {
     pub live: u32,
     pub rotated_at: Timestamp,
+    /// When the rotation before that one was, if there was one.
+    pub rotated_before_at: Option<Timestamp>,
     pub expires_at: Timestamp,
     /// By generation; those whose answers were lost are missing.
     pub tokens: BTreeMap<u32, String>,
@@ -211,6 +213,9 @@ impl Model {
         ensure(stored.generation == family.live || (may_rotate && stored.generation == family.live + 1), || {
             format!("the family of {} went from generation {} to {}", known.id, family.live, stored.generation)
         })?;
+        if stored.generation != family.live {
+            family.rotated_before_at = Some(family.rotated_at);
+        }
         (family.live, family.rotated_at, family.expires_at) = (stored.generation, stored.rotated_at, stored.expires_at);
         Ok(())
     }
@@ -236,6 +241,7 @@ impl Model {
         let family = stored.refresh.map(|family| Family {
             live: family.generation,
             rotated_at: family.rotated_at,
+            rotated_before_at: None,
             expires_at: family.expires_at,
             tokens: BTreeMap::new(),
         });
@@ -274,6 +280,13 @@ impl Model {
         }
     }
 
+    /// The scopes that a code yields: those it was made for, as far as its person still allows them.
+    pub fn redeemable(&self, code: usize) -> Scopes {
+        let code = &self.codes[code];
+        let consent = self.consents.get(&(code.client, code.person, code.resource));
+        consent.map_or_else(Scopes::default, |consent| code.scopes.intersection(consent))
+    }
+
     /// The scopes that a refresh yields: the grant's, as far as its person still allows them.
     pub fn renewable(&self, grant: usize) -> Scopes {
         let grant = &self.grants[grant];
@@ -286,7 +299,8 @@ impl Model {
         let codes = self.codes.iter().filter(|code| !code.is_spent).map(|code| code.expires_at);
         let grants = self.grants.iter().filter(|grant| !grant.has_ended);
         let families = grants.clone().filter_map(|grant| grant.family.as_ref());
-        let edges = families.flat_map(|family| [family.expires_at, family.rotated_at.plus(GRACE)]);
+        let rotations = |family: &Family| [Some(family.rotated_at), family.rotated_before_at].into_iter().flatten();
+        let edges = families.flat_map(|family| rotations(family).map(|at| at.plus(GRACE)).chain([family.expires_at]));
         codes.chain(edges).chain(grants.map(|grant| grant.expires_at)).filter(|edge| *edge > now).collect()
     }
 

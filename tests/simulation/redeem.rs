@@ -115,7 +115,8 @@ impl Redeem {
     pub fn allow(&self, simulation: &Simulation, allowed: &mut Allowed) {
         let code = &simulation.model.codes[self.code];
         if self.was == Was::Fresh || self.was == Was::Barred || self.was == Was::Disabled {
-            let (client, person, resource, scopes) = (code.client, Some(code.person), code.resource, code.scopes.clone());
+            let (client, person, resource) = (code.client, Some(code.person), code.resource);
+            let scopes = simulation.model.redeemable(self.code);
             allowed.begins.push(Begins { client, person, resource, scopes, count_max: 1, code: Some(self.code) });
         }
         allowed.ends.extend(code.grant);
@@ -167,7 +168,7 @@ impl Redeem {
     /// What the code and its grant are now.
     async fn conclude(&self, simulation: &mut Simulation, outcome: &Outcome<'_>, successes: usize, refusals: usize) -> Checked {
         let known = &simulation.model.codes[self.code];
-        let (client, scopes, now) = (known.client, known.scopes.clone(), simulation.machine.now());
+        let (client, scopes, now) = (known.client, simulation.model.redeemable(self.code), simulation.machine.now());
         let (is_unexpired, is_remembered) = (known.expires_at > now, known.expires_at.plus(REMEMBERED) > now);
         if let Some(answer) = outcome.answers.iter().flatten().find(|answer| answer.status.as_u16() == 200) {
             let grant = simulation.learn(answer, client, &scopes, None)?;
@@ -198,7 +199,7 @@ impl Redeem {
         let mut allowed = Allowed::default();
         self.allow(simulation, &mut allowed);
         simulation.absorb(allowed).await?;
-        let (client, scopes) = (simulation.model.codes[self.code].client, simulation.model.codes[self.code].scopes.clone());
+        let (client, scopes) = (simulation.model.codes[self.code].client, simulation.model.redeemable(self.code));
         simulation.model.codes[self.code].is_spent = true;
         simulation.learn(&answer, client, &scopes, None).map(|_| ())
     }

@@ -94,8 +94,12 @@ impl Refresh {
     fn is_replay(simulation: &Simulation, grant: usize, generation: u32) -> bool {
         let now = simulation.machine.now();
         simulation.model.grants[grant].family.as_ref().is_some_and(|family| {
-            let is_in_grace = generation + 1 == family.live && now.since(family.rotated_at) <= GRACE;
-            generation != family.live && !is_in_grace
+            let rotated_away_at = match family.live - generation {
+                1 => Some(family.rotated_at),
+                2 => family.rotated_before_at,
+                _ => None,
+            };
+            generation != family.live && rotated_away_at.is_none_or(|at| now.since(at) > GRACE)
         })
     }
 

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Agent, Answer, CALLBACK, Installation, Person, agent::Tokens, each_engine, each_engine_with, until};
+use crate::support::{Agent, Answer, CALLBACK, Installation, PANIC, Person, agent::Tokens, each_engine, each_engine_with, until};
 
 /// Documents that are fetched at once.
 const FETCHES_MAX: usize = 16;
@@ -22,6 +22,49 @@ fn is_transient(answer: &Answer) -> bool {
 /// The request itself was never looked at.
 fn is_overload(answer: &Answer) -> bool {
     is_transient(answer) && answer.json()["error_description"].as_str().is_some_and(|text| text.contains("Too many requests"))
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_and_tells_nothing() {
+    let deputy = Installation::start().await;
+    deputy.resource().await;
+    let service = deputy.service("notes:read").await;
+    let source = deputy.source(json!({})).await;
+    let counted = deputy.refusals_counted("server.internal").await;
+    let is_silent = |answer: &Answer| !answer.body.contains(PANIC) && !format!("{:?}", answer.headers).contains(PANIC);
+
+    deputy.entropy.panic_once();
+    let answer = service.client_credentials(&[]).await.refused(500, "server_error");
+    assert!(is_silent(&answer), "{answer:?}");
+    service.client_credentials(&[]).await.ok();
+
+    // A client in a browser may read it, an SDK is told in its own words, and a person sees a page with a reference.
+    let register = || {
+        let request = deputy.http.post(format!("{}/register", deputy.issuer)).header("origin", "https://app.example");
+        Answer::of(request.json(&json!({"redirect_uris": [CALLBACK]})))
+    };
+    deputy.entropy.panic_once();
+    let answer = register().await.refused(500, "server_error");
+    assert!(is_silent(&answer) && answer.header("access-control-allow-origin") == Some("*"), "{answer:?}");
+    register().await.ok();
+
+    let track = || {
+        let event = json!({"userId": "ada", "event": "Opened", "writeKey": source["write_key"]});
+        Answer::of(deputy.http.post(format!("{}/v1/track", deputy.issuer)).json(&event))
+    };
+    deputy.entropy.panic_once();
+    let answer = track().await;
+    assert!(answer.status == 500 && answer.json()["code"] == "server_error" && is_silent(&answer), "{answer:?}");
+    track().await.ok();
+
+    deputy.entropy.panic_once();
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let request = deputy.http.get(format!("{}/sign-in", deputy.issuer));
+    let page = Answer::of(request.header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-00"))).await;
+    let page = page.refused_on_page(500, "server.internal");
+    assert!(is_silent(&page) && page.body.contains(trace_id), "{page:?}");
+    deputy.get("/sign-in").await.ok();
+    assert!(deputy.refusals_counted("server.internal").await >= counted + 4);
 }
 
 #[tokio::test]

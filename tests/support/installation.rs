@@ -2,12 +2,20 @@
 //!
 //! Time stands until a test moves it. Background stages run only when a test steps them.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deputy::{
     config::Settings,
     domain::time::Timestamp,
-    log::disk::RealDisk,
+    log::disk::{Disk, RealDisk, simulated::SimulatedDisk},
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
     sandbox::Sandbox,
     server::{
@@ -18,7 +26,7 @@ use deputy::{
     world::{
         FACTS, Progress, World,
         clock::SimulatedClock,
-        entropy::SystemEntropy,
+        entropy::{Entropy, SystemEntropy},
         open::{Outside, log_path},
     },
 };
@@ -35,6 +43,8 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 /// Deputy, running.
 pub struct Installation {
     pub clock: Arc<SimulatedClock>,
+    /// Where random bytes come from.
+    pub entropy: Arc<FrailEntropy>,
     /// What outgoing calls meet.
     pub web: SimulatedWeb,
     /// The issuer, or the address of another node.
@@ -43,10 +53,35 @@ pub struct Installation {
     server: Option<Server>,
     settings: Settings,
     outbound: Outbound,
+    /// Where the log is, if not in the data folder.
+    disk: Option<SimulatedDisk>,
     // Kept as long as the installation.
     _folder: TempDir,
     /// PostgreSQL, if it is not the embedded engine. Another node has none of its own.
     database: Option<PrivateDatabase>,
+}
+
+/// Random bytes; and a panic, where a test wants one in the middle of a request.
+#[derive(Default)]
+pub struct FrailEntropy {
+    panics: AtomicBool,
+}
+
+/// What that panic says.
+pub const PANIC: &str = "the entropy of a test has run out";
+
+impl FrailEntropy {
+    /// Whoever asks next finds a panic, and everybody after them random bytes.
+    pub fn panic_once(&self) {
+        self.panics.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Entropy for FrailEntropy {
+    fn fill(&self, buffer: &mut [u8; 32]) {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "{PANIC}");
+        SystemEntropy.fill(buffer);
+    }
 }
 
 /// Runs a story once on each engine.
@@ -67,8 +102,8 @@ fn client() -> reqwest::ClientBuilder {
 
 /// Runs a story once on each engine, with these lines of `deputy.toml` and the network of this machine.
 pub async fn each_engine_calling_out(configuration: &str, story: impl AsyncFn(Installation)) {
-    story(Installation::open(configuration, None, Network::Real).await).await;
-    story(Installation::open(configuration, Some(migrated_database().await), Network::Real).await).await;
+    story(Installation::open(configuration, None, Network::Real, None).await).await;
+    story(Installation::open(configuration, Some(migrated_database().await), Network::Real, None).await).await;
 }
 
 /// What outgoing calls meet.
@@ -108,15 +143,25 @@ impl Installation {
 
     /// On embedded storage, with these lines of `deputy.toml`.
     pub async fn start_with(configuration: &str) -> Installation {
-        Installation::open(configuration, None, Network::Simulated).await
+        Installation::open(configuration, None, Network::Simulated, None).await
     }
 
     /// On a PostgreSQL database of its own.
     pub async fn start_on_postgres(configuration: &str) -> Installation {
-        Installation::open(configuration, Some(migrated_database().await), Network::Simulated).await
+        Installation::open(configuration, Some(migrated_database().await), Network::Simulated, None).await
     }
 
-    async fn open(configuration: &str, database: Option<PrivateDatabase>, network: Network) -> Installation {
+    /// On embedded storage, with the log on this disk.
+    pub async fn start_on_disk(disk: SimulatedDisk) -> Installation {
+        Installation::open("", None, Network::Simulated, Some(disk)).await
+    }
+
+    async fn open(
+        configuration: &str,
+        database: Option<PrivateDatabase>,
+        network: Network,
+        disk: Option<SimulatedDisk>,
+    ) -> Installation {
         let (folder, listener, address) = Installation::place().await;
         let mut lines = format!("listen = \"{address}\"\ndata_dir = {:?}\n", folder.path());
         if !configuration.contains("issuer") {
@@ -136,12 +181,14 @@ impl Installation {
         let http = client().build().expect("a client");
         let mut installation = Installation {
             clock: Arc::new(SimulatedClock::at(START)),
+            entropy: Arc::default(),
             web,
             issuer: settings.issuer.as_str().to_owned(),
             http,
             server: None,
             settings,
             outbound,
+            disk,
             _folder: folder,
             database,
         };
@@ -157,12 +204,15 @@ impl Installation {
     }
 
     async fn serve(&mut self, listener: TcpListener, stages: &'static [Stage]) {
-        let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let disk: Arc<dyn Disk> = match &self.disk {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealDisk::create(&log_path(&self.settings)).expect("the log's folder")),
+        };
         let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
             clock: self.clock.clone(),
-            entropy: Arc::new(SystemEntropy),
-            disk: Arc::new(disk),
+            entropy: self.entropy.clone(),
+            disk,
             seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
             sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
@@ -289,12 +339,14 @@ impl Installation {
         }
         let mut node = Installation {
             clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
             web: self.web.clone(),
             issuer: format!("http://{address}"),
             http: self.http.clone(),
             server: None,
             settings,
             outbound: self.outbound.clone(),
+            disk: None,
             _folder: folder,
             database: None,
         };

@@ -23,7 +23,7 @@ pub mod answer;
 
 pub use agent::Agent;
 pub use answer::Answer;
-pub use installation::{Installation, each_engine, each_engine_calling_out, each_engine_with, migrated_database};
+pub use installation::{Installation, PANIC, each_engine, each_engine_calling_out, each_engine_with, migrated_database};
 pub use person::Person;
 pub use protected::Protected;
 pub use workload::{Signer, Workload};

@@ -1,9 +1,10 @@
 //! Where customer events come in: the [Tracking API](https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)
 //! without HTTP.
 //!
-//! One request is one append to the log, and it is answered when that append is durable. Where it fails, its sender sends it again,
-//! and dedup makes one of what may have arrived twice. What is too much at once is told to come again, with a wait that no SDK runs
-//! out of; nothing here ever answers in a way that makes an SDK throw away events that could be taken later.
+//! One request is one append to the log, or two where one does not hold it, and it is answered when all of it is durable. Where that
+//! fails, its sender sends it again, and dedup makes one of what may have arrived twice. What is too much at once is told to come
+//! again, with a wait that no SDK runs out of; nothing here ever answers in a way that makes an SDK throw away events that could be
+//! taken later.
 
 /// Which source a request is for, and whether it may speak for it.
 pub mod authority;
@@ -48,6 +49,9 @@ use crate::{
 
 /// The most messages of a batch; the specification has it so.
 const BATCH_MESSAGES_MAX: usize = 2_500;
+/// What all messages of a request may take up in the log. What a batch says for all of them is kept with each, and so makes much of
+/// little: 2,500 messages with 2 KB that are said for all still fit.
+const RECORDS_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 /// What the log adds to each record, at most, and what an event adds to its message.
 const RECORD_BYTES: usize = 64;
 const EVENT_BYTES: usize = 1024;
@@ -88,8 +92,10 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
     let address = request.address.to_canonical().to_string();
     let is_batch = items.is_some();
     let said_for_all = [outer.context, outer.integrations].into_iter().flatten().map(|object| object.get().len()).sum::<usize>();
-    // Each message would be too large by it alone.
-    if is_batch && said_for_all > MESSAGE_BYTES_MAX {
+    let count = items.as_ref().map_or(1, Vec::len).min(BATCH_MESSAGES_MAX);
+    // Before anything is kept. Each message would be too large by what is said for all, or together they would.
+    let is_too_much = text.len() + count * (said_for_all + EVENT_BYTES + RECORD_BYTES) > RECORDS_BYTES_MAX;
+    if is_batch && (said_for_all > MESSAGE_BYTES_MAX || is_too_much) {
         return Err(TRACKING_TOO_LARGE);
     }
     let common = Common {
@@ -112,10 +118,7 @@ pub async fn accept(world: &World, request: Request<'_>, now: Timestamp) -> Resu
         source_id: source.id,
         trouble: if soundness::is_plain(text) { Trouble::None } else { Trouble::Possible },
     };
-    let taken = match records(world, &written, items, &common, watched.as_ref()) {
-        Ok(records) => append(world, records, source.id, now).await.map_err(untaken),
-        Err(refusal) => Err(refusal),
-    };
+    let taken = take(world, &written, items, &common, watched.as_ref()).await;
     if let (Some(watched), Err(refusal)) = (&watched, &taken) {
         watched.show(now, || Some(Sighting::refused(now, refusal)));
     }
@@ -156,18 +159,20 @@ fn write_key<'m>(outer: &Envelope<'m>, items: Option<&[Item<'m>]>) -> Option<Cow
     of(outer).or_else(|| items?.first()?.0.as_ref().and_then(of))
 }
 
-/// The records of all messages that make sense; the others are counted.
+/// Makes durable what makes sense of the messages; the others are counted. One append comes after the other, so that no more than one is
+/// held in memory.
 ///
 /// # Errors
-/// `tracking.too_large` if they are more than one append, or the only one is more than a message may be.
-fn records(
+/// `tracking.too_large` if the only message is more than a message may be; or else an append failed, and what came before it is there.
+async fn take(
     world: &World,
     written: &Written,
     items: Vec<Item<'_>>,
     common: &Common<'_>,
     watched: Option<&Watched>,
-) -> Result<Vec<Record>, OAuthError> {
-    let first_id: Id<EventKind> = world.id(common.received_at);
+) -> Result<(), OAuthError> {
+    let now = common.received_at;
+    let first_id: Id<EventKind> = world.id(now);
     let mut records = Vec::with_capacity(items.len().min(BATCH_MESSAGES_MAX));
     let mut bytes = 0;
     for (place, item) in items.into_iter().enumerate() {
@@ -175,11 +180,12 @@ fn records(
         let made = if place < BATCH_MESSAGES_MAX { record(id, written, item, common) } else { Err(Unfit::Surplus) };
         match made {
             Ok(record) => {
-                bytes += record.payload.len() + RECORD_BYTES;
-                // At once: what a batch says for all its messages makes much of little.
-                if bytes > APPEND_BYTES_MAX {
-                    return Err(TRACKING_TOO_LARGE);
+                let record_bytes = record.payload.len() + RECORD_BYTES;
+                if bytes + record_bytes > APPEND_BYTES_MAX {
+                    append(world, std::mem::take(&mut records), written.source_id, now).await.map_err(untaken)?;
+                    bytes = 0;
                 }
+                bytes += record_bytes;
                 records.push(record);
             }
             Err(Unfit::TooLarge) if common.call.is_some() => return Err(TRACKING_TOO_LARGE),
@@ -187,12 +193,12 @@ fn records(
                 metrics::counter!("deputy_messages_unfit_total", "reason" => unfit.as_str()).increment(1);
                 if let Some(watched) = watched {
                     let which = || format!("message {} of the request", place + 1);
-                    watched.show(common.received_at, || Some(Sighting::unfit(common.received_at, which(), unfit.as_str())));
+                    watched.show(now, || Some(Sighting::unfit(now, which(), unfit.as_str())));
                 }
             }
         }
     }
-    Ok(records)
+    append(world, records, written.source_id, now).await.map_err(untaken)
 }
 
 /// What all records of a request say alike, and so is written once.

@@ -143,9 +143,9 @@ pub(crate) fn is_theirs(route: &str) -> bool {
     matches!(first, "" | "sign-in" | "sign-up" | "sign-out" | "invitation" | "password-reset" | "authorize" | "consent" | "account")
 }
 
-/// What somebody sees whose request was not looked at.
-pub(crate) fn unheard(world: &World, refusal: &OAuthError) -> Response {
-    refusal_page(world, refusal, String::new())
+/// What somebody sees whose request was not looked at, or not to its end.
+pub(crate) fn unheard(world: &World, refusal: &OAuthError, request_id: Option<RequestId>) -> Response {
+    on_record(refusal_page(world, refusal, request_id.map(|id| id.0.to_string()).unwrap_or_default()), refusal, None)
 }
 
 fn request_id(request: &Request) -> String {

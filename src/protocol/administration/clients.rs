@@ -256,6 +256,7 @@ enum Left {
 /// As much of a deletion as one transaction may hold.
 async fn delete_some(tx: &mut Tx, witness: &Witness, id: &ClientId, now: Timestamp) -> Result<Left, OAuthError> {
     let mut client = clients::hold(tx, id).await?.ok_or(ADMIN_NOT_FOUND)?;
+    grants::delete_consents_of_client(tx, id).await?;
     for grant in grants::live_of_client(tx, id, GRANTS_AT_ONCE).await? {
         if let Some((client, person)) = grants::end(tx, grant, EndCause::ClientDeleted, now).await? {
             witness.record(tx, Fact::GrantEnded { grant, client, person, cause: EndCause::ClientDeleted }).await?;
@@ -269,8 +270,9 @@ async fn delete_some(tx: &mut Tx, witness: &Witness, id: &ClientId, now: Timesta
         return Ok(Left::Grants);
     }
     clients::delete(tx, id).await?;
-    // Also for what is being issued at this moment. Only the client of a document may come back under its name by itself.
-    let issued_until = if id.is_url() { now } else { Timestamp(i64::MAX) };
+    // Also for what a client is being given for itself at this moment. Only the client of a document, which acts for people alone, may
+    // come back under its name by itself, and what it gets then lives, be it in the same second: what it had has ended with its grants.
+    let issued_until = if id.is_url() { dead_until(Timestamp(0), now) } else { Timestamp(i64::MAX) };
     revocations::revoke(tx, id.as_str(), issued_until, now).await?;
     witness.record(tx, Fact::ClientDeleted { client: id.clone() }).await?;
     Ok(Left::Nothing)

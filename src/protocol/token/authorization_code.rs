@@ -4,16 +4,21 @@
 //! when the first use was ours to lose (a commit that nobody heard of): a second use has to be refused (OAuth 2.1 §4.1.3), what was
 //! begun holds nothing that anybody has, and the next redirect brings another code without asking the person again (2026-11).
 
+use std::sync::Arc;
+
 use crate::{
     domain::{
         client::{Client, GrantType},
         event::{Actor, Fact},
-        grant::{Authorization, EndCause, Grant, Identity, RefreshFamily},
+        grant::{Authorization, Consent, EndCause, Grant, Identity, RefreshFamily},
+        id::{GrantKind, Id, TokenKind},
         network::Network,
         policy,
         refusal::{
             CODE_EXPIRED, CODE_INVALID, CODE_REDIRECT_URI, CODE_REPLAYED, GRANT_CONSENT, GRANT_PERSON, GRANT_RESOURCE, OAuthError,
         },
+        resource::Resource,
+        scope::Scopes,
         time::Timestamp,
     },
     keys::secrets::Purpose,
@@ -32,7 +37,7 @@ use crate::{
     world::World,
 };
 
-use super::{Issuance, Verdict, access_token_ttl_s, prepare};
+use super::{Issuance, Verdict, access_token_ttl_s, prepare_as};
 
 /// Redeems a code.
 pub async fn redeem(
@@ -55,8 +60,7 @@ pub async fn redeem(
         }
         None => None,
     };
-    let access_token_ttl_s = access_token_ttl_s(world, resource.as_deref());
-    let prepared = peeked.map(|code| begin(world, client, code, access_token_ttl_s, network, now));
+    let beginning = peeked.is_some().then(|| Beginning::of(world, resource, network, now));
     let presented = Presented {
         client: client.clone(),
         redirect_uri: parameters.get("redirect_uri").map(str::to_owned),
@@ -67,7 +71,7 @@ pub async fn redeem(
     let decided = world.storage.write(move |tx| {
         Box::pin(async move {
             let spent = proof.spend(tx, now).await?;
-            Ok::<_, OAuthError>((decide(tx, &digest, &presented, prepared, now).await?, spent))
+            Ok::<_, OAuthError>((decide(tx, &digest, &presented, beginning, now).await?, spent))
         })
     });
     match decided.await? {
@@ -86,60 +90,71 @@ struct Presented {
     own_witness: Witness,
 }
 
-/// What a good code begins: made before the transaction, written inside it.
+/// What a good code begins, but for its scopes: they depend on the consent, which is held inside the transaction only.
 struct Beginning {
-    grant: Grant,
-    issuance: Issuance,
-    facts: [Fact; 2],
-}
-
-fn begin(
-    world: &World,
-    client: &Client,
-    code: Code,
+    grant: Id<GrantKind>,
+    jti: Id<TokenKind>,
+    issuer: String,
+    resource: Option<Arc<Resource>>,
     access_token_ttl_s: u32,
     network: Option<Network>,
-    now: Timestamp,
-) -> Beginning {
-    let expires_at = now.plus(World::seconds(world.settings.grant_ttl_s));
-    let idle_until = now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(expires_at);
-    let refresh =
-        client.may_use(GrantType::RefreshToken).then_some(RefreshFamily { generation: 0, rotated_at: now, expires_at: idle_until });
-    let grant = Grant {
-        id: world.id(now),
-        client: client.id.clone(),
-        person: Some(code.person),
-        resource: code.resource,
-        scopes: code.scopes,
-        created_at: now,
-        expires_at,
-        used_at: now,
-        ended: None,
-        authenticated_at: Some(code.authenticated_at),
-        refresh,
-    };
-    let authorization = Authorization {
-        grant: grant.id,
-        grant_type: GrantType::AuthorizationCode,
-        client: client.id.clone(),
-        person: grant.person,
-        resource: grant.resource.clone(),
-        scopes: grant.scopes.clone(),
-        expires_at,
-        access_token_ttl_s,
-        refresh_generation: refresh.map(|family| family.generation),
-        identity: Some(Identity { nonce: code.nonce, authenticated_at: code.authenticated_at }),
-    };
-    let started = Fact::GrantStarted {
-        grant: grant.id,
-        client: client.id.clone(),
-        person: grant.person,
-        resource: grant.resource.clone(),
-        scope: grant.scopes.clone(),
-        expires_at,
-    };
-    let (issuance, issued) = prepare(world, authorization, network, now);
-    Beginning { grant, issuance, facts: [started, issued] }
+    expires_at: Timestamp,
+    idle_until: Timestamp,
+}
+
+impl Beginning {
+    fn of(world: &World, resource: Option<Arc<Resource>>, network: Option<Network>, now: Timestamp) -> Beginning {
+        let expires_at = now.plus(World::seconds(world.settings.grant_ttl_s));
+        Beginning {
+            grant: world.id(now),
+            jti: world.id(now),
+            issuer: world.settings.issuer.as_str().to_owned(),
+            access_token_ttl_s: access_token_ttl_s(world, resource.as_deref()),
+            resource,
+            network,
+            expires_at,
+            idle_until: now.plus(World::seconds(world.settings.refresh_token_idle_ttl_s)).min(expires_at),
+        }
+    }
+
+    fn with(self, client: &Client, code: &Code, scopes: Scopes, now: Timestamp) -> (Grant, Issuance, [Fact; 2]) {
+        let family = RefreshFamily { generation: 0, rotated_at: now, rotated_before_at: None, expires_at: self.idle_until };
+        let grant = Grant {
+            id: self.grant,
+            client: client.id.clone(),
+            person: Some(code.person),
+            resource: code.resource.clone(),
+            scopes,
+            created_at: now,
+            expires_at: self.expires_at,
+            used_at: now,
+            ended: None,
+            authenticated_at: Some(code.authenticated_at),
+            refresh: client.may_use(GrantType::RefreshToken).then_some(family),
+        };
+        let authorization = Authorization {
+            grant: grant.id,
+            grant_type: GrantType::AuthorizationCode,
+            client: client.id.clone(),
+            person: grant.person,
+            resource: grant.resource.clone(),
+            scopes: grant.scopes.clone(),
+            expires_at: grant.expires_at,
+            access_token_ttl_s: self.access_token_ttl_s,
+            refresh_generation: grant.refresh.map(|family| family.generation),
+            identity: Some(Identity { nonce: code.nonce.clone(), authenticated_at: code.authenticated_at }),
+        };
+        let started = Fact::GrantStarted {
+            grant: grant.id,
+            client: client.id.clone(),
+            person: grant.person,
+            resource: grant.resource.clone(),
+            scope: grant.scopes.clone(),
+            expires_at: grant.expires_at,
+        };
+        let (issuance, issued) = prepare_as(&self.issuer, self.jti, authorization, self.network, now);
+        (grant, issuance, [started, issued])
+    }
 }
 
 async fn decide(
@@ -156,11 +171,19 @@ async fn decide(
         Consumed::Unknown => return Ok(Verdict::Refused(CODE_INVALID)),
     };
     // From here on the code is used up, whatever is decided.
-    if let Err(refusal) = check(tx, &code, presented).await? {
-        return Ok(Verdict::Refused(refusal));
-    }
+    let consent = match check(tx, &code, presented).await? {
+        Ok(consent) => consent,
+        Err(refusal) => return Ok(Verdict::Refused(refusal)),
+    };
     // It was there to be consumed, so it was there to be peeked at.
-    let Some(Beginning { grant, issuance, facts }) = beginning else { return Ok(Verdict::Refused(CODE_INVALID)) };
+    let Some(beginning) = beginning else { return Ok(Verdict::Refused(CODE_INVALID)) };
+    // What the person allowed, or an operator, may be less by now than it was when the code was made.
+    let resource = beginning.resource.as_deref();
+    let scopes = match policy::minted_scopes(&presented.client, resource, &consent, &code.scopes, &Scopes::default()) {
+        Ok(scopes) => scopes,
+        Err(refusal) => return Ok(Verdict::Refused(refusal)),
+    };
+    let (grant, issuance, facts) = beginning.with(&presented.client, &code, scopes, now);
     grants::insert(tx, &grant).await?;
     one_time::set_payload(tx, digest, &Code { grant: Some(grant.id), ..code }).await?;
     for fact in facts {
@@ -169,7 +192,8 @@ async fn decide(
     Ok(Verdict::Granted(issuance))
 }
 
-async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result<(), OAuthError>, StorageError> {
+/// Whether the code may be redeemed as it is presented, and the consent behind it, which is held.
+async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result<Consent, OAuthError>, StorageError> {
     if code.client != presented.client.id {
         return Ok(Err(CODE_INVALID));
     }
@@ -183,7 +207,7 @@ async fn check(tx: &mut Tx, code: &Code, presented: &Presented) -> Result<Result
         return Ok(Err(GRANT_PERSON));
     }
     let consent = grants::hold_consent(tx, code.person, &code.client, code.resource.as_ref()).await?;
-    Ok(consent.as_ref().map_or(Err(GRANT_CONSENT), policy::check_doubt))
+    Ok(consent.ok_or(GRANT_CONSENT).and_then(|consent| policy::check_doubt(&consent).map(|()| consent)))
 }
 
 async fn replayed(tx: &mut Tx, code: Code, presented: &Presented, now: Timestamp) -> Result<Verdict<Issuance>, OAuthError> {

@@ -43,7 +43,7 @@ pub async fn redeem(
         return Err(CLIENT_AUTHENTICATION_METHOD);
     }
     let requested = Scopes::parse(parameters.get("scope").unwrap_or_default())?;
-    let resource = match tracking_api::requested(world, parameters, &requested) {
+    let resource = match tracking_api::requested(world, parameters, &requested)? {
         Some(tracking_api) => tracking_api,
         None => resource_indicators::requested(world, parameters, &requested).await?.ok_or(RESOURCE_MISSING)?,
     };

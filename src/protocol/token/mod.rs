@@ -17,6 +17,7 @@ use crate::{
         client::GrantType,
         event::Fact,
         grant::Authorization,
+        id::{Id, TokenKind},
         network::Network,
         policy,
         refusal::{CLIENT_GRANT_TYPE, GRANT_TYPE_UNKNOWN, OAuthError},
@@ -72,7 +73,18 @@ pub async fn respond(
 
 /// The claims that an authorization gets now, and the fact that goes with them.
 pub fn prepare(world: &World, authorization: Authorization, network: Option<Network>, now: Timestamp) -> (Issuance, Fact) {
-    let claims = AccessTokenClaims::new(&authorization, world.settings.issuer.as_str(), world.id(now), now);
+    prepare_as(world.settings.issuer.as_str(), world.id(now), authorization, network, now)
+}
+
+/// The same where the world is out of reach, as inside a transaction.
+fn prepare_as(
+    issuer: &str,
+    jti: Id<TokenKind>,
+    authorization: Authorization,
+    network: Option<Network>,
+    now: Timestamp,
+) -> (Issuance, Fact) {
+    let claims = AccessTokenClaims::new(&authorization, issuer, jti, now);
     let fact = Fact::TokenIssued {
         grant: authorization.grant,
         grant_type: authorization.grant_type,

@@ -1,8 +1,9 @@
 //! The refresh token grant: [OAuth 2.1 §4.3](https://datatracker.ietf.org/doc/html/draft-ietf-oauth-v2-1-13#section-4.3).
 //!
-//! A family has one live token (promise 5). Rotation is a compare-and-swap on its generation. Inside the grace window the
-//! token before gets the same successor again, because agents refresh in parallel; later, or further back, its use is a replay
-//! and ends the family. Client, person, consent and resource are looked at again at every refresh.
+//! A family has one live token (promise 5). Rotation is a compare-and-swap on its generation. Inside its grace window the token
+//! before gets the same successor again, because agents refresh in parallel; and so does the one before that inside its own, because
+//! one of them may be slow. Later, or further back, a token's use is a replay and ends the family. Client, person, consent and
+//! resource are looked at again at every refresh.
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub async fn redeem(
     let resource =
         grant.resource.as_ref().map(|identifier| resources.find(identifier).cloned().ok_or(GRANT_RESOURCE)).transpose()?;
     let scopes = match &consent {
-        Some(consent) => policy::refreshed_scopes(client, resource.as_deref(), consent, &grant.scopes, &requested)?,
+        Some(consent) => policy::minted_scopes(client, resource.as_deref(), consent, &grant.scopes, &requested)?,
         // Refused below, where it is told apart from a grant that has ended.
         None => grant.scopes.clone(),
     };
@@ -110,7 +111,7 @@ pub async fn peek(world: &World, client: &ClientId, token: &str, now: Timestamp)
     let find = world.storage.read(move |tx| {
         Box::pin(async move {
             let Some(grant) = grants::find(tx, id).await?.filter(|grant| grant.client == client) else { return Ok(None) };
-            let is_of_now = |family: RefreshFamily| family.generation == generation || is_in_grace(family, generation, now, grace);
+            let is_of_now = |family: RefreshFamily| family.generation == generation || family.is_in_grace(generation, now, grace);
             let is_live = grant.refresh.is_some_and(is_of_now) && check(tx, &grant, false, now).await?.is_ok();
             Ok::<_, StorageError>(is_live.then_some(grant))
         })
@@ -152,17 +153,13 @@ async fn rotate(tx: &mut Tx, id: Id<GrantKind>, generation: u32, times: Times) -
     // `Err` undoes the rotation: a refusal that may pass (a locked person) costs the client nothing.
     check(tx, &grant, swapped, times.now).await??;
     let Some(family) = grant.refresh else { return Err(REFRESH_INVALID) };
-    if swapped || is_in_grace(family, generation, times.now, times.grace) {
+    if swapped || family.is_in_grace(generation, times.now, times.grace) {
         return Ok(Rotation::Successor(family.generation));
     }
     if generation > family.generation {
         return Err(REFRESH_INVALID);
     }
     Ok(Rotation::Replayed { ended: grants::end(tx, id, EndCause::RefreshReplayed, times.now).await? })
-}
-
-fn is_in_grace(family: RefreshFamily, generation: u32, now: Timestamp, grace: Duration) -> bool {
-    generation.checked_add(1) == Some(family.generation) && now.since(family.rotated_at) <= grace
 }
 
 async fn check(tx: &mut Tx, grant: &Grant, swapped: bool, now: Timestamp) -> Result<Result<(), OAuthError>, StorageError> {

@@ -1,7 +1,13 @@
 //! What an earlier release wrote is read after the migrations that came since.
 
 use super::{Database, MIGRATIONS, PrivateDatabase, Storage, StorageError, Tx, at};
-use crate::domain::{client::ClientId, id::Id, risk::AgentRisk};
+use crate::domain::{
+    client::ClientId,
+    grant::RefreshFamily,
+    id::{GrantKind, Id},
+    risk::AgentRisk,
+    time::Timestamp,
+};
 use crate::storage::{grants, risk, tx::Connection};
 
 /// The migrations that a release had which knew risk of agents only.
@@ -37,6 +43,43 @@ async fn consents_and_risks_of_agents_are_carried_on() {
         assert!(consent.is_some_and(|consent| consent.doubt.is_none() && consent.given_at.0 == 5));
         let signals = |(_, risk): &(_, AgentRisk)| risk.signals().len();
         assert_eq!((agents.iter().map(signals).collect::<Vec<_>>(), people.len()), (vec![1], 0));
+        storage.close().await;
+    }
+}
+
+/// The migrations that a release had which knew the last rotation of a refresh family only.
+const BEFORE_EARLIER_ROTATIONS: usize = 18;
+
+#[tokio::test]
+async fn a_refresh_family_goes_on_and_learns_its_earlier_rotation_with_the_next() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let private = PrivateDatabase::empty().await;
+    for database in [Database::Sqlite { path: folder.path().join("deputy.db") }, at(private.url())] {
+        let earlier = Storage::open(&database, &MIGRATIONS[..BEFORE_EARLIER_ROTATIONS]).await.expect("an empty one opens");
+        let id: Id<GrantKind> = Id::from_bytes([7; 16]);
+        let write = earlier.write(move |tx| {
+            Box::pin(async move {
+                let sql = "INSERT INTO grants (id, client, scopes, created_at, expires_at, used_at, refresh_generation, \
+                                               refresh_rotated_at, refresh_expires_at) \
+                           VALUES ($1, 'an-agent', 'openid', 5, 1000, 5, 4, 50, 1000)";
+                tx.exec(sql, &[(&id.to_string()).into()]).await
+            })
+        });
+        write.await.expect("it is written");
+        earlier.close().await;
+
+        let storage = Storage::open(&database, MIGRATIONS).await.expect("it is carried on");
+        let rotated = storage.write(move |tx| {
+            Box::pin(async move {
+                let before = grants::find(tx, id).await?.and_then(|grant| grant.refresh);
+                assert!(grants::rotate(tx, id, 4, Timestamp(60), Timestamp(1000)).await?, "it is the live generation");
+                Ok::<_, StorageError>((before, grants::find(tx, id).await?.and_then(|grant| grant.refresh)))
+            })
+        });
+        let (before, after) = rotated.await.expect("it is read and rotated");
+        let told = |family: RefreshFamily| (family.generation, family.rotated_at, family.rotated_before_at);
+        assert_eq!(before.map(told), Some((4, Timestamp(50), None)));
+        assert_eq!(after.map(told), Some((5, Timestamp(60), Some(Timestamp(50)))));
         storage.close().await;
     }
 }

@@ -1,8 +1,15 @@
 //! Too much at once, and trouble of our own: no answer makes an SDK throw away what could be taken later.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+};
 
-use deputy::{events::ingest::body::BODY_BYTES_MAX, world::memory::INGEST_BYTES_MAX};
+use deputy::{
+    events::ingest::body::BODY_BYTES_MAX,
+    log::{APPEND_BYTES_MAX, disk::simulated::SimulatedDisk},
+    world::{EVENTS, memory::INGEST_BYTES_MAX},
+};
 use serde_json::json;
 
 use super::{key, messages, post, refused, taken};
@@ -60,6 +67,51 @@ async fn what_a_batch_says_for_all_its_messages_cannot_make_much_of_little() {
         refused(&Answer::of(post(&deputy, "/v1/batch", &batch(context_bytes))).await, 400, "invalid_request");
     }
     assert!(messages(&deputy).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_within_the_limits_is_taken_whole_whatever_it_says_for_all() {
+    let deputy = Installation::start().await;
+    let source = deputy.source(json!({})).await;
+    let page = |number: usize| json!({"type": "page", "userId": "ada", "messageId": format!("m{number}"), "name": "x".repeat(125)});
+    let context = json!({"app": "x".repeat(1_400)});
+    let batch = json!({"writeKey": key(&source), "context": context, "batch": (0..2_500).map(page).collect::<Vec<_>>()});
+    assert!((450_000..500_000).contains(&batch.to_string().len()), "{}", batch.to_string().len());
+    taken(&Answer::of(post(&deputy, "/v1/batch", &batch)).await);
+    let told = messages(&deputy).await;
+    let bytes = told.iter().map(|message| message.to_string().len()).sum::<usize>();
+    assert!(told.len() == 2_500 && bytes > APPEND_BYTES_MAX, "{} messages of {bytes} bytes", told.len());
+    let ids: BTreeSet<_> = told.iter().map(|message| message["messageId"].as_str().expect("text")).collect();
+    assert!(ids.len() == 2_500 && told.iter().all(|message| message["context"]["app"] == context["app"]));
+}
+
+#[tokio::test]
+async fn a_batch_whose_half_is_on_record_is_sent_again_and_nothing_is_there_twice() {
+    let disk = SimulatedDisk::new(7);
+    let deputy = Installation::start_on_disk(disk.clone()).await;
+    let source = deputy.source(json!({})).await;
+    let page = |number: usize| json!({"type": "page", "userId": "ada", "messageId": format!("m{number}"), "name": "x".repeat(500)});
+    let context = json!({"app": "x".repeat(13_000)});
+    let batch = json!({"writeKey": key(&source), "context": context, "batch": (0..400).map(page).collect::<Vec<_>>()});
+    taken(&Answer::of(post(&deputy, "/v1/page", &json!({"writeKey": key(&source), "userId": "ada", "messageId": "first"}))).await);
+    // The first append is one write and one sync.
+    disk.fail(2..100);
+    let answer = Answer::of(post(&deputy, "/v1/batch", &batch)).await;
+    refused(&answer, 503, "temporarily_unavailable");
+    assert!((60..=300).contains(&wait_s(&answer)), "{answer:?}");
+    disk.fail(0..0);
+    let kept = messages(&deputy).await.len();
+    assert!((100..401).contains(&kept), "the first append is there: {kept}");
+    taken(&Answer::of(post(&deputy, "/v1/batch", &batch)).await);
+    assert!(messages(&deputy).await.len() > 401, "some are there twice");
+    deputy.settle().await;
+    let events = deputy.topic(EVENTS).await;
+    let pages = events.iter().filter(|event| event["type"] == "event.received.v1");
+    let mut ids: Vec<_> = pages.map(|event| event["data"]["message_id"].as_str().expect("text")).collect();
+    assert_eq!(ids.len(), 401);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 401);
 }
 
 #[tokio::test]
