@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use deputy::{
     config::Settings,
     domain::time::Timestamp,
-    log::disk::RealDisk,
+    log::disk::{Disk, RealDisk, simulated::SimulatedDisk},
     outbound::{Outbound, OutboundPolicy, SimulatedWeb},
     sandbox::Sandbox,
     server::{STAGES, Server, Stage},
@@ -40,6 +40,8 @@ pub struct Installation {
     server: Option<Server>,
     settings: Settings,
     outbound: Outbound,
+    /// Where the log is, if not in the data folder.
+    log_disk: Option<SimulatedDisk>,
     // Kept as long as the installation.
     _folder: TempDir,
     /// PostgreSQL, if it is not the embedded engine. Another node has none of its own.
@@ -64,8 +66,8 @@ fn client() -> reqwest::ClientBuilder {
 
 /// Runs a story once on each engine, with these lines of `deputy.toml` and the network of this machine.
 pub async fn each_engine_calling_out(configuration: &str, story: impl AsyncFn(Installation)) {
-    story(Installation::open(configuration, None, Network::Real).await).await;
-    story(Installation::open(configuration, Some(migrated_database().await), Network::Real).await).await;
+    story(Installation::open(configuration, None, Network::Real, None).await).await;
+    story(Installation::open(configuration, Some(migrated_database().await), Network::Real, None).await).await;
 }
 
 /// What outgoing calls meet.
@@ -105,15 +107,25 @@ impl Installation {
 
     /// On embedded storage, with these lines of `deputy.toml`.
     pub async fn start_with(configuration: &str) -> Installation {
-        Installation::open(configuration, None, Network::Simulated).await
+        Installation::open(configuration, None, Network::Simulated, None).await
+    }
+
+    /// On embedded storage, with the log on this disk.
+    pub async fn start_on_disk(disk: &SimulatedDisk) -> Installation {
+        Installation::open("", None, Network::Simulated, Some(disk.clone())).await
     }
 
     /// On a PostgreSQL database of its own.
     pub async fn start_on_postgres(configuration: &str) -> Installation {
-        Installation::open(configuration, Some(migrated_database().await), Network::Simulated).await
+        Installation::open(configuration, Some(migrated_database().await), Network::Simulated, None).await
     }
 
-    async fn open(configuration: &str, database: Option<PrivateDatabase>, network: Network) -> Installation {
+    async fn open(
+        configuration: &str,
+        database: Option<PrivateDatabase>,
+        network: Network,
+        log_disk: Option<SimulatedDisk>,
+    ) -> Installation {
         let (folder, listener, address) = Installation::place().await;
         let mut lines = format!("listen = \"{address}\"\ndata_dir = {:?}\n", folder.path());
         if !configuration.contains("issuer") {
@@ -139,6 +151,7 @@ impl Installation {
             server: None,
             settings,
             outbound,
+            log_disk,
             _folder: folder,
             database,
         };
@@ -154,12 +167,15 @@ impl Installation {
     }
 
     async fn serve(&mut self, listener: TcpListener, stages: &'static [Stage]) {
-        let disk = RealDisk::create(&log_path(&self.settings)).expect("the log's folder");
+        let disk: Arc<dyn Disk> = match &self.log_disk {
+            Some(disk) => Arc::new(disk.clone()),
+            None => Arc::new(RealDisk::create(&log_path(&self.settings)).expect("the log's folder")),
+        };
         let seen_disk = RealDisk::create(&self.settings.data_dir.join("seen")).expect("the index's folder");
         let outside = Outside {
             clock: self.clock.clone(),
             entropy: Arc::new(SystemEntropy),
-            disk: Arc::new(disk),
+            disk,
             seen_disk: Arc::new(seen_disk),
             outbound: self.outbound.clone(),
             sandbox: Sandbox::new(env!("CARGO_BIN_EXE_deputy").into()),
@@ -292,6 +308,7 @@ impl Installation {
             server: None,
             settings,
             outbound: self.outbound.clone(),
+            log_disk: None,
             _folder: folder,
             database: None,
         };
