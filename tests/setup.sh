@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: PostgreSQL, Chromium, Apache Kafka, and the foreign clients in their pinned versions. Run
-# again, it finds everything in place and does nothing. What it downloads is kept in ~/.cache/deputy, by the content of the lists.
+# Installs what the tests need beside Rust: PostgreSQL, Chromium, Apache Kafka, strace, and the foreign clients in their pinned
+# versions. Run again, it finds everything in place and does nothing. What it downloads is kept in ~/.cache/deputy, by the content of
+# the lists.
 set -euo pipefail
 cd "$(dirname "$0")/clients"
 cache="${DEPUTY_CACHE:-$HOME/.cache/deputy}"
@@ -21,6 +22,7 @@ packages() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     has_java || missing+=(default-jre-headless)
     command -v mvn >/dev/null || missing+=(maven)
+    command -v strace >/dev/null || missing+=(strace)
     if [ ${#missing[@]} -eq 0 ]; then return; fi
 
     command -v apt-get >/dev/null || fail "install ${missing[*]}: without apt-get it cannot be done from here"

@@ -48,6 +48,7 @@ pub struct Settings {
     /// Zero means no limit by size.
     pub events_retention_bytes_max: u64,
     pub dedup_window_s: u32,
+    pub dedup_keys_max: u64,
 
     pub master_key: Option<Secret<[u8; 32]>>,
     /// Unset means the file that [`Settings::master_key_path`] names.
@@ -150,6 +151,7 @@ impl Given {
             events_retention_s: self.one("events_retention_s"),
             events_retention_bytes_max: self.one("events_retention_bytes_max"),
             dedup_window_s: self.one("dedup_window_s"),
+            dedup_keys_max: self.one("dedup_keys_max"),
             master_key: self.optional("master_key", values::master_key),
             master_key_file: self.optional("master_key_file", str::parse),
             signing_algorithm: self.one("signing_algorithm"),

@@ -378,6 +378,12 @@ pub enum Fact {
         /// What an operator may want to know; it may quote the message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+        /// A keyed hash of what it says, in hexadecimal, where another message of its id came first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        print: Option<String>,
+        /// The same of that first one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_print: Option<String>,
         message: Json,
     },
 }

@@ -10,9 +10,9 @@
 //! nothing else: an id of ours is never a customer's, so neither needs to know what the other is about.
 //!
 //! An id counts within its organisation and source only: nobody can send somebody else's ids first, and so have theirs dropped. An id
-//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`. When the
-//! window has passed what went on under such an id, an index that is made anew may know the id by a payload that was kept aside, and
-//! judge what comes after by that one: nothing goes on twice for it, and everything is on record.
+//! that comes again with another payload is not dropped in silence: it goes on as a fact of its own, `event.kept_aside.v1`, with hashes
+//! of both. When the window has passed what went on under such an id, an index that is made anew may know the id by a payload that was
+//! kept aside, and judge what comes after by that one: nothing goes on twice for it, and everything is on record.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
@@ -244,9 +244,10 @@ async fn judge(
             (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
             (Verdict::First, Some(outputs)) => judged.outputs.extend(outputs),
             (Verdict::Again, _) => judged.duplicates += 1,
-            (Verdict::Conflict { .. }, _) => {
+            (Verdict::Conflict { first_print }, _) => {
                 judged.conflicts += 1;
-                judged.outputs.extend(conflict(&entry).map(|fact| by_us(world, fact, entry.at, now)));
+                let prints = [candidates[place].print, first_print];
+                judged.outputs.extend(conflict(&entry, prints).map(|fact| by_us(world, fact, entry.at, now)));
             }
         }
     }
@@ -320,7 +321,8 @@ fn outputs(world: &World, entry: &Entry, source: Id<SourceKind>, event: &Event, 
     outputs.extend(violations.into_iter().map(|message| by_us(world, received(source, message), entry.at, now)));
     outputs.extend(aside.into_iter().map(|kept| {
         let (message_id, reason) = (message_id(&kept.message), kept.reason.as_str().to_owned());
-        let fact = Fact::EventKeptAside { source, message_id, reason, detail: Some(kept.detail), message: kept.message };
+        let (detail, message) = (Some(kept.detail), kept.message);
+        let fact = Fact::EventKeptAside { source, message_id, reason, detail, print: None, first_print: None, message };
         by_us(world, fact, entry.at, now)
     }));
     outputs
@@ -336,14 +338,15 @@ async fn aside<T: Send + 'static>(
     Ok(done.map_err(|error| LogError::Unavailable(error.to_string()))??)
 }
 
-/// A payload that came under the id of another one. Two facts of our own never have one id.
-fn conflict(entry: &Entry) -> Option<Fact> {
+/// A payload that came under the id of another one, with the prints of both. Two facts of our own never have one id.
+fn conflict(entry: &Entry, prints: [u64; 2]) -> Option<Fact> {
     let event: Event = serde_json::from_slice(&entry.payload).ok()?;
     let Fact::EventReceived { source, message_id, message } = event.fact else {
         tracing::error!(event = %event.id, "two facts of our own have one id");
         return None;
     };
-    Some(Fact::EventKeptAside { source, message_id, reason: CONFLICT.to_owned(), detail: None, message })
+    let [print, first_print] = prints.map(|print| Some(format!("{print:016x}")));
+    Some(Fact::EventKeptAside { source, message_id, reason: CONFLICT.to_owned(), detail: None, print, first_print, message })
 }
 
 fn received(source: Id<SourceKind>, message: Json) -> Fact {

@@ -68,9 +68,10 @@ pub trait Log: Send + Sync {
 
     /// The claims to those partitions of the topic that are this node's share of the consumer's work, as of now: all of them where
     /// the log has one owner, some or none where nodes share it. A partition that comes back has a claim that equals no earlier one.
+    /// One whose claim cannot be taken, or not soon, is left out until it can: it holds up no other.
     ///
     /// # Errors
-    /// `Unavailable` or `Closed`.
+    /// `Unavailable` or `Closed`; also if no claim is there, and the reason of one is known.
     fn claims(&self, consumer: &str, topic: &str) -> Answer<Vec<Claim>>;
 
     /// The value that was last committed for the consumer's input, if ever one was.
@@ -156,6 +157,17 @@ pub struct Retention {
     pub age: Option<Duration>,
     /// The oldest go until what is left is not more than this.
     pub bytes_max: Option<u64>,
+}
+
+/// On how many machines a shared log keeps a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    /// As the brokers' tools call it.
+    pub topic: String,
+    /// How many brokers keep each of its partitions.
+    pub replicas: u16,
+    /// How many of them have a record, at least, when its append is answered.
+    pub in_sync_min: u16,
 }
 
 /// Something to append.

@@ -176,6 +176,21 @@ impl Storage {
         }
     }
 
+    /// Plain reads of a database that is not opened: nothing is changed, and a server may have it open.
+    ///
+    /// Errors that an operator meets are those of [`lacks`](Self::lacks), which says first whether the tables are there.
+    pub async fn look<T, E, F>(database: &Database, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        match database {
+            Database::Sqlite { path } => Sqlite::look(path, work),
+            Database::Postgres { url, .. } => Postgres::look(url, work).await,
+        }
+    }
+
     /// Runs `work` in one write transaction, and answers only when the commit is durable. `Err`, a panic and a failed statement roll
     /// back. If the caller goes away the transaction still ends by itself, one way or the other.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>

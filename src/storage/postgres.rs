@@ -57,6 +57,17 @@ impl Postgres {
         lacks
     }
 
+    pub(super) async fn look<T, E, F>(url: &str, work: F) -> Result<T, E>
+    where
+        E: From<StorageError>,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let looking = Postgres { pool: connect(url, 1).await?, faults: Faults::default() };
+        let answer = looking.read(work).await;
+        looking.close().await;
+        answer
+    }
+
     /// Runs in a task of its own, so that a caller that goes away stops neither the commit nor what follows it half-way.
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where

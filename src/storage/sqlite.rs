@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, OpenFlags, ToSql};
 use tokio::sync::Semaphore;
+use url::Url;
 
 use super::directory::Directory;
 use super::faults::Faults;
@@ -57,10 +58,18 @@ impl Sqlite {
         if !path.exists() {
             return Ok(migrations.len());
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(LOCK_WAIT)?;
-        migrate::sqlite_lacks(&connection, migrations)
+        migrate::sqlite_lacks(&open_to_look(path)?, migrations)
+    }
+
+    /// As [`lacks`](Self::lacks).
+    pub(super) fn look<T, E, F>(path: &Path, work: F) -> Result<T, E>
+    where
+        E: From<StorageError>,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut tx = Tx::new(Connection::SqliteRead(open_to_look(path)?));
+        let answer = work(&mut tx).now_or_never();
+        answer.unwrap_or_else(|| Err(waited().into()))
     }
 
     pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
@@ -73,7 +82,7 @@ impl Sqlite {
         };
         let mut reader = Reader::take(&self.readers)?;
         let answer = work(reader.tx()).now_or_never();
-        answer.unwrap_or_else(|| Err(StorageError::Query("a read waited for something other than the database".into()).into()))
+        answer.unwrap_or_else(|| Err(waited().into()))
     }
 
     pub(super) async fn close(&self) {
@@ -147,13 +156,31 @@ impl Drop for Reader<'_> {
     }
 }
 
+fn waited() -> StorageError {
+    StorageError::Query("a read waited for something other than the database".into())
+}
+
+/// Opens the file as it is, for reading alone, and takes no lock.
+fn open_to_look(path: &Path) -> Result<rusqlite::Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let absolute = std::path::absolute(path).map_err(StorageError::unavailable)?;
+    let mut place = Url::from_file_path(absolute).map_err(|()| StorageError::unavailable("the path is not one of a file"))?;
+    // Without a write-ahead log nobody has it open and all is in the file. A reader would make an empty one, and leave it there.
+    if !beside(path, "-wal").exists() {
+        place.set_query(Some("immutable=1"));
+    }
+    let connection = rusqlite::Connection::open_with_flags(place.as_str(), flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    Ok(connection)
+}
+
 /// Opens the file for writing, makes it (readable to its owner alone) and its folder if they are missing, and locks out every
 /// other process of ours.
 fn open_exclusively(path: &Path) -> Result<(rusqlite::Connection, File), StorageError> {
     let refused = |error: std::io::Error| StorageError::NotWritable { reason: format!("{}: {error}", path.display()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
-    let lock = owned_file(&lock_path(path)).map_err(refused)?;
+    let lock = owned_file(&beside(path, ".lock")).map_err(refused)?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => StorageError::InUse { path: path.to_owned() },
         TryLockError::Error(error) => refused(error),
@@ -180,9 +207,10 @@ fn open_exclusively(path: &Path) -> Result<(rusqlite::Connection, File), Storage
     Ok((connection, lock))
 }
 
-fn lock_path(path: &Path) -> PathBuf {
+/// The file that stands beside the database under its name and this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     name.into()
 }
 

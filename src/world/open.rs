@@ -23,7 +23,7 @@ use crate::{
     },
     keys::{KeyError, Keyring, secrets::Secrets},
     log::{
-        Log, LogError, Retention, TopicSettings,
+        Log, LogError, Replication, Retention, TopicSettings,
         disk::{Disk, RealDisk},
         embedded::{Embedded, Settings as LogSettings},
         seen::{self, Fingerprints},
@@ -73,7 +73,7 @@ impl Outside {
     /// The operating system's clock, randomness and disk, and the network.
     pub fn real(settings: &Settings) -> Result<Outside, OpenError> {
         let folder = |path: PathBuf| RealDisk::create(&path).map_err(|source| OpenError::DataFolder { path, source });
-        let (disk, seen_disk) = (folder(log_path(settings))?, folder(settings.data_dir.join("seen"))?);
+        let (disk, seen_disk) = (folder(log_path(settings))?, folder(seen_path(settings))?);
         // A server that only this machine can reach may fetch from this machine; any other may not.
         let policy = if settings.issuer.is_loopback() { OutboundPolicy::AllowLoopback } else { OutboundPolicy::PublicOnly };
         Ok(Outside {
@@ -185,9 +185,12 @@ pub async fn shared_log(settings: &Settings) -> Result<Option<Arc<dyn Log>>, Ope
 
 #[cfg(feature = "kafka")]
 async fn kafka(brokers: String, prefix: String, topics: HashMap<String, TopicSettings>) -> Result<Arc<dyn Log>, LogError> {
-    use crate::log::kafka::{Kafka, Settings};
-    let queue_bytes_max = LogSettings::default().queue_bytes_max;
-    Ok(Arc::new(Kafka::open(Settings { brokers, prefix, topics, queue_bytes_max }).await?))
+    Ok(Arc::new(crate::log::kafka::Kafka::open(kafka_settings(brokers, prefix, topics)).await?))
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_settings(brokers: String, prefix: String, topics: HashMap<String, TopicSettings>) -> crate::log::kafka::Settings {
+    crate::log::kafka::Settings { brokers, prefix, topics, queue_bytes_max: LogSettings::default().queue_bytes_max }
 }
 
 #[cfg(not(feature = "kafka"))]
@@ -195,15 +198,17 @@ async fn kafka(_brokers: String, _prefix: String, _topics: HashMap<String, Topic
     Err(WITHOUT_KAFKA)
 }
 
-/// Whether the brokers of a shared log answer; nothing is made or changed there.
+/// Whether the brokers of a shared log answer, and how they keep its topics, or would; nothing is made or changed there.
 ///
 /// # Errors
 /// `Unavailable`, or `Invalid` if this binary knows no shared logs.
-pub async fn probe_log(settings: &Settings) -> Result<(), LogError> {
+pub async fn probe_log(settings: &Settings) -> Result<Vec<Replication>, LogError> {
     match &settings.log {
-        LogAddress::Embedded => Ok(()),
+        LogAddress::Embedded => Ok(Vec::new()),
         #[cfg(feature = "kafka")]
-        LogAddress::Kafka { brokers, .. } => crate::log::kafka::Kafka::probe(brokers).await,
+        LogAddress::Kafka { brokers, prefix } => {
+            crate::log::kafka::Kafka::probe(kafka_settings(brokers.clone(), prefix.clone(), topics(settings))).await
+        }
         #[cfg(not(feature = "kafka"))]
         LogAddress::Kafka { .. } => Err(WITHOUT_KAFKA),
     }
@@ -232,8 +237,15 @@ fn topics(settings: &Settings) -> HashMap<String, TopicSettings> {
     ])
 }
 
-fn seen_settings(settings: &Settings) -> seen::Settings {
-    seen::Settings { window: World::seconds(settings.dedup_window_s), ..seen::Settings::default() }
+/// Where the index of seen ids keeps its runs.
+pub fn seen_path(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("seen")
+}
+
+/// How the index of seen ids is kept.
+pub fn seen_settings(settings: &Settings) -> seen::Settings {
+    let (window, keys_max) = (World::seconds(settings.dedup_window_s), settings.dedup_keys_max);
+    seen::Settings { window, keys_max, ..seen::Settings::default() }
 }
 
 /// The master key of the environment or of its file; a new one only if nothing was made with one before.

@@ -83,11 +83,21 @@ async fn an_id_that_comes_again_with_another_payload_is_kept_aside() {
         send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 1).await;
         send(&deputy, &shop, "m1", "2026-11-23T00:00:01Z", 2).await;
         deputy.settle().await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:02Z", 3).await;
+        send(&deputy, &shop, "m1", "2026-11-23T00:00:03Z", 2).await;
+        deputy.settle().await;
         let events = published(&*deputy.world().log).await;
-        let kept = aside(&events, "conflict");
+        let kept: Vec<_> = aside(&events, "conflict").into_iter().map(|event| &event["data"]).collect();
         assert_eq!(counted(&events), BTreeMap::from([("m1".to_owned(), 1)]));
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0]["data"]["message"]["properties"]["total"], 2);
+        assert_eq!(
+            kept.iter().map(|kept| kept["message"]["properties"]["total"].as_u64()).collect::<Vec<_>>(),
+            [2, 3, 2].map(Some)
+        );
+        // Each with what tells it from the first.
+        let [first, [two, three, again]] = ["first_print", "print"].map(|print| [0, 1, 2].map(|place| kept[place][print].as_str()));
+        assert_eq!(first, [first[0]; 3]);
+        assert!(first[0].is_some_and(|print| print.len() == 16) && two.is_some() && two == again, "{kept:?}");
+        assert!(two != three && ![two, three].contains(&first[0]), "{kept:?}");
     })
     .await;
 }

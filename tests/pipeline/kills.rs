@@ -55,23 +55,23 @@ impl On {
             count(&read.entries, &mut counted);
             return counted;
         };
-        let settings = kafka::Settings {
-            brokers: broker::brokers(),
-            prefix: prefix.clone(),
-            topics: Default::default(),
-            queue_bytes_max: 1 << 20,
-        };
-        let log = kafka::Kafka::open(settings).await.expect("the broker answers");
-        let (mut next, mut counted) = (0, BTreeMap::new());
-        while counted.len() < expected {
-            timeout(PATIENCE, log.wait_beyond("events", 0, next)).await.expect("it goes on").expect("the log answers");
-            let batch = log.read("events", 0, next, 1 << 20).await.expect("it can be read");
-            count(&batch.entries, &mut counted);
-            next = batch.next;
-        }
-        log.close().await.expect("it closes");
-        counted
+        published_on_kafka(broker::brokers(), prefix, expected).await
     }
+}
+
+/// As `On::published`, on these brokers.
+pub(super) async fn published_on_kafka(brokers: String, prefix: &str, expected: usize) -> BTreeMap<String, usize> {
+    let settings = kafka::Settings { brokers, prefix: prefix.to_owned(), topics: Default::default(), queue_bytes_max: 1 << 20 };
+    let log = kafka::Kafka::open(settings).await.expect("the broker answers");
+    let (mut next, mut counted) = (0, BTreeMap::new());
+    while counted.len() < expected {
+        timeout(PATIENCE, log.wait_beyond("events", 0, next)).await.expect("it goes on").expect("the log answers");
+        let batch = log.read("events", 0, next, 1 << 20).await.expect("it can be read");
+        count(&batch.entries, &mut counted);
+        next = batch.next;
+    }
+    log.close().await.expect("it closes");
+    counted
 }
 
 fn count(entries: &[Entry], counted: &mut BTreeMap<String, usize>) {

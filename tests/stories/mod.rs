@@ -4,6 +4,8 @@
 mod demo;
 /// The process: how it starts, refuses to start, stops, and survives being killed.
 mod process;
+/// What is answered is on the disk.
+mod on_disk;
 /// The database is away, slow or crowded: 503, and nobody loses anything.
 mod trouble;
 /// Several processes share a database.

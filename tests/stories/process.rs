@@ -105,6 +105,23 @@ fn a_second_server_on_the_same_data_is_refused() {
 }
 
 #[test]
+fn doctor_examines_beside_a_running_server() {
+    let (folder, address) = (TempDir::new().expect("a folder"), free_address());
+    let data = folder.path().join("data");
+    let running = Running::start(&data, address);
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_deputy"));
+    doctor.arg("doctor").env_clear().current_dir(folder.path());
+    doctor.envs(serve(&data, address).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = doctor.output().expect("the binary runs");
+    let said = String::from_utf8(output.stdout).expect("it writes text");
+    assert!(output.status.success() && said.ends_with("Nothing is wrong.\n"), "{said}");
+    for expected in ["this server is running", "has the schema of this version", "can be read", "of disk and"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    running.stop();
+}
+
+#[test]
 fn a_lost_master_key_is_never_replaced() {
     let (folder, address) = (TempDir::new().expect("a folder"), free_address());
     Running::start(folder.path(), address).kill();

@@ -6,6 +6,8 @@
 mod network;
 /// What is kept: folder, database, log, keys.
 mod stored;
+/// For how long ids are remembered.
+mod dedup;
 
 use std::fmt;
 use std::fs;
@@ -111,13 +113,14 @@ fn examine(settings: &Settings) -> Result<Vec<Finding>, Failure> {
     findings.push(wait_for(stored::database(settings))?);
     match settings.log {
         LogAddress::Embedded => findings.extend(stored::log(settings)),
-        LogAddress::Kafka { .. } => findings.push(wait_for(stored::brokers(settings))?),
+        LogAddress::Kafka { .. } => findings.extend(wait_for(stored::brokers(settings))?),
     }
     findings.extend(wait_for(stored::log_read(settings))?);
     findings.push(stored::master_key(settings));
     findings.extend(stored::operator_token(settings));
     let now = SystemTime::now();
-    findings.extend(stored::window(settings, shown(now)));
+    findings.extend(dedup::window(settings, shown(now)));
+    findings.extend(dedup::index(settings));
     findings.push(clock(settings, now));
     Ok(findings)
 }

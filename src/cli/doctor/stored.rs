@@ -6,11 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use deputy::config::{self, DatabaseAddress, LogAddress, Settings};
-use deputy::domain::time::Timestamp;
-use deputy::log::{LogError, disk::RealDisk, embedded::reader::Reader};
+use deputy::config::{self, DatabaseAddress, Settings};
+use deputy::log::{LogError, Replication, disk::RealDisk, embedded::reader::Reader};
 use deputy::storage::{Database, MIGRATIONS, Storage, StorageError, event_logs};
-use deputy::world::RECEIVED;
 use deputy::world::open::{log_path, log_place, probe_log};
 
 use super::super::Failure;
@@ -88,15 +86,13 @@ pub(super) async fn database(settings: &Settings) -> Result<Finding, Failure> {
 }
 
 /// Whether the log of the configuration is the one that profiles, risk and who is who have read. Nothing is said where that cannot be
-/// asked: there is no such database yet, or a server has it.
+/// asked: there is no such database yet.
 pub(super) async fn log_read(settings: &Settings) -> Result<Option<Finding>, Failure> {
     let database = Database::of(settings);
     if !matches!(Storage::lacks(&database, MIGRATIONS).await, Ok(0)) {
         return Ok(None);
     }
-    let Ok(storage) = Storage::open(&database, MIGRATIONS).await else { return Ok(None) };
-    let place = storage.read(|tx| Box::pin(async move { event_logs::place(tx).await })).await;
-    storage.close().await;
+    let place = Storage::look(&database, |tx| Box::pin(async move { event_logs::place(tx).await })).await;
     let (Ok::<_, StorageError>(Some(place)), set) = (place, log_place(settings)) else { return Ok(None) };
     if place == set {
         return Ok(None);
@@ -108,15 +104,38 @@ pub(super) async fn log_read(settings: &Settings) -> Result<Option<Finding>, Fai
     )))
 }
 
-/// Kafka's brokers.
-pub(super) async fn brokers(settings: &Settings) -> Result<Finding, Failure> {
-    Ok(match probe_log(settings).await {
-        Ok(()) => Finding::fine("log", format!("{} answers", settings.log)),
-        Err(error) => Finding::wrong(
+/// Kafka's brokers, and how many of them have an event before it is answered.
+pub(super) async fn brokers(settings: &Settings) -> Result<Vec<Finding>, Failure> {
+    let kept = match probe_log(settings).await {
+        Ok(kept) => kept,
+        Err(error) => {
+            let what = format!("{} cannot be used: {error}", settings.log);
+            return Ok(vec![Finding::wrong("log", what, "check that Kafka's brokers run there, and the hosts and ports in log")]);
+        }
+    };
+    let answers = Finding::fine("log", format!("{} answers", settings.log));
+    Ok([answers].into_iter().chain(replicas(&kept)).collect())
+}
+
+/// Brokers answer when a record is in their memory.
+fn replicas(kept: &[Replication]) -> Option<Finding> {
+    let weak: Vec<String> = kept
+        .iter()
+        .filter(|topic| topic.replicas < 2 || topic.in_sync_min < 2)
+        .map(|Replication { topic, replicas, in_sync_min }| {
+            format!("{topic} (replicas {replicas}, min.insync.replicas {in_sync_min})")
+        })
+        .collect();
+    (!weak.is_empty()).then(|| {
+        Finding::doubtful(
             "log",
-            format!("{} cannot be used: {error}", settings.log),
-            "check that Kafka's brokers run there, and the hosts and ports in log",
-        ),
+            format!(
+                "one broker may be the only one that has an event when it is answered, and its loss of power may lose it: {}",
+                weak.join(", ")
+            ),
+            "have three brokers or more with default.replication.factor=3 before the first start, or give each topic three replicas \
+             (kafka-reassign-partitions.sh) and min.insync.replicas=2 (kafka-configs.sh)",
+        )
     })
 }
 
@@ -134,28 +153,6 @@ pub(super) fn log(settings: &Settings) -> Option<Finding> {
             format!("{} cannot be read: {error}", path.display()),
             "run this as the user who runs the server, and give that user the folder",
         ),
-    })
-}
-
-/// Whether the log holds what the index of seen ids may have to be made of anew. What brokers hold is not looked at.
-pub(super) fn window(settings: &Settings, now: Timestamp) -> Option<Finding> {
-    let (kept_s, window_s) = (settings.events_retention_s, settings.dedup_window_s);
-    if kept_s < window_s {
-        let what = format!("events_retention_s keeps {kept_s} seconds of events, and dedup_window_s is {window_s}");
-        return Some(Finding::doubtful("dedup", what, "keep events as long as they are to be recognised"));
-    }
-    if settings.log != LogAddress::Embedded {
-        return None;
-    }
-    let reader = Reader::open(Arc::new(RealDisk::at(&log_path(settings)))).ok()?;
-    let held = (0..reader.partitions(RECEIVED)).filter_map(|partition| {
-        let (start, _) = reader.bounds(RECEIVED, partition).ok().filter(|(start, _)| *start > 0)?;
-        Some(now.since(reader.read(RECEIVED, partition, start, 1).ok()?.entries.first()?.at))
-    });
-    let held_s = held.min()?.as_secs();
-    (held_s < u64::from(window_s)).then(|| {
-        let what = format!("the log's size limit left {held_s} seconds of events, and dedup_window_s is {window_s}");
-        Finding::doubtful("dedup", what, "raise events_retention_bytes_max, or lower dedup_window_s")
     })
 }
 
@@ -219,12 +216,9 @@ fn left_open(subject: &'static str, path: &Path, found: &Metadata) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, net::TcpListener, time::Duration};
+    use std::{collections::HashMap, net::TcpListener};
 
-    use deputy::log::{
-        Log as _, Record, Retention, TopicSettings,
-        embedded::{self, Embedded},
-    };
+    use deputy::domain::time::Timestamp;
 
     use super::super::super::wait_for;
     use super::super::{
@@ -285,38 +279,29 @@ mod tests {
     }
 
     #[test]
-    fn the_log_should_hold_the_window() {
-        let now = Timestamp::from_seconds(1_800_000_000);
-        let folder = folder();
-        let short = settings("events_retention_s = 86400", folder.path());
-        assert_eq!(window(&short, now).map(|finding| finding.verdict), Some(Verdict::Doubtful));
-        let settings = settings("dedup_window_s = 3600", folder.path());
-        assert_eq!(window(&settings, now), None, "nothing has run here");
-        fs::create_dir(log_path(&settings)).expect("the folder is ours");
-        let retention = Retention { age: None, bytes_max: Some(20_000) };
-        let topics = HashMap::from([(RECEIVED.to_owned(), TopicSettings { partitions: 1, retention })]);
-        let kept = embedded::Settings { topics, segment_bytes: 4096, ..embedded::Settings::default() };
-        let log = Embedded::open(Arc::new(RealDisk::at(&log_path(&settings))), kept).expect("the log opens");
-        wait_for(async {
-            for minutes_ago in (0..50).rev() {
-                let record = Record::new(b"key", vec![0; 2048], now.minus(Duration::from_secs(60 * minutes_ago)));
-                log.append(RECEIVED, vec![record]).await.expect("the disk works");
-            }
-            assert!(log.retain(now).await.expect("the disk works") > 0);
-            log.close().await.expect("the disk works");
-            Ok(())
-        })
-        .expect("it runs");
-        let finding = window(&settings, now).expect("most has been deleted");
-        assert!(finding.verdict == Verdict::Doubtful && finding.what.contains("size limit left"), "{finding}");
-        assert_eq!(window(&settings, now.plus(Duration::from_secs(3600))), None, "what is gone is older than the window");
+    fn two_brokers_should_have_each_event() {
+        let topic = |name: &str, replicas, in_sync_min| Replication { topic: name.to_owned(), replicas, in_sync_min };
+        assert_eq!(replicas(&[topic("a", 3, 2), topic("b", 2, 2)]), None);
+        let finding = replicas(&[topic("a", 3, 1), topic("b", 3, 2), topic("c", 1, 1)]).expect("two are weak");
+        let weak = "its loss of power may lose it: a (replicas 3, min.insync.replicas 1), c (replicas 1, min.insync.replicas 1)";
+        assert!(finding.verdict == Verdict::Doubtful && finding.what.ends_with(weak), "{finding}");
+    }
+
+    /// The files of a folder, and what is in them.
+    fn files(folder: &Path) -> HashMap<std::path::PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(folder).expect("the folder is ours").map(|entry| entry.expect("it is listed").path());
+        entries.map(|path| (path.clone(), fs::read(path).expect("it is a file"))).collect()
     }
 
     #[test]
     fn another_log_than_the_one_that_was_read_is_doubtful() {
         let folder = folder();
         let settings = settings("", folder.path());
-        let examined = || wait_for(log_read(&settings)).expect("it is examined").map(|finding| finding.verdict);
+        let examined = || {
+            let finding = wait_for(log_read(&settings)).expect("it is examined").map(|finding| finding.verdict);
+            assert_eq!(wait_for(database(&settings)).expect("it is examined").verdict, Verdict::Fine);
+            finding
+        };
         assert_eq!(examined(), None);
         for (log, place, verdict) in
             [(1, log_place(&settings), None), (2, "kafka://broker:9092/deputy".to_owned(), Some(Verdict::Doubtful))]
@@ -326,11 +311,19 @@ mod tests {
                 let storage = Storage::open(&Database::of(&settings), MIGRATIONS).await.expect("a file of its own");
                 let adopt = storage.write(move |tx| Box::pin(async move { event_logs::adopt(tx, &offered, Timestamp(1)).await }));
                 let adopted: Result<_, StorageError> = adopt.await;
-                storage.close().await;
-                Ok(adopted)
+                Ok((adopted, storage))
             };
-            wait_for(adopt).expect("it runs").expect("it is adopted");
+            let (adopted, storage) = wait_for(adopt).expect("it runs");
+            adopted.expect("it is adopted");
+            assert_eq!(examined(), verdict, "beside whoever has it open");
+            wait_for(async {
+                storage.close().await;
+                Ok(())
+            })
+            .expect("it runs");
+            let before = files(folder.path());
             assert_eq!(examined(), verdict);
+            assert!(files(folder.path()) == before, "nothing was written");
         }
     }
 
@@ -338,9 +331,9 @@ mod tests {
     fn brokers_must_answer() {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
         let settings = settings(&format!("log = \"kafka://{free}\""), folder().path());
-        let finding = wait_for(brokers(&settings)).expect("it is examined");
+        let findings = wait_for(brokers(&settings)).expect("it is examined");
         let what = format!("kafka://{free}/deputy cannot be used");
-        assert!(finding.verdict == Verdict::Wrong && finding.what.starts_with(&what), "{finding}");
+        assert!(matches!(&findings[..], [one] if one.verdict == Verdict::Wrong && one.what.starts_with(&what)), "{findings:?}");
     }
 
     #[test]

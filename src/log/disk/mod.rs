@@ -58,6 +58,17 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }
 
+/// What this user may still write to the real file system that holds the folder, or will hold it.
+///
+/// # Errors
+/// What the file system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let folder = std::path::absolute(folder)?;
+    let nearest = folder.ancestors().find(|folder| folder.exists()).ok_or(io::ErrorKind::NotFound)?;
+    let found = rustix::fs::statvfs(nearest)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// A folder of the real file system.
 pub struct RealDisk {
     folder: PathBuf,

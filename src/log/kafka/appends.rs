@@ -36,13 +36,15 @@ impl Appends {
         let name = self.cluster.name(topic);
         // Handed over here and not in the future: the order of calls is the order in the log.
         let sent: Vec<_> = records.iter().map(|record| send(&producer, &name, partitions, record)).collect();
-        Box::pin(async move {
+        // Counted to the end also where nobody waits for the answer: the producer keeps the records until then.
+        let counted = tokio::spawn(async move {
             let mut positions = Vec::with_capacity(sent.len());
             for outcome in join_all(sent.into_iter().map(delivered)).await {
                 positions.push(outcome.inspect_err(|_| waits.appends.replace(&producer))?);
             }
             Ok(positions)
-        })
+        });
+        Box::pin(async move { counted.await.map_err(unavailable)? })
     }
 
     /// Waits for what has been handed over.
@@ -120,5 +122,36 @@ fn refused(error: KafkaError) -> LogError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => LogError::Unavailable("the producer's queue is full".to_owned()),
         _ => unavailable(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+    use crate::domain::time::Timestamp;
+    use rdkafka::producer::PurgeConfig;
+    use std::collections::HashMap;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_longer_counts_until_the_producer_is_done_with_it() {
+        // Nobody listens there, so that nothing is done soon.
+        let (brokers, prefix) = ("127.0.0.1:1".to_owned(), "test".to_owned());
+        let settings = Settings { brokers, prefix, topics: HashMap::new(), queue_bytes_max: 100 };
+        let cluster = Cluster::connect(settings).expect("the clients are made");
+        let appends = Arc::new(Appends::new(Arc::new(cluster)).expect("the producer is made"));
+        let append = || appends.append("facts", 1, vec![Record::new(b"key", vec![0; 60], Timestamp(1000))]);
+        drop(append());
+        tokio::task::yield_now().await;
+        assert_eq!(append().await, Err(LogError::Busy));
+
+        let producer = appends.producer.lock().expect("no holder of this lock panics").clone();
+        producer.purge(PurgeConfig::default().queue());
+        let given_back = async {
+            while appends.waiting_bytes.load(Ordering::SeqCst) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT / 2, given_back).await.expect("what was given up is counted no longer");
     }
 }

@@ -10,7 +10,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+/// How long those claims that can be had wait for one that is being taken. It goes on meanwhile, and is there later.
+const TAKE_WAIT: Duration = Duration::from_secs(1);
+/// How long a claim that could not be taken is left alone.
+const TAKE_REST: Duration = Duration::from_secs(3);
 
 pub(super) struct Claims {
     cluster: Arc<Cluster>,
@@ -28,6 +35,8 @@ pub(super) struct Slot {
     /// Only one at a time takes the claim.
     taking: tokio::sync::Mutex<()>,
     held: Mutex<Option<Held>>,
+    /// Why the claim could not be taken the last time, and when that was.
+    trouble: Mutex<Option<(Instant, LogError)>>,
 }
 
 struct Held {
@@ -55,14 +64,50 @@ impl Claims {
         let slot = self.slot(consumer, input);
         let _taking = slot.taking.lock().await;
         let turn = share.as_ref().map(|share| share.turn);
-        // Of another turn: the partition was somebody else's in between.
-        let kept = slot.held(|held| (held.turn == turn).then_some(held.epoch)).flatten();
-        let epoch = match kept {
+        let epoch = match slot.kept(turn) {
             Some(epoch) => epoch,
             None => self.take(&slot, consumer, input, share).await?,
         };
-        let partition = Cursor::partition_of(input).map_or(0, |(_, partition)| partition);
-        Ok(Claim { consumer: consumer.to_owned(), input: input.to_owned(), partition, epoch })
+        Ok(claim(consumer, input, epoch))
+    }
+
+    /// The claims to those inputs that are held, or can be taken soon. Trouble with one holds up no other.
+    ///
+    /// # Errors
+    /// If none is there, why one of them cannot be taken.
+    pub(super) async fn hold_each(self: &Arc<Self>, consumer: &str, shares: Vec<(String, Share)>) -> Result<Vec<Claim>, LogError> {
+        let (mut claims, mut taken, mut trouble) = (Vec::with_capacity(shares.len()), Vec::new(), None);
+        for (input, share) in shares {
+            let slot = self.slot(consumer, &input);
+            if let Some(epoch) = slot.kept(Some(share.turn)) {
+                claims.push(claim(consumer, &input, epoch));
+            } else if let Some(error) = slot.rests() {
+                trouble = Some(error);
+            } else if slot.taking.try_lock().is_ok() {
+                // Otherwise it is being taken already.
+                let (this, consumer) = (self.clone(), consumer.to_owned());
+                taken.push(tokio::spawn(async move {
+                    let held = this.hold(&consumer, &input, Some(share)).await;
+                    slot.note(&consumer, &input, held.as_ref().err());
+                    held
+                }));
+            }
+        }
+        let until = tokio::time::Instant::now() + TAKE_WAIT;
+        for taking in taken {
+            match timeout_at(until, taking).await {
+                Ok(Ok(Ok(claim))) => claims.push(claim),
+                Ok(Ok(Err(error))) => trouble = Some(error),
+                Ok(Err(error)) => trouble = Some(unavailable(error)),
+                // It is not given up.
+                Err(_) => {}
+            }
+        }
+        claims.sort_unstable_by_key(|claim| claim.partition);
+        match trouble {
+            Some(error) if claims.is_empty() => Err(error),
+            _ => Ok(claims),
+        }
     }
 
     /// As `Log::commit`, under the claim that the cursor comes from.
@@ -200,10 +245,39 @@ impl Slot {
         self.held.lock().expect("no holder of this lock panics").as_ref().map(ask)
     }
 
+    /// The epoch of the claim that is held in this turn. Of another turn: the partition was somebody else's in between.
+    fn kept(&self, turn: Option<u64>) -> Option<u64> {
+        self.held(|held| (held.turn == turn).then_some(held.epoch)).flatten()
+    }
+
+    /// Why the claim is left alone for now, if it is.
+    fn rests(&self) -> Option<LogError> {
+        let trouble = self.trouble.lock().expect("no holder of this lock panics");
+        trouble.as_ref().filter(|(met_at, _)| met_at.elapsed() < TAKE_REST).map(|(_, error)| error.clone())
+    }
+
+    /// Keeps in mind whether the claim could be taken. Trouble is told when it begins and when it is over.
+    fn note(&self, consumer: &str, input: &str, error: Option<&LogError>) {
+        let mut trouble = self.trouble.lock().expect("no holder of this lock panics");
+        match (error, trouble.is_some()) {
+            (Some(error), false) if *error != LogError::Closed => {
+                tracing::warn!(consumer, input, %error, "a claim cannot be taken: this part stands still, and the others go on");
+            }
+            (None, true) => tracing::info!(consumer, input, "a claim could be taken again"),
+            _ => {}
+        }
+        *trouble = error.map(|error| (Instant::now(), error.clone()));
+    }
+
     /// Gives the claim up, if it is still that one.
     pub(super) fn end(&self, epoch: u64) {
         self.held.lock().expect("no holder of this lock panics").take_if(|held| held.epoch == epoch);
     }
+}
+
+fn claim(consumer: &str, input: &str, epoch: u64) -> Claim {
+    let partition = Cursor::partition_of(input).map_or(0, |(_, partition)| partition);
+    Claim { consumer: consumer.to_owned(), input: input.to_owned(), partition, epoch }
 }
 
 /// Commits one job after the other, until nobody can send another or one fails.

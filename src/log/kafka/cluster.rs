@@ -2,6 +2,7 @@
 
 use super::super::{APPEND_BYTES_MAX, LogError, Record, TopicSettings, check_topic};
 use super::reader::Reader;
+use super::replication::{IN_SYNC, Replicas};
 use super::{Settings, aside, unavailable};
 use crate::domain::time::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
@@ -33,10 +34,12 @@ pub(super) struct Cluster {
     pub reader: Reader,
     pub is_closed: AtomicBool,
     /// Asks of committed ends.
-    committed: BaseConsumer,
+    pub committed: BaseConsumer,
     /// Asks of ends behind which transactions may still be open.
     written: BaseConsumer,
-    admin: AdminClient<DefaultClientContext>,
+    pub admin: AdminClient<DefaultClientContext>,
+    /// Asked once.
+    pub replicas_of_new: tokio::sync::OnceCell<Replicas>,
     partitions: RwLock<HashMap<String, u16>>,
 }
 
@@ -51,6 +54,7 @@ impl Cluster {
             committed: asking("read_committed")?,
             written: asking("read_uncommitted")?,
             admin: client.create().map_err(unavailable)?,
+            replicas_of_new: tokio::sync::OnceCell::new(),
             partitions: RwLock::default(),
             settings,
         })
@@ -84,11 +88,6 @@ impl Cluster {
         if self.is_closed.load(Ordering::SeqCst) { Err(LogError::Closed) } else { Ok(()) }
     }
 
-    /// Whether any broker answers.
-    pub(super) fn answers(&self) -> Result<(), LogError> {
-        self.committed.client().fetch_metadata(None, ANSWER_TIMEOUT / 2).map(|_| ()).map_err(unavailable)
-    }
-
     pub(super) fn known_partitions(&self, topic: &str) -> Option<u16> {
         self.partitions.read().expect("no holder of this lock panics").get(topic).copied()
     }
@@ -106,7 +105,7 @@ impl Cluster {
         Ok(found)
     }
 
-    async fn make(&self, topic: &str) -> Result<(), LogError> {
+    async fn make(self: &Arc<Self>, topic: &str) -> Result<(), LogError> {
         let name = self.name(topic);
         let TopicSettings { partitions, retention } = match topic {
             CURSORS => TopicSettings::default(),
@@ -116,7 +115,14 @@ impl Cluster {
         // Kafka counts each partition by itself.
         let bytes = retention.bytes_max.map_or("-1".to_owned(), |bytes| (bytes / u64::from(partitions.max(1))).to_string());
         let batch_bytes = batch_bytes_max().to_string();
-        let new = NewTopic::new(&name, i32::from(partitions.max(1)), TopicReplication::Fixed(-1))
+        // Both are asked for, or the brokers decide on both: with fewer replicas than must be in sync nothing could be written.
+        let given = self.replicas_of_new().await.inspect_err(|error| {
+            tracing::warn!(topic = name, %error, "how many brokers keep a new topic is left to them, as they do not tell their settings");
+        });
+        let asked = given.ok().and_then(Replicas::bettered);
+        let replicas = asked.map_or(-1, |asked| i32::from(asked.count));
+        let in_sync_min = asked.map(|asked| asked.in_sync_min.to_string());
+        let new = NewTopic::new(&name, i32::from(partitions.max(1)), TopicReplication::Fixed(replicas))
             .set("max.message.bytes", &batch_bytes)
             // Times are ours: a record may be of any, and retention and `offset_at` go by it.
             .set("message.timestamp.type", "CreateTime")
@@ -126,6 +132,7 @@ impl Cluster {
             CURSORS => new.set("cleanup.policy", "compact").set("segment.bytes", "1048576").set("min.cleanable.dirty.ratio", "0.1"),
             _ => new.set("cleanup.policy", "delete").set("retention.ms", &age).set("retention.bytes", &bytes),
         };
+        let new = in_sync_min.iter().fold(new, |new, in_sync_min| new.set(IN_SYNC, in_sync_min));
         let options = AdminOptions::new().request_timeout(Some(CHANGE_TIMEOUT)).operation_timeout(Some(CHANGE_TIMEOUT));
         let made = self.admin.create_topics([&new], &options).await.map_err(unavailable)?;
         match made.into_iter().next() {

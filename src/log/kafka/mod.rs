@@ -11,7 +11,9 @@
 //!   a group assigned, the offset is sent along all the same, with the group's metadata: Kafka's own tools then show the lag, and the
 //!   group's generation fences once more.
 //! - Nodes share a consumer's partitions as a consumer group, by cooperative rebalancing: what a node keeps it works on meanwhile. The
-//!   group only says who should take which claim; that two never write under one is the claims' own affair.
+//!   group only says who should take which claim; that two never write under one is the claims' own affair. A claim that cannot be
+//!   taken, or not soon, holds up none of the others.
+//! - Brokers answer from their memory, so a new topic asks that two have each record, where it gets three replicas or more.
 //! - After any error of a transaction its producer is thrown away, and the next claim begins anew from the cursor. Kafka's fatal errors
 //!   ask for it, and the others are too rare to be told apart.
 //! - Readers see committed records only. Markers of transactions take up offsets, so offsets skip numbers.
@@ -22,6 +24,8 @@
 
 /// Names, settings and what is asked of the brokers.
 mod cluster;
+/// On how many of them a record is.
+mod replication;
 /// Fetching records.
 mod reader;
 /// Appends without a cursor.
@@ -35,12 +39,11 @@ mod group;
 /// The claims that this node holds.
 mod claims;
 
-use super::{Answer, Batch, Claim, Cursor, Log, LogError, Position, Record, TopicSettings, check_topic};
+use super::{Answer, Batch, Claim, Cursor, Log, LogError, Position, Record, Replication, TopicSettings, check_topic};
 use crate::domain::time::Timestamp;
 use appends::Appends;
 use claims::Claims;
-use cluster::Cluster;
-use futures_util::future::try_join_all;
+use cluster::{CURSORS, Cluster};
 use group::{Groups, Share};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -92,14 +95,14 @@ impl Kafka {
         })
     }
 
-    /// Whether the brokers answer.
+    /// Whether the brokers answer, and how they keep the topics of the settings, or would. Nothing is made.
     ///
     /// # Errors
     /// `Unavailable` if none does in time.
-    pub async fn probe(brokers: &str) -> Result<(), LogError> {
-        let (brokers, prefix, topics) = (brokers.to_owned(), String::new(), HashMap::new());
-        let cluster = Cluster::connect(Settings { brokers, prefix, topics, queue_bytes_max: 0 })?;
-        aside(move || cluster.answers()).await
+    pub async fn probe(settings: Settings) -> Result<Vec<Replication>, LogError> {
+        let mut topics: Vec<String> = settings.topics.keys().cloned().chain([CURSORS.to_owned()]).collect();
+        topics.sort_unstable();
+        Arc::new(Cluster::connect(settings)?).replication(topics).await
     }
 
     /// The topic's partitions, one of which is `partition`.
@@ -158,12 +161,11 @@ impl Log for Kafka {
             check_topic(&topic)?;
             cluster.partitions(&topic).await?;
             let membership = groups.join(&consumer, &topic).await?;
-            let (claims, consumer, topic) = (&claims, &consumer, &topic);
-            let held = membership.assigned().into_iter().map(|(partition, turn)| {
+            let shares = membership.assigned().into_iter().map(|(partition, turn)| {
                 let share = Share { group: membership.clone(), turn };
-                async move { claims.hold(consumer, &Cursor::input(topic, partition), Some(share)).await }
+                (Cursor::input(&topic, partition), share)
             });
-            try_join_all(held).await
+            claims.hold_each(&consumer, shares.collect()).await
         })
     }
 

@@ -63,6 +63,9 @@ const WAITING_MAX: usize = 2;
 /// So much input is read again at most after a crash, and a bucket more: memory is given up early if few of the input's ids are new.
 const REPLAY_RECORDS_MAX: u64 = 4 << 20;
 
+/// What a key takes up on disk.
+const KEY_DISK_BYTES: u64 = 24;
+
 /// Of each partition of the input, the offset that comes next. One that is missing begins at 0.
 pub type Offsets = BTreeMap<u16, u64>;
 
@@ -71,10 +74,22 @@ pub type Offsets = BTreeMap<u16, u64>;
 pub struct Settings {
     /// How long an id is remembered at least, by log time.
     pub window: Duration,
-    /// With more keys than this, the window shrinks. A key takes 24 bytes on disk and one and a quarter in memory.
+    /// With more keys than this, the window shrinks. A key takes `KEY_DISK_BYTES` on disk and one and a quarter in memory.
     pub keys_max: u64,
     /// How many keys memory gathers before they become a run, at 29 bytes each, up to three times.
     pub bucket_keys_max: usize,
+}
+
+impl Settings {
+    /// What the index takes up on disk, at most: all keys, and once more those of the epoch whose runs become one.
+    pub fn disk_bytes_max(&self) -> u64 {
+        self.keys_max.saturating_add(self.keys_max / u64::from(window::EPOCHS)).saturating_mul(KEY_DISK_BYTES)
+    }
+
+    /// What it takes up in memory, at most: filters, and the newest keys.
+    pub fn memory_bytes_max(&self) -> u64 {
+        (self.keys_max / 4).saturating_mul(5).saturating_add(3 * 29 * self.bucket_keys_max as u64)
+    }
 }
 
 impl Default for Settings {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A window is cut into so many epochs: it holds up to an eighth more than it must, and about so many runs are asked.
-const EPOCHS: u32 = 8;
+pub(super) const EPOCHS: u32 = 8;
 
 pub(super) struct Window {
     length: Duration,

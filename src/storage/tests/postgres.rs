@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::{Barrier, oneshot};
 
 use super::{Opened, SCHEMA, add, at, ids, insert, open_postgres};
@@ -88,4 +89,23 @@ async fn starters_take_turns_to_migrate() {
     let applied = try_join_all((0..4).map(|_| Storage::migrate(&database, SCHEMA))).await.expect("nobody fails");
     let numbers: Vec<u32> = applied.into_iter().flatten().map(|applied| applied.number).collect();
     assert_eq!(numbers.iter().sum::<u32>(), 3, "each once: {numbers:?}");
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_the_disk_whatever_the_database_is_set_to() {
+    const SHOWN: &str = "SELECT current_setting('synchronous_commit')";
+    let private = PrivateDatabase::empty().await;
+    let mut stranger = PgConnection::connect(&private.url()).await.expect("the private PostgreSQL answers");
+    let set_off = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$";
+    stranger.execute(set_off).await.expect("the database is ours");
+    stranger.close().await.expect("the connection ends");
+    let mut stranger = PgConnection::connect(&private.url()).await.expect("the private PostgreSQL answers");
+    let shown: String = sqlx::query_scalar(SHOWN).fetch_one(&mut stranger).await.expect("it tells its settings");
+    assert_eq!(shown, "off", "for whoever says nothing else");
+    stranger.close().await.expect("the connection ends");
+
+    let storage = Storage::open(&at(private.url()), SCHEMA).await.expect("it migrates");
+    let sessions = (0..8).map(|_| storage.write(|tx| Box::pin(async move { tx.row(SHOWN, &[], |row| row.text(0)).await })));
+    let shown: Result<Vec<_>, StorageError> = try_join_all(sessions).await;
+    assert_eq!(shown, Ok(vec![Some("on".to_owned()); 8]));
 }

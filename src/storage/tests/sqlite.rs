@@ -157,3 +157,13 @@ fn database_folder(database: &Database) -> &Path {
         Database::Postgres { .. } => unreachable!("asked of SQLite only"),
     }
 }
+
+/// By what the connection says of itself; that the file is then really synced, `tests/stories/on_disk.rs` has the kernel tell.
+#[tokio::test]
+async fn whoever_writes_is_set_to_sync_every_commit() {
+    let Opened { storage, folder: _folder, .. } = open_sqlite().await;
+    let told =
+        async |sql: &'static str| storage.write(move |tx| Box::pin(async move { tx.row(sql, &[], |row| row.int(0)).await })).await;
+    let full: Result<_, StorageError> = told("PRAGMA synchronous").await;
+    assert_eq!(full, Ok(Some(2)));
+}

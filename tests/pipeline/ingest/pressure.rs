@@ -10,7 +10,7 @@ use deputy::{
     log::{APPEND_BYTES_MAX, disk::simulated::SimulatedDisk},
     world::{EVENTS, memory::INGEST_BYTES_MAX},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{key, messages, post, refused, taken};
 use crate::support::{Answer, Installation};
@@ -126,6 +126,42 @@ async fn a_log_that_does_not_answer_is_503_with_a_long_wait() {
     refused(&answer, 503, "temporarily_unavailable");
     assert!((60..=300).contains(&wait_s(&answer)), "{answer:?}");
     assert!(deputy.refusals_counted("log.unavailable").await > before);
+}
+
+#[tokio::test]
+async fn a_full_log_is_503_with_a_long_wait_and_takes_the_same_events_when_there_is_space() {
+    let disk = SimulatedDisk::new(1);
+    let deputy = Installation::start_on_disk(disk.clone()).await;
+    let source = deputy.source(json!({})).await;
+    let send = async |ids: &[&str]| {
+        let pages: Vec<_> = ids.iter().map(|id| json!({"type": "page", "userId": "ada", "messageId": id})).collect();
+        Answer::of(post(&deputy, "/v1/batch", &json!({"writeKey": key(&source), "batch": pages}))).await
+    };
+    let ids = |messages: Vec<Value>| {
+        let ids = messages.iter().filter_map(|message| Some(message["messageId"].as_str()?.to_owned()));
+        ids.collect::<Vec<_>>()
+    };
+    let kept = async || ids(messages(&deputy).await);
+    taken(&send(&["m1"]).await);
+    // What was set aside cannot be written, and there is no space for more.
+    disk.fail(0..1);
+    disk.set_capacity(disk.bytes_used());
+    let before = deputy.refusals_counted("storage.full").await;
+    for tries in 1..=3 {
+        let answer = send(&["m2", "m3"]).await;
+        refused(&answer, 503, "temporarily_unavailable");
+        assert!((60..=300).contains(&wait_s(&answer)), "{answer:?}");
+        assert!(answer.json()["message"].as_str().is_some_and(|text| text.contains("full")), "{answer:?}");
+        assert!(deputy.refusals_counted("storage.full").await >= before + tries);
+    }
+    assert_eq!(kept().await, ["m1"], "what was taken can be read meanwhile");
+    disk.set_capacity(u64::MAX);
+    taken(&send(&["m2", "m3"]).await);
+    assert_eq!(kept().await, ["m1", "m2", "m3"]);
+    deputy.settle().await;
+    let published = deputy.topic(EVENTS).await.into_iter().filter(|event| event["type"] == "event.received.v1");
+    let published = ids(published.map(|event| event["data"]["message"].clone()).collect());
+    assert_eq!(published, ["m1", "m2", "m3"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
-use deputy::log::Claim;
+use deputy::log::{Claim, Replication};
+use rdkafka::{
+    admin::AlterConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
 
 /// How long a group may take to come to rest: its own timeouts, several times.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -117,8 +121,62 @@ async fn a_folder_has_one_owner() {
 }
 
 #[tokio::test]
+async fn a_claim_that_cannot_be_taken_holds_up_no_other() {
+    let broker = broker::Broker::start();
+    let place = Place::Topics { brokers: broker.address(), prefix: broker::prefix() };
+    let (first, second) = (place.open().await, place.open().await);
+    let all = usize::from(WIDE_PARTITIONS);
+    let both = shares(&[&first, &second], |shares| shares.iter().all(|share| share.len() == all / 2)).await;
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
+    let transactions = ResourceSpecifier::Topic("__transaction_state");
+    let in_sync = async |count: &str| {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
+        let altered = AlterConfig::new(transactions).set("cleanup.policy", "compact").set("min.insync.replicas", count);
+        admin.alter_configs([&altered], &AdminOptions::new()).await.expect("the broker answers").remove(0).expect("it is taken");
+    };
+    // More than there are: no claim is taken from now on, and what was taken stays.
+    in_sync("2").await;
+    second.close().await.expect("closed");
+    let has_left = || {
+        let groups = client.fetch_group_list(None, Duration::from_secs(10)).expect("the broker answers");
+        let group = groups.groups().iter().find(|group| group.name().ends_with(&format!("profiles.{WIDE}")));
+        group.is_some_and(|group| group.state() == "Stable" && group.members().len() == 1)
+    };
+    let kept = async || {
+        let asked = tokio::time::timeout(PATIENCE / 3, first.claims("profiles", WIDE)).await;
+        assert_eq!(asked.expect("nothing holds it up"), Ok(both[0].clone()), "it goes on with what it has");
+    };
+    let leaving = async {
+        while !has_left() {
+            kept().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, leaving).await.expect("the other one leaves");
+    // It hears of its new share with the next heartbeats.
+    let left_at = std::time::Instant::now();
+    while left_at.elapsed() < Duration::from_secs(5) {
+        kept().await;
+    }
+    in_sync("1").await;
+    let healed = shares(&[&first], |shares| shares[0].len() == all).await.remove(0);
+    assert!(both[0].iter().all(|claim| healed.contains(claim)), "what stayed was not interrupted");
+    first.close().await.expect("closed");
+}
+
+#[tokio::test]
 async fn without_a_broker_it_does_not_open_and_says_so_in_time() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
-    assert!(matches!(Kafka::probe(&free.to_string()).await, Err(LogError::Unavailable(_))));
-    assert_eq!(Kafka::probe(&broker::brokers()).await, Ok(()));
+    let probe = async |brokers: String, prefix: &str| {
+        let topics = HashMap::from([(TOPIC.to_owned(), TopicSettings::default())]);
+        Kafka::probe(kafka::Settings { brokers, prefix: prefix.to_owned(), topics, queue_bytes_max: 1 << 20 }).await
+    };
+    assert!(matches!(probe(free.to_string(), "none").await, Err(LogError::Unavailable(_))));
+    let place = Place::topics();
+    let Place::Topics { brokers, prefix } = &place else { unreachable!("it is on Kafka") };
+    let told = |topic: &str| Replication { topic: format!("{prefix}.{topic}"), replicas: 1, in_sync_min: 1 };
+    let expected = Ok(["cursors", TOPIC].map(told).to_vec());
+    assert_eq!(probe(brokers.clone(), prefix).await, expected, "as it would be made");
+    place.open().await.close().await.expect("closed");
+    assert_eq!(probe(brokers.clone(), prefix).await, expected, "as it was made");
 }
