@@ -54,6 +54,8 @@ const READ_BYTES_MAX: usize = 2 << 20;
 const NEAR_RECORDS: u64 = 1_000;
 /// What the log adds to each record, at most.
 const RECORD_BYTES: usize = 64;
+/// What is said of a message that is kept aside for its id, besides the message, at most.
+const CONFLICT_BYTES: usize = 1024;
 /// Why a payload is kept aside that came under the id of another one.
 pub(super) const CONFLICT: &str = "conflict";
 
@@ -113,18 +115,9 @@ async fn advance(world: &World, input: &Input, now: Timestamp) -> Result<Progres
         tell_trimmed(claim, start - reached);
     }
 
-    let mut read_bytes_max = READ_BYTES_MAX;
-    let (judged, next) = loop {
-        let batch = world.log.read(topic, claim.partition, reached.max(start), read_bytes_max).await?;
-        let Some(judged) = judge(world, input, reached, batch.entries, now).await? else { return Ok(Progress::Advanced) };
-        let bytes: usize = judged.outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum();
-        // Transformations may make much of little; what comes of one event always fits.
-        if bytes <= APPEND_BYTES_MAX || read_bytes_max == 1 {
-            let next = judged.until.unwrap_or(batch.next);
-            break (judged, next);
-        }
-        read_bytes_max = (read_bytes_max / 4).max(1);
-    };
+    let batch = world.log.read(topic, claim.partition, reached.max(start), READ_BYTES_MAX).await?;
+    let Some(judged) = judge(world, input, reached, batch.entries, now).await? else { return Ok(Progress::Advanced) };
+    let next = judged.until.unwrap_or(batch.next);
     world.log.commit(EVENTS, judged.outputs, claim.at(next)).await?;
     judged.seen.show(now);
     metrics::counter!("deputy_dedup_total", "verdict" => "first").increment(judged.firsts.len() as u64);
@@ -202,7 +195,7 @@ struct Judged {
     firsts: Vec<Candidate>,
     duplicates: u64,
     conflicts: u64,
-    /// The offset of the first that there was no time for, if there is one: the next batch begins there.
+    /// The offset of the first that there was no time or no room for, if there is one: the next batch begins there.
     until: Option<u64>,
     /// For those who look on.
     seen: watch::Judged,
@@ -231,14 +224,21 @@ async fn judge(
     };
     let until = entries.get(done).map(|entry| entry.offset);
     entries.truncate(done);
-    let firsts = firsts(&candidates, &verdicts[..done]);
     let (outputs, seen) = (Vec::with_capacity(done), watch::Judged::default());
-    let mut judged = Judged { outputs, firsts, duplicates: 0, conflicts: 0, until, seen };
+    let mut judged = Judged { outputs, firsts: Vec::new(), duplicates: 0, conflicts: 0, until, seen };
     let is_watched = world.memory.viewers.is_any();
-    for (place, (entry, verdict)) in entries.into_iter().zip(verdicts).enumerate() {
+    let (mut judged_count, mut room_bytes) = (0, APPEND_BYTES_MAX);
+    for (place, (entry, verdict)) in entries.into_iter().zip(&verdicts).enumerate() {
         let shaped = of_each.remove(&place);
+        let bytes = output_bytes(&entry, verdict, shaped.as_deref());
+        // Programs may make much of little; what comes of one event always fits.
+        if bytes > room_bytes && place > 0 {
+            judged.until = Some(entry.offset);
+            break;
+        }
+        (judged_count, room_bytes) = (place + 1, room_bytes.saturating_sub(bytes));
         if is_watched {
-            look_on(world, &mut judged.seen, &entry, &verdict, shaped.as_deref(), now);
+            look_on(world, &mut judged.seen, &entry, verdict, shaped.as_deref(), now);
         }
         match (verdict, shaped) {
             (Verdict::First, None) => judged.outputs.push(output(entry.payload, entry.at)),
@@ -246,12 +246,23 @@ async fn judge(
             (Verdict::Again, _) => judged.duplicates += 1,
             (Verdict::Conflict { first_print }, _) => {
                 judged.conflicts += 1;
-                let prints = [candidates[place].print, first_print];
+                let prints = [candidates[place].print, *first_print];
                 judged.outputs.extend(conflict(&entry, prints).map(|fact| by_us(world, fact, entry.at, now)));
             }
         }
     }
+    judged.firsts = firsts(&candidates, &verdicts[..judged_count]);
     Ok(Some(judged))
+}
+
+/// What is published of an entry, in bytes of a commit, at most.
+fn output_bytes(entry: &Entry, verdict: &Verdict, shaped: Option<&[Record]>) -> usize {
+    match (verdict, shaped) {
+        (Verdict::Again, _) => 0,
+        (Verdict::First, Some(outputs)) => outputs.iter().map(|record| record.payload.len() + RECORD_BYTES).sum(),
+        (Verdict::First, None) => entry.payload.len() + RECORD_BYTES,
+        (Verdict::Conflict { .. }, _) => entry.payload.len() + RECORD_BYTES + CONFLICT_BYTES,
+    }
 }
 
 /// Notes what becomes of a message, for those who look on at its source.

@@ -15,7 +15,7 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("rdkafka", &["src/log/kafka/"]),
     ("libc", &["src/log/disk/"]),
     ("vrl", &["src/sandbox/"]),
-    ("rustix", &["src/sandbox/", "src/log/disk/"]),
+    ("rustix", &["src/sandbox/", "src/log/disk/", "src/server/"]),
     ("jsonschema", &["src/domain/tracking_plan/"]),
     ("flate2", &["src/events/ingest/"]),
     ("reqwest", &["src/outbound/", "src/cli/"]),

@@ -128,19 +128,21 @@ async fn everything_that_came_of_a_message_is_published_once() {
 
 #[tokio::test]
 async fn much_is_made_of_little_and_still_all_of_it_is_published() {
+    const SHOPS: usize = 14;
     let deputy = Installation::start().await;
-    let shop = Sender::new(&deputy).await;
-    // Each message becomes twenty of some thirty thousand bytes: more in one batch than one commit may hold.
+    // Each message becomes twenty-one of some sixteen thousand bytes: more in one batch than one commit may hold. Each has a program of
+    // its own, for all of that is more than one of them has time for.
     let mut program = "pad = \"0123456789abcdef\"\n".to_owned() + &"pad = pad + pad\n".repeat(10) + ".pad = pad\none = .\n. = [";
     program += &"one, ".repeat(20);
-    save(&deputy, &shop.id, "transform", &(program + "one]")).await;
-    let sent: Vec<_> = (0..40).map(|number| order(&number.to_string(), json!(number))).collect();
-    for part in sent.chunks(20) {
-        let batch = json!({"writeKey": shop.write_key, "batch": part});
+    program += "one]";
+    for number in 0..SHOPS {
+        let shop = Sender::new(&deputy).await;
+        save(&deputy, &shop.id, "transform", &program).await;
+        let batch = json!({"writeKey": shop.write_key, "batch": [order(&number.to_string(), json!(number))]});
         Answer::of(deputy.http.post(format!("{}/v1/batch", deputy.issuer)).json(&batch)).await.ok();
     }
     let published = published(&deputy).await;
-    assert_eq!(published.len(), 40 * 21);
+    assert_eq!(published.len(), SHOPS * 21);
     assert!(published.iter().all(|event| event["type"] == "event.received.v1"));
 }
 

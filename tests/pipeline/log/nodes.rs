@@ -4,10 +4,6 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use deputy::log::{Claim, Replication};
-use rdkafka::{
-    admin::AlterConfig,
-    consumer::{BaseConsumer, Consumer as _},
-};
 
 /// How long a group may take to come to rest: its own timeouts, several times.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -118,50 +114,6 @@ async fn a_folder_has_one_owner() {
     assert!(matches!(place.try_open().await.err(), Some(LogError::Locked { .. })));
     log.close().await.expect("closed");
     place.open().await.close().await.expect("closed");
-}
-
-#[tokio::test]
-async fn a_claim_that_cannot_be_taken_holds_up_no_other() {
-    let broker = broker::Broker::start();
-    let place = Place::Topics { brokers: broker.address(), prefix: broker::prefix() };
-    let (first, second) = (place.open().await, place.open().await);
-    let all = usize::from(WIDE_PARTITIONS);
-    let both = shares(&[&first, &second], |shares| shares.iter().all(|share| share.len() == all / 2)).await;
-    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
-    let transactions = ResourceSpecifier::Topic("__transaction_state");
-    let in_sync = async |count: &str| {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
-        let altered = AlterConfig::new(transactions).set("cleanup.policy", "compact").set("min.insync.replicas", count);
-        admin.alter_configs([&altered], &AdminOptions::new()).await.expect("the broker answers").remove(0).expect("it is taken");
-    };
-    // More than there are: no claim is taken from now on, and what was taken stays.
-    in_sync("2").await;
-    second.close().await.expect("closed");
-    let has_left = || {
-        let groups = client.fetch_group_list(None, Duration::from_secs(10)).expect("the broker answers");
-        let group = groups.groups().iter().find(|group| group.name().ends_with(&format!("profiles.{WIDE}")));
-        group.is_some_and(|group| group.state() == "Stable" && group.members().len() == 1)
-    };
-    let kept = async || {
-        let asked = tokio::time::timeout(PATIENCE / 3, first.claims("profiles", WIDE)).await;
-        assert_eq!(asked.expect("nothing holds it up"), Ok(both[0].clone()), "it goes on with what it has");
-    };
-    let leaving = async {
-        while !has_left() {
-            kept().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, leaving).await.expect("the other one leaves");
-    // It hears of its new share with the next heartbeats.
-    let left_at = std::time::Instant::now();
-    while left_at.elapsed() < Duration::from_secs(5) {
-        kept().await;
-    }
-    in_sync("1").await;
-    let healed = shares(&[&first], |shares| shares[0].len() == all).await.remove(0);
-    assert!(both[0].iter().all(|claim| healed.contains(claim)), "what stayed was not interrupted");
-    first.close().await.expect("closed");
 }
 
 #[tokio::test]
